@@ -1,0 +1,86 @@
+//! What forwarding needs to know of a frame, parsed in one step.
+
+use crate::vlan_tag::Tag;
+use crate::{MacAddr, ethernet};
+
+/// Most stacked tags that are walked; a further one is taken for the EtherType. It keeps the whole header, at most
+/// 46 octets, within the 64 that the data path reads.
+pub const MAX_TAGS: usize = 8;
+
+/// The Ethernet header of a frame with all its VLAN tags.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Head {
+    /// Destination address.
+    pub dst: MacAddr,
+    /// Source address.
+    pub src: MacAddr,
+    /// The outer tag, the one next to the source address.
+    pub outer: Option<Tag>,
+    /// What follows all tags: an EtherType, or below 1536 the length of an IEEE 802.3 frame.
+    pub ethertype: u16,
+    /// Octets of the Ethernet header and all its tags, 14-46: where the payload starts.
+    pub header_len: u8,
+    /// Stacked tags, at most [`MAX_TAGS`].
+    pub tags: u8,
+}
+
+impl Head {
+    /// Parses the first octets of a frame that is `frame_len` octets long. `bytes` holds the whole frame or at least
+    /// its first 46 octets; what it holds beyond `frame_len` is not looked at.
+    ///
+    /// # Errors
+    ///
+    /// [`Runt`] if the frame is shorter than its Ethernet header and all its tags.
+    #[inline]
+    pub fn parse(bytes: &[u8], frame_len: usize) -> Result<Self, Runt> {
+        let bytes = &bytes[..bytes.len().min(frame_len)];
+        let Some(&[d0, d1, d2, d3, d4, d5, s0, s1, s2, s3, s4, s5, t0, t1]) = bytes.first_chunk()
+        else {
+            return Err(Runt);
+        };
+        let mut head = Self {
+            dst: MacAddr::new([d0, d1, d2, d3, d4, d5]),
+            src: MacAddr::new([s0, s1, s2, s3, s4, s5]),
+            outer: None,
+            ethertype: u16::from_be_bytes([t0, t1]),
+            header_len: ethernet::HEADER_LEN as u8,
+            tags: 0,
+        };
+        if Tag::is_tpid(head.ethertype) {
+            head.walk_tags(&bytes[ethernet::HEADER_LEN..])?;
+        }
+        Ok(head)
+    }
+
+    /// Whether one tag stands inside another.
+    #[inline]
+    pub const fn is_double_tagged(&self) -> bool {
+        self.tags >= 2
+    }
+
+    /// Walks the tags, of which the first TPID is in `ethertype` and what follows it in `rest`.
+    #[inline]
+    fn walk_tags(&mut self, mut rest: &[u8]) -> Result<(), Runt> {
+        while Tag::is_tpid(self.ethertype) && usize::from(self.tags) < MAX_TAGS {
+            let Some((&[c0, c1, t0, t1], inner)) = rest.split_first_chunk() else {
+                return Err(Runt);
+            };
+            if self.tags == 0 {
+                self.outer = Some(Tag {
+                    tpid: self.ethertype,
+                    tci: u16::from_be_bytes([c0, c1]),
+                });
+            }
+            self.ethertype = u16::from_be_bytes([t0, t1]);
+            self.header_len += Tag::LEN as u8;
+            self.tags += 1;
+            rest = inner;
+        }
+        Ok(())
+    }
+}
+
+/// A frame is shorter than its Ethernet header and tags.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
+#[error("the frame is shorter than its Ethernet header and tags")]
+pub struct Runt;

@@ -1,0 +1,126 @@
+//! The VLAN number of a port group.
+
+use std::fmt;
+use std::str::FromStr;
+
+use crate::VlanId;
+
+/// The VLAN of a port group as the administrator writes it: 0 for none, 1-4094 for a VLAN that the switch tags, 4095
+/// for guests that tag themselves. [`Policy`](crate::Policy) is made from it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct PortgroupVlan(u16);
+
+impl PortgroupVlan {
+    /// No VLAN.
+    pub const NONE: Self = Self(0);
+    /// Every VLAN, tagged by the guests.
+    pub const GUEST_TAGGING: Self = Self(4095);
+
+    /// The port group VLAN with this number.
+    ///
+    /// # Errors
+    ///
+    /// If the number is above 4095.
+    pub fn new(number: u16) -> Result<Self, InvalidPortgroupVlan> {
+        if number > Self::GUEST_TAGGING.0 {
+            return Err(InvalidPortgroupVlan::OutOfRange {
+                text: number.to_string(),
+            });
+        }
+        Ok(Self(number))
+    }
+
+    /// Its number, 0-4095.
+    pub const fn number(self) -> u16 {
+        self.0
+    }
+}
+
+impl From<VlanId> for PortgroupVlan {
+    fn from(vlan: VlanId) -> Self {
+        Self(vlan.id())
+    }
+}
+
+impl fmt::Display for PortgroupVlan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl FromStr for PortgroupVlan {
+    type Err = InvalidPortgroupVlan;
+
+    fn from_str(text: &str) -> Result<Self, InvalidPortgroupVlan> {
+        let digits = text.strip_prefix('-').unwrap_or(text);
+        if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+            return Err(InvalidPortgroupVlan::NotANumber {
+                text: crate::text::shown(text),
+            });
+        }
+        // A number that no u16 holds is out of range too.
+        text.parse()
+            .ok()
+            .and_then(|number| Self::new(number).ok())
+            .ok_or_else(|| InvalidPortgroupVlan::OutOfRange {
+                text: crate::text::shown(text),
+            })
+    }
+}
+
+/// A text or number is not the VLAN of a port group.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidPortgroupVlan {
+    /// A number, but not 0-4095.
+    #[error("VLAN {text} is out of range: 0 (none), 1-4094, or 4095 (guest tagging)")]
+    OutOfRange {
+        /// What was written.
+        text: String,
+    },
+    /// Not a number.
+    #[error("VLAN {text:?} is not a number: expected 0 (none), 1-4094, or 4095 (guest tagging)")]
+    NotANumber {
+        /// What was written.
+        text: String,
+    },
+}
+
+#[cfg(feature = "serde")]
+mod serde_number {
+    use std::fmt;
+
+    use serde::de::{Error, Visitor};
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    use super::PortgroupVlan;
+
+    impl Serialize for PortgroupVlan {
+        fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+            serializer.serialize_u16(self.0)
+        }
+    }
+
+    impl<'de> Deserialize<'de> for PortgroupVlan {
+        fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+            deserializer.deserialize_u16(Number)
+        }
+    }
+
+    struct Number;
+
+    impl Visitor<'_> for Number {
+        type Value = PortgroupVlan;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a VLAN: 0 (none), 1-4094, or 4095 (guest tagging)")
+        }
+
+        fn visit_u64<E: Error>(self, number: u64) -> Result<PortgroupVlan, E> {
+            number.to_string().parse().map_err(E::custom)
+        }
+
+        fn visit_i64<E: Error>(self, number: i64) -> Result<PortgroupVlan, E> {
+            number.to_string().parse().map_err(E::custom)
+        }
+    }
+}
