@@ -1,1 +1,55 @@
-//! (under construction)
+//! What a host is to be, as data: objects and their rules, inheritance, and the compilation into what the data path reads.
+//!
+//! Everything here is a pure function over values: no thread, no socket, no file. The agent, `--dry-run`, `diff`,
+//! `trace` and tests all use the same functions.
+//!
+//! ```
+//! use weft_model::{Change, Intent, Manifest};
+//!
+//! let manifest = Manifest::parse("
+//! vswitches:
+//!   - name: vSwitch1
+//!     security: {promiscuous: accept}
+//!     portgroups: [{name: Lab, vlan: 4095}]
+//! ports:
+//!   - {name: MyVM1, portgroup: Lab, veth: p-MyVM1}
+//! ")?;
+//! let mut intent = Intent::default();
+//! for change in manifest.changes() {
+//!     (intent, _) = intent.apply(&change)?;
+//! }
+//! let policy = intent.effective_policy(&"MyVM1".parse()?)?;
+//! assert_eq!(policy.promiscuous.from.to_string(), "standard switch vSwitch1");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+#![forbid(unsafe_code)]
+
+mod change;
+mod compile;
+mod error;
+mod fields;
+mod ids;
+mod intent;
+mod manifest;
+mod name;
+mod policy;
+mod rules;
+mod spec;
+
+pub use change::{
+    Change, Outcome, PortPatch, PortgroupPatch, SecurityPatch, SwitchSecurityPatch, VswitchPatch,
+};
+pub use compile::{PortKey, Realisation, Realised, compile};
+pub use error::ModelError;
+pub use fields::FieldChange;
+pub use ids::IdPool;
+pub use intent::{Intent, Object, ObjectKind, ObjectRef, ResourceVersion, Uid};
+pub use manifest::{
+    HostSpec, Manifest, ManifestError, PortgroupSection, VmEngine, VmSpec, VswitchSection,
+};
+pub use name::{HostName, InterfaceName, NameError, PortName, PortgroupName, VswitchName, nearest};
+pub use policy::{EffectivePolicy, Leaf};
+pub use spec::{
+    Attachment, Decision, Inheritable, LinkSetting, Mtu, MtuError, PortSpec, PortgroupSecurity,
+    PortgroupSpec, SwitchSecurity, VethEngine, VswitchSpec,
+};

@@ -1,0 +1,228 @@
+//! Objects as the agent shows them, and changes to them.
+
+use serde::{Deserialize, Serialize};
+use weft_model::{
+    InterfaceName, ObjectRef, Outcome, PortName, PortSpec, PortgroupName, PortgroupSpec,
+    ResourceVersion, Uid, VswitchName, VswitchSpec,
+};
+use weft_packet::MacAddr;
+
+/// An object: what was asked for, and what became of it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Envelope<S, T> {
+    /// Its name.
+    pub name: String,
+    /// Which life of the name this is.
+    pub uid: Uid,
+    /// The change that wrote it last.
+    pub resource_version: ResourceVersion,
+    /// What was asked for.
+    pub spec: S,
+    /// What became of it.
+    pub status: T,
+}
+
+/// A standard switch.
+pub type Vswitch = Envelope<VswitchSpec, VswitchStatus>;
+/// A port group.
+pub type Portgroup = Envelope<PortgroupSpec, PortgroupStatus>;
+/// A port.
+pub type Port = Envelope<PortSpec, PortStatus>;
+
+/// How a switch stands.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct VswitchStatus {
+    /// Its port groups.
+    pub portgroups: Vec<PortgroupName>,
+    /// How many ports it has, without uplinks.
+    pub ports: usize,
+    /// How many of them are up.
+    pub ports_up: usize,
+}
+
+/// How a port group stands.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PortgroupStatus {
+    /// How many ports it has.
+    pub ports: usize,
+    /// How many of them are up.
+    pub ports_up: usize,
+}
+
+/// Whether a port takes part in forwarding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum PortState {
+    /// It does.
+    Up,
+    /// Its link, its interface or its administrator keeps it down.
+    Down,
+    /// Its administrator blocked it.
+    Blocked,
+}
+
+/// How a port stands.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PortStatus {
+    /// The switch that it is on.
+    pub vswitch: VswitchName,
+    /// Whether it takes part in forwarding.
+    pub state: PortState,
+    /// Why it does not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// What moves its frames; absent while nothing does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub engine: Option<EngineStatus>,
+    /// The addresses that the switch delivers to it; the first is the effective one.
+    pub addresses: Vec<PortAddress>,
+}
+
+impl PortStatus {
+    /// The address that forged transmits are compared with.
+    pub fn effective_mac(&self) -> Option<MacAddr> {
+        self.addresses.first().map(|address| address.mac)
+    }
+}
+
+/// An address of a port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PortAddress {
+    /// The address.
+    pub mac: MacAddr,
+    /// Where it comes from.
+    pub source: AddressSource,
+}
+
+/// Where an address comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum AddressSource {
+    /// From the port's settings.
+    Configured,
+    /// From a frame that the port sent.
+    Adopted,
+}
+
+/// What moves a port's frames.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct EngineStatus {
+    /// `af-xdp` or another of the engines.
+    pub kind: String,
+    /// `native` or `generic`, of an AF_XDP engine.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub xdp_mode: Option<String>,
+    /// `zero-copy` or `copy`, of an AF_XDP engine.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub copy_mode: Option<String>,
+    /// Receive queues served.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub queues: Option<u32>,
+    /// The driver of the interface.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub driver: Option<String>,
+    /// Whether its memory is on huge pages.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub huge_pages: Option<bool>,
+    /// What the operator should know, each a full sentence.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
+}
+
+/// An uplink.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Uplink {
+    /// The switch that has it.
+    pub vswitch: VswitchName,
+    /// Its interface.
+    pub interface: InterfaceName,
+    /// Whether it takes part in forwarding.
+    pub state: UplinkState,
+    /// Why it does not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// Whether the kernel sees a carrier; absent while the interface does not exist.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub link: Option<bool>,
+    /// Speed in megabits per second, where the driver tells it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub speed_mbps: Option<u32>,
+    /// What moves its frames; absent while nothing does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub engine: Option<EngineStatus>,
+}
+
+/// Whether an uplink takes part in forwarding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum UplinkState {
+    /// It does.
+    Up,
+    /// Its link or its interface keeps it down.
+    Down,
+}
+
+/// Makes an interface an uplink of a switch.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct UplinkRequest {
+    /// The switch.
+    pub vswitch: VswitchName,
+    /// The interface.
+    pub interface: InterfaceName,
+}
+
+/// How far to wait.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Wait {
+    /// Until the change is durable.
+    None,
+    /// Until it is in force on the poll threads.
+    #[default]
+    Applied,
+}
+
+/// How to make a change: query parameters of every changing request.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct ChangeOptions {
+    /// Only say what would change.
+    pub dry_run: bool,
+    /// How far to wait.
+    pub wait: Wait,
+    /// Take an interface even if it carries addresses or the operator's connection.
+    pub yes: bool,
+    /// Refuse unless the object is at this version.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub resource_version: Option<ResourceVersion>,
+}
+
+/// What a change did, or with `dryRun` would do.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ChangeResult {
+    /// The object.
+    pub object: ObjectRef,
+    /// `created`, `changed` with `fields`, `unchanged` or `deleted`.
+    #[serde(flatten)]
+    pub outcome: Outcome,
+    /// Whether it was only asked what would change.
+    pub dry_run: bool,
+    /// Ports whose settings in force change with it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ports: Vec<PortName>,
+    /// Interfaces that are taken or released.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub interfaces: Vec<InterfaceName>,
+    /// What the operator should know, each a full sentence.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
+}

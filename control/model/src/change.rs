@@ -1,0 +1,399 @@
+//! Changes: what an administrator does to the configuration, one transaction each.
+
+use serde::{Deserialize, Deserializer, Serialize};
+use weft_packet::MacAddr;
+use weft_vlan::PortgroupVlan;
+
+use crate::error::ModelError;
+use crate::fields::{FieldChange, differing};
+use crate::intent::{Intent, Object, ObjectKind, ObjectRef, ResourceVersion};
+use crate::name::{InterfaceName, PortName, PortgroupName, VswitchName, nearest};
+use crate::rules;
+use crate::spec::{
+    Decision, Inheritable, LinkSetting, Mtu, PortSpec, PortgroupSecurity, PortgroupSpec,
+    SwitchSecurity, VswitchSpec,
+};
+
+/// One change of a host's configuration.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Change {
+    /// Adds a switch.
+    AddVswitch(VswitchSpec),
+    /// Changes settings of a switch.
+    SetVswitch(VswitchName, VswitchPatch),
+    /// Deletes a switch without port groups.
+    DelVswitch(VswitchName),
+    /// Adds a port group.
+    AddPortgroup(PortgroupSpec),
+    /// Changes settings of a port group.
+    SetPortgroup(PortgroupName, PortgroupPatch),
+    /// Deletes a port group without ports.
+    DelPortgroup(PortgroupName),
+    /// Adds a port.
+    AddPort(PortSpec),
+    /// Changes settings of a port.
+    SetPort(PortName, PortPatch),
+    /// Deletes a port.
+    DelPort(PortName),
+    /// Makes an interface an uplink of a switch.
+    AddUplink(VswitchName, InterfaceName),
+    /// Takes an uplink from a switch.
+    DelUplink(VswitchName, InterfaceName),
+}
+
+impl Change {
+    /// The object that the change is made to. An uplink is a setting of its switch.
+    pub fn object(&self) -> ObjectRef {
+        match self {
+            Self::AddVswitch(spec) => (&spec.name).into(),
+            Self::AddPortgroup(spec) => (&spec.name).into(),
+            Self::AddPort(spec) => (&spec.name).into(),
+            Self::SetPortgroup(name, _) | Self::DelPortgroup(name) => name.into(),
+            Self::SetPort(name, _) | Self::DelPort(name) => name.into(),
+            Self::SetVswitch(name, _)
+            | Self::DelVswitch(name)
+            | Self::AddUplink(name, _)
+            | Self::DelUplink(name, _) => name.into(),
+        }
+    }
+}
+
+/// Settings of a switch to change; what is absent stays.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct VswitchPatch {
+    /// Largest payload of a frame.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mtu: Option<Mtu>,
+    /// Defaults of the security policy.
+    pub security: SwitchSecurityPatch,
+}
+
+/// Leaves of a switch's security policy to change.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct SwitchSecurityPatch {
+    /// See [`SwitchSecurity::promiscuous`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub promiscuous: Option<Decision>,
+    /// See [`SwitchSecurity::mac_changes`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mac_changes: Option<Decision>,
+    /// See [`SwitchSecurity::forged_transmits`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub forged_transmits: Option<Decision>,
+}
+
+/// Settings of a port group to change; what is absent stays.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct PortgroupPatch {
+    /// VLAN of the port group.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub vlan: Option<PortgroupVlan>,
+    /// Its security policy.
+    pub security: SecurityPatch,
+}
+
+/// Leaves of a port group's security policy to change; `inherit` gives a leaf back to the switch.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct SecurityPatch {
+    /// See [`SwitchSecurity::promiscuous`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub promiscuous: Option<Inheritable>,
+    /// See [`SwitchSecurity::mac_changes`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mac_changes: Option<Inheritable>,
+    /// See [`SwitchSecurity::forged_transmits`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub forged_transmits: Option<Inheritable>,
+}
+
+/// Settings of a port to change; what is absent stays.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct PortPatch {
+    /// The port group to connect to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub portgroup: Option<PortgroupName>,
+    /// The adapter's address; `Some(None)`, in JSON `null`, takes it away.
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "present")]
+    pub mac: Option<Option<MacAddr>>,
+    /// Whether the port is connected.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub link: Option<LinkSetting>,
+    /// Whether the port is blocked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub block: Option<bool>,
+}
+
+/// A field that stands there, even as `null`.
+fn present<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<Option<MacAddr>>, D::Error> {
+    Option::deserialize(deserializer).map(Some)
+}
+
+/// What a change did, or would do.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", tag = "outcome")]
+pub enum Outcome {
+    /// The object is new.
+    Created,
+    /// These of its settings are new.
+    Changed {
+        /// What it was and what it is.
+        fields: Vec<FieldChange>,
+    },
+    /// It was so already.
+    Unchanged,
+    /// The object is gone.
+    Deleted,
+}
+
+impl Intent {
+    /// The configuration after a change, and what the change did. `self` is what remains if it is refused.
+    ///
+    /// # Errors
+    /// Any [`ModelError`]; the change is then not made at all.
+    pub fn apply(&self, change: &Change) -> Result<(Self, Outcome), ModelError> {
+        let mut next = self.clone();
+        let outcome = match change {
+            Change::AddVswitch(spec) => {
+                add(&mut next, &spec.name, spec, |intent| &mut intent.vswitches)?
+            }
+            Change::AddPortgroup(spec) => {
+                add(&mut next, &spec.name, spec, |intent| &mut intent.portgroups)?
+            }
+            Change::AddPort(spec) => add(&mut next, &spec.name, spec, |intent| &mut intent.ports)?,
+            Change::SetVswitch(name, patch) => {
+                let mut spec = self.vswitch(name)?.spec.clone();
+                patch.apply(&mut spec);
+                set(&mut next, name, spec, |intent| &mut intent.vswitches)
+            }
+            Change::SetPortgroup(name, patch) => {
+                let mut spec = self.portgroup(name)?.spec.clone();
+                patch.apply(&mut spec);
+                set(&mut next, name, spec, |intent| &mut intent.portgroups)
+            }
+            Change::SetPort(name, patch) => {
+                let mut spec = self.port(name)?.spec.clone();
+                patch.apply(&mut spec);
+                set(&mut next, name, spec, |intent| &mut intent.ports)
+            }
+            Change::AddUplink(name, interface) => {
+                let mut spec = self.vswitch(name)?.spec.clone();
+                if !spec.uplinks.contains(interface) {
+                    spec.uplinks.push(interface.clone());
+                }
+                set(&mut next, name, spec, |intent| &mut intent.vswitches)
+            }
+            Change::DelUplink(name, interface) => {
+                let mut spec = self.vswitch(name)?.spec.clone();
+                self.uplink_of(&spec, interface)?;
+                spec.uplinks.retain(|uplink| uplink != interface);
+                set(&mut next, name, spec, |intent| &mut intent.vswitches)
+            }
+            Change::DelVswitch(name) => {
+                self.vswitch(name)?;
+                unused(
+                    change,
+                    self.portgroups_of(name).map(|group| (&group.name).into()),
+                )?;
+                next.vswitches.remove(name);
+                next.revision += 1;
+                Outcome::Deleted
+            }
+            Change::DelPortgroup(name) => {
+                self.portgroup(name)?;
+                unused(change, self.ports_of(name).map(|port| (&port.name).into()))?;
+                next.portgroups.remove(name);
+                next.revision += 1;
+                Outcome::Deleted
+            }
+            Change::DelPort(name) => {
+                self.port(name)?;
+                next.ports.remove(name);
+                next.revision += 1;
+                Outcome::Deleted
+            }
+        };
+        if outcome != Outcome::Unchanged {
+            rules::check(&next, &change.object())?;
+        }
+        Ok((next, outcome))
+    }
+
+    /// Refuses a write of an object that somebody else wrote since `expected` was read. A deleted or never created
+    /// object is the change's own business.
+    ///
+    /// # Errors
+    /// [`ModelError::Stale`].
+    pub fn expect_version(
+        &self,
+        object: &ObjectRef,
+        expected: ResourceVersion,
+    ) -> Result<(), ModelError> {
+        match self.version_of(object) {
+            Some(current) if current != expected => Err(ModelError::Stale {
+                object: object.clone(),
+                expected,
+                current,
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    fn version_of(&self, object: &ObjectRef) -> Option<ResourceVersion> {
+        let name = &object.name;
+        match object.kind {
+            ObjectKind::Vswitch => self
+                .vswitches
+                .get(&name.parse().ok()?)
+                .map(|found| found.resource_version),
+            ObjectKind::Portgroup => self
+                .portgroups
+                .get(&name.parse().ok()?)
+                .map(|found| found.resource_version),
+            ObjectKind::Port => self
+                .ports
+                .get(&name.parse().ok()?)
+                .map(|found| found.resource_version),
+            ObjectKind::Host | ObjectKind::Uplink | ObjectKind::Interface => None,
+        }
+    }
+
+    fn uplink_of(&self, switch: &VswitchSpec, interface: &InterfaceName) -> Result<(), ModelError> {
+        if switch.uplinks.contains(interface) {
+            return Ok(());
+        }
+        let near = nearest(
+            interface.as_str(),
+            switch.uplinks.iter().map(InterfaceName::as_str),
+        );
+        Err(ModelError::NotAnUplink {
+            object: (&switch.name).into(),
+            interface: interface.to_string(),
+            suggestion: near.map(str::to_owned),
+        })
+    }
+}
+
+type Objects<N, S> = std::collections::BTreeMap<N, Object<S>>;
+
+fn add<N, S>(
+    intent: &mut Intent,
+    name: &N,
+    spec: &S,
+    objects: impl Fn(&mut Intent) -> &mut Objects<N, S>,
+) -> Result<Outcome, ModelError>
+where
+    N: Ord + Clone,
+    for<'a> ObjectRef: From<&'a N>,
+    S: Clone + PartialEq + Serialize,
+{
+    if let Some(present) = objects(intent).get(name) {
+        if present.spec == *spec {
+            return Ok(Outcome::Unchanged);
+        }
+        let differing = differing(&present.spec, spec);
+        return Err(ModelError::AlreadyExists {
+            object: name.into(),
+            differing,
+        });
+    }
+    let object = intent.create(spec.clone());
+    objects(intent).insert(name.clone(), object);
+    Ok(Outcome::Created)
+}
+
+fn set<N, S>(
+    intent: &mut Intent,
+    name: &N,
+    spec: S,
+    objects: impl Fn(&mut Intent) -> &mut Objects<N, S>,
+) -> Outcome
+where
+    N: Ord,
+    S: PartialEq + Serialize,
+{
+    let written = ResourceVersion(intent.revision + 1);
+    let Some(object) = objects(intent)
+        .get_mut(name)
+        .filter(|object| object.spec != spec)
+    else {
+        return Outcome::Unchanged;
+    };
+    let fields = differing(&object.spec, &spec);
+    object.spec = spec;
+    object.resource_version = written;
+    intent.revision = written.0;
+    Outcome::Changed { fields }
+}
+
+fn unused(change: &Change, users: impl Iterator<Item = ObjectRef>) -> Result<(), ModelError> {
+    let users: Vec<_> = users.collect();
+    if users.is_empty() {
+        Ok(())
+    } else {
+        Err(ModelError::InUse {
+            object: change.object(),
+            users,
+        })
+    }
+}
+
+fn put<T: Copy>(field: &mut T, value: Option<T>) {
+    *field = value.unwrap_or(*field);
+}
+
+impl VswitchPatch {
+    fn apply(&self, spec: &mut VswitchSpec) {
+        put(&mut spec.mtu, self.mtu);
+        let SwitchSecurity {
+            promiscuous,
+            mac_changes,
+            forged_transmits,
+        } = &mut spec.security;
+        put(promiscuous, self.security.promiscuous);
+        put(mac_changes, self.security.mac_changes);
+        put(forged_transmits, self.security.forged_transmits);
+    }
+}
+
+impl PortgroupPatch {
+    fn apply(&self, spec: &mut PortgroupSpec) {
+        put(&mut spec.vlan, self.vlan);
+        let PortgroupSecurity {
+            promiscuous,
+            mac_changes,
+            forged_transmits,
+        } = &mut spec.security;
+        put(promiscuous, self.security.promiscuous);
+        put(mac_changes, self.security.mac_changes);
+        put(forged_transmits, self.security.forged_transmits);
+    }
+}
+
+impl PortPatch {
+    fn apply(&self, spec: &mut PortSpec) {
+        if let Some(portgroup) = &self.portgroup {
+            spec.portgroup = portgroup.clone();
+        }
+        put(&mut spec.mac, self.mac);
+        put(&mut spec.link, self.link);
+        put(&mut spec.block, self.block);
+    }
+}
+
+/// The fields of an object that an outcome touched.
+impl Outcome {
+    /// What changed, for an object that existed before.
+    pub fn fields(&self) -> &[FieldChange] {
+        match self {
+            Self::Changed { fields } => fields,
+            Self::Created | Self::Unchanged | Self::Deleted => &[],
+        }
+    }
+}

@@ -1,0 +1,117 @@
+//! From names, inheritance and intent to what the data path reads.
+
+use std::collections::BTreeMap;
+
+use weft_datapath::{Admission, Config, PortConfig, PortId, Role, SwitchConfig, SwitchId};
+use weft_vlan::Policy;
+
+use crate::intent::Intent;
+use crate::name::{InterfaceName, PortName, VswitchName};
+use crate::policy::inherited;
+use crate::spec::{Decision, LinkSetting, PortSpec};
+
+/// Something that is a port to the data path.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum PortKey {
+    /// A port.
+    Port(PortName),
+    /// An uplink, by its interface.
+    Uplink(InterfaceName),
+}
+
+/// How a port stands on this host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Realised {
+    /// Its number.
+    pub id: PortId,
+    /// Whether it is attached and its link is up.
+    pub up: bool,
+}
+
+/// What the host made of the configuration: numbers, and the state of links.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Realisation {
+    /// The number of every switch.
+    pub switches: BTreeMap<VswitchName, SwitchId>,
+    /// The ports and uplinks that have a number.
+    pub ports: BTreeMap<PortKey, Realised>,
+}
+
+/// What the data path is to do. Switches and ports without a number are left out.
+pub fn compile(intent: &Intent, realisation: &Realisation) -> Config {
+    let mut config = Config::default();
+    for (name, &id) in &realisation.switches {
+        if intent.vswitches.contains_key(name) {
+            config.switches.push(SwitchConfig { id });
+        }
+    }
+    for (key, &realised) in &realisation.ports {
+        let port = match key {
+            PortKey::Port(name) => vm_port(intent, realisation, name, realised),
+            PortKey::Uplink(interface) => uplink(intent, realisation, interface, realised),
+        };
+        config.ports.extend(port);
+    }
+    config.switches.sort_by_key(|switch| switch.id);
+    config.ports.sort_by_key(|port| port.id);
+    config
+}
+
+fn vm_port(
+    intent: &Intent,
+    realisation: &Realisation,
+    name: &PortName,
+    realised: Realised,
+) -> Option<PortConfig> {
+    let (port, group, switch) = intent.chain(&intent.ports.get(name)?.spec).ok()?;
+    let policy = inherited(group, switch);
+    Some(PortConfig {
+        id: realised.id,
+        switch: *realisation.switches.get(&switch.name)?,
+        role: Role::Vm,
+        admission: admission(port, realised.up),
+        vlan: policy.vlan.value.into(),
+        mac: port.mac,
+        promiscuous: policy.promiscuous.value == Decision::Accept,
+        mac_changes: policy.mac_changes.value == Decision::Accept,
+        forged_transmits: policy.forged_transmits.value == Decision::Accept,
+        mtu: policy.mtu.value.octets(),
+    })
+}
+
+fn uplink(
+    intent: &Intent,
+    realisation: &Realisation,
+    interface: &InterfaceName,
+    realised: Realised,
+) -> Option<PortConfig> {
+    let (name, _) = intent.uplinks().find(|(_, uplink)| *uplink == interface)?;
+    let switch = &intent.vswitches.get(name)?.spec;
+    Some(PortConfig {
+        id: realised.id,
+        switch: *realisation.switches.get(name)?,
+        role: Role::Uplink,
+        admission: if realised.up {
+            Admission::Open
+        } else {
+            Admission::Down
+        },
+        vlan: Policy::trunk_all(),
+        mac: None,
+        promiscuous: false,
+        mac_changes: false,
+        forged_transmits: true,
+        mtu: switch.mtu.octets(),
+    })
+}
+
+/// What the administrator blocked is blocked, whatever its link does.
+fn admission(port: &PortSpec, up: bool) -> Admission {
+    if port.block {
+        Admission::Blocked
+    } else if up && port.link == LinkSetting::Up {
+        Admission::Open
+    } else {
+        Admission::Down
+    }
+}

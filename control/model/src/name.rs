@@ -1,0 +1,240 @@
+//! Names of objects, and the nearest known name for one that is not known.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+/// Why a text is not a name.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{what} {name:?} {problem}; {remedy}")]
+pub struct NameError {
+    what: &'static str,
+    name: String,
+    problem: &'static str,
+    remedy: String,
+}
+
+macro_rules! names {
+    ($($(#[$doc:meta])* $type:ident: $what:literal, $check:expr;)*) => {
+        $(
+            $(#[$doc])*
+            #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+            #[serde(try_from = "String", into = "String")]
+            pub struct $type(String);
+
+            impl $type {
+                /// The name as text.
+                pub fn as_str(&self) -> &str {
+                    &self.0
+                }
+            }
+
+            impl FromStr for $type {
+                type Err = NameError;
+
+                fn from_str(text: &str) -> Result<Self, NameError> {
+                    $check($what, text).map(|()| Self(text.to_owned()))
+                }
+            }
+
+            impl TryFrom<String> for $type {
+                type Error = NameError;
+
+                fn try_from(text: String) -> Result<Self, NameError> {
+                    text.parse()
+                }
+            }
+
+            impl From<$type> for String {
+                fn from(name: $type) -> Self {
+                    name.0
+                }
+            }
+
+            impl fmt::Display for $type {
+                fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                    f.write_str(&self.0)
+                }
+            }
+        )*
+    };
+}
+
+names! {
+    /// The name of a standard switch: up to 32 characters, as in vSphere.
+    VswitchName: "switch name", object_name::<32>;
+    /// The name of a port group: up to 80 characters, as in vSphere. Unique on the host.
+    PortgroupName: "port group name", object_name::<80>;
+    /// The name of a port: up to 80 characters. Unique on the host.
+    PortName: "port name", object_name::<80>;
+    /// The name of a host: up to 63 characters, as a DNS label.
+    HostName: "host name", object_name::<63>;
+    /// The name of a network interface in the kernel: 1-15 octets.
+    InterfaceName: "interface name", interface_name;
+}
+
+/// ASCII letters, digits, `-`, `_`, `.` and inner single spaces; a letter, digit or `_` first. So a name never looks
+/// like a flag, a path or a list on the command line (`DSwitch/DPG`, `A,B`, `PORT:in`).
+fn object_name<const LONGEST: usize>(what: &'static str, name: &str) -> Result<(), NameError> {
+    let refuse = |problem| {
+        Err(NameError {
+            what,
+            name: shortened(name),
+            problem,
+            remedy: format!(
+                "use 1-{LONGEST} letters, digits, '-', '_', '.' or single spaces, with a letter, digit or '_' first"
+            ),
+        })
+    };
+    let Some(first) = name.chars().next() else {
+        return refuse("is empty");
+    };
+    if name.len() > LONGEST {
+        return refuse("is too long");
+    }
+    if !name
+        .chars()
+        .all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | ' '))
+    {
+        return refuse("holds a character that names cannot have");
+    }
+    if !(first.is_ascii_alphanumeric() || first == '_') {
+        return refuse("starts with a character that names cannot start with");
+    }
+    if name.ends_with(' ') || name.contains("  ") {
+        return refuse("holds spaces that cannot be seen");
+    }
+    Ok(())
+}
+
+/// What Linux accepts (`dev_valid_name`), and only visible ASCII.
+fn interface_name(what: &'static str, name: &str) -> Result<(), NameError> {
+    let refuse = |problem| {
+        let remedy = "use a name that 'ip link' shows: 1-15 characters without '/', ':' or spaces"
+            .to_owned();
+        Err(NameError {
+            what,
+            name: shortened(name),
+            problem,
+            remedy,
+        })
+    };
+    if name.is_empty() {
+        return refuse("is empty");
+    }
+    if name.len() > 15 {
+        return refuse("is too long");
+    }
+    if name == "."
+        || name == ".."
+        || !name
+            .chars()
+            .all(|c| c.is_ascii_graphic() && !matches!(c, '/' | ':'))
+    {
+        return refuse("holds a character that interface names cannot have");
+    }
+    Ok(())
+}
+
+/// A refused name may be of any length; its error is not.
+fn shortened(name: &str) -> String {
+    const LONGEST: usize = 100;
+    match name.char_indices().nth(LONGEST) {
+        Some((end, _)) => format!("{}...", &name[..end]),
+        None => name.to_owned(),
+    }
+}
+
+/// The known name that `unknown` was most likely meant to be, if any is near enough.
+pub fn nearest<'a>(unknown: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let wanted = unknown.to_lowercase();
+    known
+        .into_iter()
+        .map(|name| {
+            (
+                strsim::damerau_levenshtein(&wanted, &name.to_lowercase()),
+                name,
+            )
+        })
+        .filter(|(distance, name)| *distance <= (unknown.len().max(name.len()) / 3).max(1))
+        .min()
+        .map(|(_, name)| name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_administrators_use_are_accepted() {
+        for name in [
+            "vSwitch1",
+            "VM Network",
+            "10",
+            "_internal",
+            "web-01.example",
+        ] {
+            assert_eq!(name.parse::<PortgroupName>().unwrap().as_str(), name);
+        }
+        assert!("a".repeat(32).parse::<VswitchName>().is_ok());
+    }
+
+    #[test]
+    fn names_that_the_command_line_could_misread_are_refused() {
+        for name in [
+            "", "-x", ".hidden", " a", "a ", "a  b", "a/b", "a,b", "a:in", "a\nb", "é",
+        ] {
+            assert!(name.parse::<PortName>().is_err(), "{name:?}");
+        }
+        let error = "a"
+            .repeat(33)
+            .parse::<VswitchName>()
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.contains("is too long") && error.contains("1-32"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn interface_names_are_those_of_linux() {
+        for name in ["eth0", "p-MyVM1", "enp0s31f6", "veth@x", "a23456789012345"] {
+            assert!(name.parse::<InterfaceName>().is_ok(), "{name:?}");
+        }
+        for name in [
+            "",
+            ".",
+            "..",
+            "a/b",
+            "a b",
+            "eth0:1",
+            "a234567890123456",
+            "a\0b",
+        ] {
+            assert!(name.parse::<InterfaceName>().is_err(), "{name:?}");
+        }
+    }
+
+    #[test]
+    fn a_refused_name_is_quoted_up_to_a_bound() {
+        assert!(
+            "x".repeat(1 << 20)
+                .parse::<PortName>()
+                .unwrap_err()
+                .to_string()
+                .len()
+                < 300
+        );
+    }
+
+    #[test]
+    fn the_nearest_name_forgives_case_and_a_slip() {
+        let known = ["Lab", "Management", "vMotion"];
+        assert_eq!(nearest("lab", known), Some("Lab"));
+        assert_eq!(nearest("Labb", known), Some("Lab"));
+        assert_eq!(nearest("Managment", known), Some("Management"));
+        assert_eq!(nearest("Storage", known), None);
+    }
+}

@@ -1,0 +1,175 @@
+//! What must hold in every configuration, whichever way it came about.
+
+use std::collections::HashMap;
+
+use weft_packet::MacAddr;
+use weft_vlan::PortgroupVlan;
+
+use crate::error::ModelError;
+use crate::intent::{Intent, ObjectKind, ObjectRef};
+use crate::name::{InterfaceName, PortgroupName, VswitchName, nearest};
+use crate::spec::PortSpec;
+
+/// Checks a whole configuration. Where two objects contradict each other, the error is about `changed`'s side if it is
+/// one of them.
+///
+/// # Errors
+/// The first rule that does not hold.
+pub(crate) fn check(intent: &Intent, changed: &ObjectRef) -> Result<(), ModelError> {
+    targets_exist(intent)?;
+    interfaces_serve_once(intent, changed)?;
+    one_uplink_per_switch(intent)?;
+    addresses_are_unique(intent, changed)
+}
+
+fn targets_exist(intent: &Intent) -> Result<(), ModelError> {
+    for group in intent.portgroups.values().map(|object| &object.spec) {
+        if !intent.vswitches.contains_key(&group.vswitch) {
+            let known = intent.vswitches.keys().map(VswitchName::as_str);
+            return Err(unknown_target(
+                (&group.name).into(),
+                (&group.vswitch).into(),
+                known,
+            ));
+        }
+    }
+    for port in intent.ports.values().map(|object| &object.spec) {
+        if !intent.portgroups.contains_key(&port.portgroup) {
+            let known = intent.portgroups.keys().map(PortgroupName::as_str);
+            return Err(unknown_target(
+                (&port.name).into(),
+                (&port.portgroup).into(),
+                known,
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn unknown_target<'a>(
+    object: ObjectRef,
+    target: ObjectRef,
+    known: impl IntoIterator<Item = &'a str>,
+) -> ModelError {
+    let suggestion = nearest(&target.name, known).map(str::to_owned);
+    ModelError::UnknownTarget {
+        object,
+        target,
+        suggestion,
+    }
+}
+
+fn interfaces_serve_once(intent: &Intent, changed: &ObjectRef) -> Result<(), ModelError> {
+    let ports = intent.ports.values().filter_map(|object| {
+        Some((
+            object.spec.attachment.interface()?,
+            ObjectRef::from(&object.spec.name),
+        ))
+    });
+    let uplinks = intent
+        .uplinks()
+        .map(|(switch, interface)| (interface, ObjectRef::from(switch)));
+    let mut holders: HashMap<&InterfaceName, ObjectRef> = HashMap::new();
+    for (interface, user) in ports.chain(uplinks) {
+        if let Some(other) = holders.insert(interface, user.clone()) {
+            let (object, holder) = newest_first(user, other, changed);
+            return Err(ModelError::InterfaceTaken {
+                object,
+                interface: interface.to_string(),
+                holder,
+            });
+        }
+    }
+    Ok(())
+}
+
+fn one_uplink_per_switch(intent: &Intent) -> Result<(), ModelError> {
+    for switch in intent.vswitches.values().map(|object| &object.spec) {
+        if let [present, wanted, ..] = switch.uplinks.as_slice() {
+            return Err(ModelError::OneUplink {
+                object: (&switch.name).into(),
+                present: present.to_string(),
+                wanted: wanted.to_string(),
+            });
+        }
+    }
+    Ok(())
+}
+
+fn addresses_are_unique(intent: &Intent, changed: &ObjectRef) -> Result<(), ModelError> {
+    let mut holders: HashMap<(&VswitchName, MacAddr), Vec<(PortgroupVlan, &PortSpec)>> =
+        HashMap::new();
+    for port in intent.ports.values().map(|object| &object.spec) {
+        let Some(mac) = port.mac else { continue };
+        if !mac.is_unicast_source() {
+            let problem = if mac.is_zero() {
+                "the zero address"
+            } else {
+                "a multicast address"
+            };
+            return Err(ModelError::BadMac {
+                object: (&port.name).into(),
+                mac,
+                problem,
+            });
+        }
+        let (_, group, switch) = intent.chain(port)?;
+        let others = holders.entry((&switch.name, mac)).or_default();
+        if let Some((_, other)) = others.iter().find(|(vlan, _)| overlap(*vlan, group.vlan)) {
+            let (object, holder) = newest_first((&port.name).into(), (&other.name).into(), changed);
+            return Err(ModelError::MacTaken {
+                object,
+                mac,
+                holder,
+            });
+        }
+        others.push((group.vlan, port));
+    }
+    Ok(())
+}
+
+/// Whether a frame of one port group can reach the other.
+pub(crate) fn overlap(one: PortgroupVlan, other: PortgroupVlan) -> bool {
+    one == other || one == PortgroupVlan::GUEST_TAGGING || other == PortgroupVlan::GUEST_TAGGING
+}
+
+/// Of two objects in conflict, the one that was changed, then the other.
+fn newest_first(one: ObjectRef, other: ObjectRef, changed: &ObjectRef) -> (ObjectRef, ObjectRef) {
+    if other == *changed {
+        (other, one)
+    } else {
+        (one, other)
+    }
+}
+
+impl Intent {
+    /// Checks a configuration that did not come about by [`Intent::apply`], such as one from a file.
+    ///
+    /// # Errors
+    /// The first rule that does not hold.
+    pub fn check(&self) -> Result<(), ModelError> {
+        let names = (self
+            .vswitches
+            .iter()
+            .map(|(name, object)| (ObjectRef::from(name), *name == object.spec.name)))
+        .chain(
+            self.portgroups
+                .iter()
+                .map(|(name, object)| (name.into(), *name == object.spec.name)),
+        )
+        .chain(
+            self.ports
+                .iter()
+                .map(|(name, object)| (name.into(), *name == object.spec.name)),
+        );
+        for (object, same) in names {
+            if !same {
+                return Err(ModelError::Inconsistent {
+                    object,
+                    problem: "is stored under another name".to_owned(),
+                });
+            }
+        }
+        check(self, &ObjectRef::new(ObjectKind::Host, ""))
+    }
+}

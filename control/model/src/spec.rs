@@ -1,0 +1,386 @@
+//! What an administrator asks for, object by object. The same fields stand in manifests, in the API and in the store.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+use weft_packet::MacAddr;
+use weft_vlan::PortgroupVlan;
+
+use crate::name::{InterfaceName, PortName, PortgroupName, VswitchName};
+
+/// A standard switch.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct VswitchSpec {
+    /// Its name, unique on the host.
+    pub name: VswitchName,
+    /// The network interfaces through which the switch reaches the world. None: the switch is isolated.
+    #[serde(default)]
+    pub uplinks: Vec<InterfaceName>,
+    /// Largest payload of a frame, in octets.
+    #[serde(default)]
+    pub mtu: Mtu,
+    /// What its port groups inherit.
+    #[serde(default)]
+    pub security: SwitchSecurity,
+}
+
+impl VswitchSpec {
+    /// A switch of this name with defaults for everything else.
+    pub fn new(name: VswitchName) -> Self {
+        Self {
+            name,
+            uplinks: Vec::new(),
+            mtu: Mtu::default(),
+            security: SwitchSecurity::default(),
+        }
+    }
+}
+
+/// A port group.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct PortgroupSpec {
+    /// Its name, unique on the host.
+    pub name: PortgroupName,
+    /// The switch that it belongs to.
+    pub vswitch: VswitchName,
+    /// 0: the switch adds no tag; 1-4094: the switch tags; 4095: the guest tags.
+    #[serde(default)]
+    pub vlan: PortgroupVlan,
+    /// What differs from the switch.
+    #[serde(default, skip_serializing_if = "PortgroupSecurity::inherits_all")]
+    pub security: PortgroupSecurity,
+}
+
+impl PortgroupSpec {
+    /// A port group without a VLAN that inherits everything.
+    pub fn new(name: PortgroupName, vswitch: VswitchName) -> Self {
+        Self {
+            name,
+            vswitch,
+            vlan: PortgroupVlan::NONE,
+            security: PortgroupSecurity::default(),
+        }
+    }
+}
+
+/// A port: where one VM adapter or interface is attached.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "PortFields", into = "PortFields")]
+pub struct PortSpec {
+    /// Its name, unique on the host.
+    pub name: PortName,
+    /// The port group that it is connected to.
+    pub portgroup: PortgroupName,
+    /// The adapter's address. `None`: the first source that the port sends.
+    pub mac: Option<MacAddr>,
+    /// What it is attached to.
+    pub attachment: Attachment,
+    /// Whether its administrator wants it connected.
+    pub link: LinkSetting,
+    /// Whether its administrator blocked it.
+    pub block: bool,
+}
+
+impl PortSpec {
+    /// A connected port on one end of a veth pair, without a configured address.
+    pub fn veth(name: PortName, portgroup: PortgroupName, interface: InterfaceName) -> Self {
+        let attachment = Attachment::Veth {
+            interface,
+            engine: VethEngine::AfXdp,
+        };
+        Self {
+            name,
+            portgroup,
+            mac: None,
+            attachment,
+            link: LinkSetting::Up,
+            block: false,
+        }
+    }
+}
+
+/// What a port is attached to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Attachment {
+    /// The host's end of a veth pair, or any other Ethernet interface.
+    Veth {
+        /// The interface.
+        interface: InterfaceName,
+        /// What moves its frames.
+        engine: VethEngine,
+    },
+}
+
+impl Attachment {
+    /// The network interface that the port needs.
+    pub fn interface(&self) -> Option<&InterfaceName> {
+        match self {
+            Self::Veth { interface, .. } => Some(interface),
+        }
+    }
+}
+
+/// A port as it is written: attachment by its key.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct PortFields {
+    name: PortName,
+    portgroup: PortgroupName,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    mac: Option<MacAddr>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    veth: Option<InterfaceName>,
+    #[serde(default, skip_serializing_if = "is_default")]
+    engine: VethEngine,
+    #[serde(default, skip_serializing_if = "is_default")]
+    link: LinkSetting,
+    #[serde(default, skip_serializing_if = "is_default")]
+    block: bool,
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
+impl TryFrom<PortFields> for PortSpec {
+    type Error = String;
+
+    fn try_from(fields: PortFields) -> Result<Self, String> {
+        let Some(interface) = fields.veth else {
+            return Err(format!(
+                "port {}: nothing is attached; name an interface with 'veth: DEV'",
+                fields.name
+            ));
+        };
+        let attachment = Attachment::Veth {
+            interface,
+            engine: fields.engine,
+        };
+        let PortFields {
+            name,
+            portgroup,
+            mac,
+            link,
+            block,
+            ..
+        } = fields;
+        Ok(Self {
+            name,
+            portgroup,
+            mac,
+            attachment,
+            link,
+            block,
+        })
+    }
+}
+
+impl From<PortSpec> for PortFields {
+    fn from(port: PortSpec) -> Self {
+        let Attachment::Veth { interface, engine } = port.attachment;
+        let PortSpec {
+            name,
+            portgroup,
+            mac,
+            link,
+            block,
+            ..
+        } = port;
+        Self {
+            name,
+            portgroup,
+            mac,
+            veth: Some(interface),
+            engine,
+            link,
+            block,
+        }
+    }
+}
+
+/// The security policy of a switch; vSphere's defaults for standard switches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct SwitchSecurity {
+    /// Whether ports receive every frame of the switch that their VLAN admits.
+    pub promiscuous: Decision,
+    /// Whether a port is reachable under an address that its guest chose.
+    pub mac_changes: Decision,
+    /// Whether a port may send from an address that is not its own.
+    pub forged_transmits: Decision,
+}
+
+impl Default for SwitchSecurity {
+    fn default() -> Self {
+        Self {
+            promiscuous: Decision::Reject,
+            mac_changes: Decision::Accept,
+            forged_transmits: Decision::Accept,
+        }
+    }
+}
+
+/// The security policy of a port group, each leaf set or left to its switch.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct PortgroupSecurity {
+    /// See [`SwitchSecurity::promiscuous`].
+    #[serde(skip_serializing_if = "is_default")]
+    pub promiscuous: Inheritable,
+    /// See [`SwitchSecurity::mac_changes`].
+    #[serde(skip_serializing_if = "is_default")]
+    pub mac_changes: Inheritable,
+    /// See [`SwitchSecurity::forged_transmits`].
+    #[serde(skip_serializing_if = "is_default")]
+    pub forged_transmits: Inheritable,
+}
+
+impl PortgroupSecurity {
+    /// Whether no leaf is set.
+    pub fn inherits_all(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// Writes the words of an enum once for Display and FromStr; serde uses the same words.
+macro_rules! words {
+    ($type:ident { $($variant:ident = $word:literal),* }) => {
+        impl fmt::Display for $type {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(match self { $(Self::$variant => $word),* })
+            }
+        }
+
+        impl FromStr for $type {
+            type Err = String;
+
+            fn from_str(word: &str) -> Result<Self, String> {
+                match word {
+                    $($word => Ok(Self::$variant),)*
+                    _ => Err(format!("{word:?} is not one of: {}", [$($word),*].join(", "))),
+                }
+            }
+        }
+    };
+}
+
+/// The value of a policy leaf.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Decision {
+    /// Allowed.
+    Accept,
+    /// Not allowed.
+    Reject,
+}
+
+words!(Decision { Accept = "accept", Reject = "reject" });
+
+/// A policy leaf that is set, or left to the object above.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Inheritable {
+    /// Allowed.
+    Accept,
+    /// Not allowed.
+    Reject,
+    /// As the object above says.
+    #[default]
+    Inherit,
+}
+
+words!(Inheritable { Accept = "accept", Reject = "reject", Inherit = "inherit" });
+
+impl Inheritable {
+    /// The decision, where one was made.
+    pub fn decision(self) -> Option<Decision> {
+        match self {
+            Self::Accept => Some(Decision::Accept),
+            Self::Reject => Some(Decision::Reject),
+            Self::Inherit => None,
+        }
+    }
+}
+
+/// What moves the frames of a port on a network interface.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum VethEngine {
+    /// AF_XDP sockets.
+    #[default]
+    AfXdp,
+}
+
+words!(VethEngine { AfXdp = "af-xdp" });
+
+/// Whether the adapter's cable is plugged in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum LinkSetting {
+    /// Plugged in.
+    #[default]
+    Up,
+    /// Pulled.
+    Down,
+}
+
+words!(LinkSetting { Up = "up", Down = "down" });
+
+/// The largest payload of a frame in octets, after the Ethernet header and its tags: 1280-9000.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "u64", into = "u16")]
+pub struct Mtu(u16);
+
+/// A number that is not an MTU.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("MTU {0} is out of range; use 1280-9000")]
+pub struct MtuError(String);
+
+impl Mtu {
+    /// The MTU in octets.
+    pub fn octets(self) -> u16 {
+        self.0
+    }
+}
+
+impl Default for Mtu {
+    fn default() -> Self {
+        Self(1500)
+    }
+}
+
+impl TryFrom<u64> for Mtu {
+    type Error = MtuError;
+
+    fn try_from(octets: u64) -> Result<Self, MtuError> {
+        match u16::try_from(octets) {
+            Ok(fitting @ 1280..=9000) => Ok(Self(fitting)),
+            _ => Err(MtuError(octets.to_string())),
+        }
+    }
+}
+
+impl From<Mtu> for u16 {
+    fn from(mtu: Mtu) -> Self {
+        mtu.0
+    }
+}
+
+impl FromStr for Mtu {
+    type Err = MtuError;
+
+    fn from_str(text: &str) -> Result<Self, MtuError> {
+        text.parse::<u64>()
+            .map_err(|_| MtuError(format!("{text:?}")))?
+            .try_into()
+    }
+}
+
+impl fmt::Display for Mtu {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
