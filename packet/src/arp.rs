@@ -114,6 +114,17 @@ pub struct Repr {
 }
 
 impl Repr {
+    /// What `packet` says.
+    pub fn of<T: AsRef<[u8]>>(packet: &Packet<T>) -> Self {
+        Self {
+            operation: packet.operation(),
+            sender_mac: packet.sender_mac(),
+            sender_ip: packet.sender_ip(),
+            target_mac: packet.target_mac(),
+            target_ip: packet.target_ip(),
+        }
+    }
+
     /// The packet, to follow the EtherType.
     pub fn octets(&self) -> [u8; PACKET_LEN] {
         let mut bytes = [0; PACKET_LEN];

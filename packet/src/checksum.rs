@@ -118,3 +118,81 @@ fn fold(sum: u64) -> u16 {
     // At most 2^16 + 1 by now, so that the last carry leaves 16 bits.
     ((sum & 0xffff) + (sum >> 16)) as u16
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// RFC 1071 §4.1, word by word.
+    fn naive(bytes: &[u8]) -> u16 {
+        let mut sum = 0u32;
+        for pair in bytes.chunks(2) {
+            sum += u32::from(pair[0]) << 8 | u32::from(pair.get(1).copied().unwrap_or(0));
+            if sum > 0xffff {
+                sum -= 0xffff;
+            }
+        }
+        sum as u16
+    }
+
+    fn sum_of<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> u16 {
+        let mut sum = Sum::new();
+        pieces.into_iter().for_each(|piece| sum.add_bytes(piece));
+        sum.fold()
+    }
+
+    #[test]
+    fn all_ones_of_every_length() {
+        let ones = [0xff; 300];
+        for len in 0..ones.len() {
+            assert_eq!(sum_of([&ones[..len]]), naive(&ones[..len]), "{len} octets");
+        }
+        assert_eq!(sum_of([&[0xff; 1 << 20][..]]), 0xffff);
+    }
+
+    #[test]
+    fn zero_only_of_zeros() {
+        assert_eq!(sum_of([&[0; 100][..]]), 0);
+        assert_eq!(sum_of([&[0xff, 0xfe, 0, 1][..]]), 0xffff);
+    }
+
+    #[test]
+    fn pseudo_headers_as_bytes() {
+        let (src, dst) = (Ipv4Addr::new(10, 0, 0, 1), Ipv4Addr::new(10, 0, 0, 2));
+        assert_eq!(
+            pseudo_header_v4(src, dst, 17, 13).fold(),
+            naive(&[10, 0, 0, 1, 10, 0, 0, 2, 0, 17, 0, 13])
+        );
+        let (src, dst) = (
+            Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, 1),
+            Ipv6Addr::LOCALHOST,
+        );
+        let bytes = [
+            &src.octets()[..],
+            &dst.octets(),
+            &[0, 1, 0, 2],
+            &[0, 0, 0, 6],
+        ]
+        .concat();
+        assert_eq!(
+            pseudo_header_v6(src, dst, 6, 0x1_0002).fold(),
+            naive(&bytes)
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn any_pieces_sum_as_the_whole(
+            bytes in prop::collection::vec(any::<u8>(), 0..2000),
+            mut cuts in prop::collection::vec(0usize..2000, 0..6),
+        ) {
+            cuts.iter_mut().for_each(|cut| *cut = (*cut).min(bytes.len()));
+            cuts.extend([0, bytes.len()]);
+            cuts.sort_unstable();
+            let pieces = cuts.windows(2).map(|cut| &bytes[cut[0]..cut[1]]);
+            prop_assert_eq!(sum_of(pieces), naive(&bytes));
+        }
+    }
+}

@@ -103,3 +103,102 @@ fn join(addresses: &[u8; TAG_AT], tag: &[u8], rest: &[u8], out: &mut [u8]) -> Op
     out[TAG_AT + tag.len()..].copy_from_slice(rest);
     Some(written)
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::vlan_tag::{TPID_CTAG, TPID_STAG};
+
+    const TAG: Tag = Tag {
+        tpid: TPID_CTAG,
+        tci: 0xa00a,
+    };
+
+    fn edited(edit: TagEdit, head: &[u8]) -> Vec<u8> {
+        let mut out = [0xee; 256];
+        let written = edit.apply(head, &mut out);
+        assert!(
+            out[written..].iter().all(|&byte| byte == 0xee),
+            "nothing beyond what was written"
+        );
+        out[..written].to_vec()
+    }
+
+    #[test]
+    fn heads_of_the_least_length() {
+        let untagged: Vec<u8> = (1..=14).collect();
+        let tagged = [&untagged[..12], &[0x81, 0x00, 0xa0, 0x0a], &untagged[12..]].concat();
+        assert_eq!(edited(TagEdit::Keep, &untagged), untagged);
+        assert_eq!(edited(TagEdit::Push(TAG), &untagged), tagged);
+        assert_eq!(edited(TagEdit::Strip, &tagged), untagged);
+        let other = Tag::new(TPID_STAG, 20, 0);
+        assert_eq!(
+            edited(TagEdit::Replace(other), &tagged)[12..],
+            [0x88, 0xa8, 0, 20, 13, 14]
+        );
+    }
+
+    #[test]
+    fn too_little_of_head_or_room_writes_nothing() {
+        for (edit, head, room) in [
+            (TagEdit::Keep, 13, 64),
+            (TagEdit::Push(TAG), 13, 64),
+            (TagEdit::Strip, 17, 64),
+            (TagEdit::Replace(TAG), 17, 64),
+            (TagEdit::Keep, 64, 63),
+            (TagEdit::Push(TAG), 64, 67),
+            (TagEdit::Strip, 64, 59),
+        ] {
+            let mut out = vec![0xee; room];
+            assert_eq!(
+                edit.try_apply(&[1; 64][..head], &mut out),
+                None,
+                "{edit:?} of {head} into {room}"
+            );
+            assert!(out.iter().all(|&byte| byte == 0xee));
+        }
+    }
+
+    fn any_edit() -> impl Strategy<Value = TagEdit> {
+        let tag = any::<(u16, u16)>().prop_map(|(tpid, tci)| Tag { tpid, tci });
+        prop_oneof![
+            Just(TagEdit::Keep),
+            Just(TagEdit::Strip),
+            tag.clone().prop_map(TagEdit::Push),
+            tag.prop_map(TagEdit::Replace),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn agrees_with_edits_of_a_vector(edit in any_edit(), head in prop::collection::vec(any::<u8>(), 18..=128)) {
+            let mut expected = head.clone();
+            match edit {
+                TagEdit::Keep => {}
+                TagEdit::Strip => drop(expected.drain(12..16)),
+                TagEdit::Push(tag) => drop(expected.splice(12..12, tag.octets())),
+                TagEdit::Replace(tag) => drop(expected.splice(12..16, tag.octets())),
+            }
+            prop_assert_eq!(edit.edited_len(head.len()), expected.len());
+            prop_assert_eq!(edited(edit, &head), expected);
+        }
+
+        #[test]
+        fn strip_undoes_push(tci: u16, head in prop::collection::vec(any::<u8>(), 14..=128)) {
+            let pushed = edited(TagEdit::Push(Tag { tpid: TPID_CTAG, tci }), &head);
+            prop_assert_eq!(edited(TagEdit::Strip, &pushed), head);
+        }
+
+        #[test]
+        fn no_head_and_no_room_panic(
+            edit in any_edit(),
+            head in prop::collection::vec(any::<u8>(), 0..80),
+            room in 0usize..90,
+        ) {
+            let written = edit.try_apply(&head, &mut vec![0; room]);
+            prop_assert!(written.is_none_or(|written| written == edit.edited_len(head.len())));
+        }
+    }
+}

@@ -84,3 +84,105 @@ impl Head {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 #[error("the frame is shorter than its Ethernet header and tags")]
 pub struct Runt;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ethertype;
+
+    /// Two addresses, these words, and a payload of `payload` octets.
+    fn frame(words: &[u16], payload: usize) -> Vec<u8> {
+        let mut frame = vec![2, 0, 0, 0, 0, 9, 2, 0, 0, 0, 0, 1];
+        frame.extend(words.iter().flat_map(|word| word.to_be_bytes()));
+        frame.resize(frame.len() + payload, 0);
+        frame
+    }
+
+    #[test]
+    fn is_small() {
+        assert!(size_of::<Head>() <= 32);
+    }
+
+    #[test]
+    fn untagged() {
+        let frame = frame(&[ethertype::IPV4], 46);
+        let head = Head {
+            dst: MacAddr::new([2, 0, 0, 0, 0, 9]),
+            src: MacAddr::new([2, 0, 0, 0, 0, 1]),
+            outer: None,
+            ethertype: ethertype::IPV4,
+            header_len: 14,
+            tags: 0,
+        };
+        assert_eq!(Head::parse(&frame, 60), Ok(head));
+        assert_eq!(Head::parse(&frame[..14], 14), Ok(head));
+    }
+
+    #[test]
+    fn stacked_tags_with_the_outer_one_told() {
+        let frame = frame(
+            &[
+                ethertype::TPID_STAG,
+                0x2014,
+                ethertype::TPID_CTAG,
+                0x000a,
+                ethertype::ARP,
+            ],
+            0,
+        );
+        let head = Head::parse(&frame, frame.len()).expect("the header is whole");
+        assert_eq!(head.outer, Some(Tag::new(ethertype::TPID_STAG, 20, 0x2000)));
+        assert_eq!(
+            (head.ethertype, head.header_len, head.tags),
+            (ethertype::ARP, 22, 2)
+        );
+        assert!(head.is_double_tagged());
+    }
+
+    #[test]
+    fn a_tag_of_old_is_an_ethertype() {
+        let head = Head::parse(&frame(&[0x9100, 10, ethertype::IPV4], 0), 18)
+            .expect("the header is whole");
+        assert_eq!(
+            (head.outer, head.ethertype, head.header_len),
+            (None, 0x9100, 14)
+        );
+    }
+
+    #[test]
+    fn every_cut_within_the_header_is_a_runt() {
+        for tags in 0..=MAX_TAGS {
+            let mut words = [ethertype::TPID_CTAG, 10].repeat(tags);
+            words.push(ethertype::IPV6);
+            let frame = frame(&words, 20);
+            for len in 0..=frame.len() {
+                let parsed = Head::parse(&frame[..len], len);
+                assert_eq!(
+                    parsed.is_ok(),
+                    len >= 14 + 4 * tags,
+                    "{tags} tags, {len} octets"
+                );
+                assert_eq!(
+                    Head::parse(&frame, len),
+                    parsed,
+                    "what is beyond the frame does not count"
+                );
+                assert_eq!(
+                    Head::parse(&frame[..len], 1514),
+                    parsed,
+                    "nor what is not there to see"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn a_ninth_tag_is_an_ethertype() {
+        let frame = frame(&[ethertype::TPID_CTAG, 10].repeat(9), 0);
+        let head = Head::parse(&frame, frame.len()).expect("eight tags are whole");
+        assert_eq!(
+            (head.tags, head.header_len, head.ethertype),
+            (8, 46, ethertype::TPID_CTAG)
+        );
+    }
+}

@@ -150,3 +150,118 @@ mod serde_text {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const MAC: MacAddr = MacAddr::new([0x02, 0, 0, 0, 0xab, 0x01]);
+
+    #[test]
+    fn reads_either_separator_and_case() {
+        for text in [
+            "02:00:00:00:ab:01",
+            "02-00-00-00-AB-01",
+            "02:00:00:00:Ab:01",
+        ] {
+            assert_eq!(text.parse(), Ok(MAC), "{text}");
+        }
+        assert_eq!(MAC.to_string(), "02:00:00:00:ab:01");
+    }
+
+    #[test]
+    fn refuses_everything_else_and_says_what_is_expected() {
+        for text in [
+            "",
+            "02",
+            "020000000001",
+            "02:00:00:00:00",
+            "02:00:00:00:00:01:",
+            "02:00:00:00:00:01:02",
+            "2:0:0:0:0:1",
+            "02:00:00-00:00:01",
+            "02.00.00.00.00.01",
+            "0x:00:00:00:00:01",
+            "+2:00:00:00:00:01",
+            " 2:00:00:00:00:01",
+            "02:00:00:00:00:1é",
+        ] {
+            let error = text.parse::<MacAddr>().expect_err(text).to_string();
+            assert!(
+                error.starts_with(&format!("{text:?} is not a MAC address")),
+                "{error}"
+            );
+            assert!(error.contains("02:00:00:00:00:01"), "{error}");
+        }
+        assert!(
+            "é".repeat(1000)
+                .parse::<MacAddr>()
+                .expect_err("not a MAC")
+                .to_string()
+                .len()
+                < 200
+        );
+    }
+
+    #[test]
+    fn tells_kinds_of_addresses_apart() {
+        let group = MacAddr::new([0x01, 0, 0x5e, 0, 0, 1]);
+        let zero = MacAddr::new([0; 6]);
+        assert!(MacAddr::BROADCAST.is_broadcast() && MacAddr::BROADCAST.is_multicast());
+        assert!(group.is_multicast() && !group.is_broadcast());
+        assert!(zero.is_zero() && !zero.is_multicast());
+        assert!(MAC.is_unicast_source());
+        assert!(
+            [MacAddr::BROADCAST, group, zero]
+                .iter()
+                .all(|mac| !mac.is_unicast_source())
+        );
+    }
+
+    #[cfg(feature = "serde")]
+    #[test]
+    fn is_a_string_to_serde() {
+        use serde::de::value::{Error, StrDeserializer};
+        use serde::{Deserialize, Serialize, de::IntoDeserializer};
+
+        struct Shown(MacAddr);
+        impl fmt::Display for Shown {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.serialize(f)
+            }
+        }
+
+        let read = |text: &'static str| -> Result<MacAddr, Error> {
+            let deserializer: StrDeserializer<'_, Error> = text.into_deserializer();
+            MacAddr::deserialize(deserializer)
+        };
+        assert_eq!(Shown(MAC).to_string(), "02:00:00:00:ab:01");
+        assert_eq!(read("02-00-00-00-ab-01"), Ok(MAC));
+        let error = read("zz").expect_err("not a MAC").to_string();
+        assert!(error.contains("\"zz\" is not a MAC address"), "{error}");
+    }
+
+    proptest! {
+        #[test]
+        fn text_and_bits_lead_back(octets: [u8; 6], upper: u16) {
+            let mac = MacAddr::new(octets);
+            prop_assert_eq!(mac.to_string().parse(), Ok(mac));
+            prop_assert!(mac.to_bits() < 1 << 48);
+            prop_assert_eq!(MacAddr::from_bits(mac.to_bits() | u64::from(upper) << 48), mac);
+        }
+
+        #[test]
+        fn bits_sort_as_octets_do(a: [u8; 6], b: [u8; 6]) {
+            let (a, b) = (MacAddr::new(a), MacAddr::new(b));
+            prop_assert_eq!(a.cmp(&b), a.to_bits().cmp(&b.to_bits()));
+        }
+
+        #[test]
+        fn no_text_panics(text: String, near in "[0-9a-fA-F:é-]{15,19}") {
+            let _ = text.parse::<MacAddr>();
+            let _ = near.parse::<MacAddr>();
+        }
+    }
+}

@@ -70,3 +70,39 @@ impl Tag {
         [a, b, c, d]
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_stand_where_802_1q_has_them() {
+        let tag = Tag {
+            tpid: TPID_CTAG,
+            tci: 0b101_1_000000001010,
+        };
+        assert_eq!((tag.pcp(), tag.dei(), tag.vid()), (5, true, 10));
+        assert_eq!(tag.octets(), [0x81, 0x00, 0xb0, 0x0a]);
+        assert_eq!(
+            Tag::new(TPID_STAG, 10, tag.priority_bits()),
+            Tag {
+                tpid: TPID_STAG,
+                ..tag
+            }
+        );
+    }
+
+    #[test]
+    fn new_keeps_vid_and_priority_apart() {
+        assert_eq!(Tag::new(TPID_CTAG, 0xffff, 0x0fff).tci, 0x0fff);
+        assert_eq!(Tag::new(TPID_CTAG, 0xf000, 0xf00f).tci, 0xf000);
+    }
+
+    #[test]
+    fn only_two_ethertypes_are_tags() {
+        let tpids: Vec<u16> = (0..=u16::MAX)
+            .filter(|&ethertype| Tag::is_tpid(ethertype))
+            .collect();
+        assert_eq!(tpids, [0x8100, 0x88a8]);
+    }
+}
