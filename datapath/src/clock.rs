@@ -1,0 +1,33 @@
+//! Two clocks: one to count cycles, one for coarse time.
+
+use rustix::time::{ClockId, clock_gettime};
+
+/// The processor's time stamp counter (cycles at its base frequency), or nanoseconds where there is none to read.
+#[inline(always)]
+pub(crate) fn cycles() -> u64 {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: RDTSC reads a counter; every x86-64 processor has it and Linux leaves it to user space.
+    unsafe {
+        std::arch::x86_64::_rdtsc()
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    nanoseconds(ClockId::Monotonic)
+}
+
+/// Monotonic time in ns with the precision of the kernel's tick; costs a few cycles.
+#[inline]
+pub(crate) fn coarse_nanoseconds() -> u64 {
+    nanoseconds(ClockId::MonotonicCoarse)
+}
+
+/// Monotonic time in ns.
+#[inline]
+pub(crate) fn precise_nanoseconds() -> u64 {
+    nanoseconds(ClockId::Monotonic)
+}
+
+#[inline]
+fn nanoseconds(clock: ClockId) -> u64 {
+    let now = clock_gettime(clock);
+    now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
+}

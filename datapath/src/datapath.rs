@@ -1,0 +1,502 @@
+//! The control side's handle on a running data path.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use crossbeam_channel::{Sender, bounded};
+use parking_lot::Mutex;
+use weft_packet::MacAddr;
+
+use crate::clock;
+use crate::config::{Config, PortId, SwitchId};
+use crate::counters::PortCounters;
+use crate::engine::{
+    self, AttachError, EngineInfo, EngineSpec, RingStatistics, RxEngine, TxEngine,
+};
+use crate::learned::LearnedTable;
+use crate::poll::{Command, ThreadShared, Worker};
+use crate::port::{NO_ADDRESS, Port};
+use crate::snapshot::{Attached, Snapshot};
+
+/// How long the control side waits for a poll thread to answer before it calls it stalled.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Commands that a poll thread can have waiting.
+const COMMANDS: usize = 1024;
+
+/// How poll threads behave when there is nothing to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PollMode {
+    /// After a short empty spell arm the notifications and sleep.
+    Adaptive,
+    /// Never sleep.
+    Busy,
+}
+
+/// How to start a data path.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// A poll thread is pinned to each of these cores. Empty: one thread, not pinned.
+    pub cores: Vec<usize>,
+    /// What the threads do when there is nothing to do.
+    pub poll: PollMode,
+}
+
+/// What the data path tells the control side.
+///
+/// The channel is bounded: where the control side is slow, events are dropped; those that matter come again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// A port sent from an address that is not its own, reported at most once a second and port, and only where MAC changes
+    /// are accepted and no other port holds the address. The control side answers with [`Datapath::adopt`].
+    SourceSeen {
+        /// The sender.
+        port: PortId,
+        /// The forwarding domain of the frame, 0 for none.
+        vlan: u16,
+        /// The source address.
+        mac: MacAddr,
+    },
+    /// A port without a configured address sent its first frame and took its source as its own at once.
+    AddressTaken {
+        /// The port.
+        port: PortId,
+        /// Its address from now on.
+        mac: MacAddr,
+    },
+}
+
+/// A poll thread did not answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("poll thread {thread} did not answer within {} s", ANSWER_TIMEOUT.as_secs())]
+pub struct Stalled {
+    /// Its index.
+    pub thread: usize,
+}
+
+/// One poll thread.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ThreadStatus {
+    /// Its index.
+    pub index: usize,
+    /// The core that it is pinned to.
+    pub core: Option<usize>,
+    /// Receive queues that it owns.
+    pub queues: usize,
+    /// Frames received so far.
+    pub frames: u64,
+    /// Share of the time since start that the thread spent on frames, 0-1.
+    pub busy: f64,
+    /// Share of the time since start that the thread slept, 0-1.
+    pub asleep: f64,
+    /// Time stamp counter cycles in passes that moved frames, per frame; `None` before the first one.
+    pub cycles_per_frame: Option<f64>,
+    /// Passes over its ports so far: its heartbeat.
+    pub passes: u64,
+}
+
+struct Thread {
+    shared: Arc<ThreadShared>,
+    commands: Sender<Command>,
+    handle: Option<JoinHandle<()>>,
+}
+
+/// A port with the threads that receive from it.
+struct Attachment {
+    port: Arc<Port>,
+    threads: Vec<usize>,
+    /// Keeps what the engine did to its interface; dropped after the engine.
+    guard: Option<Box<dyn Send>>,
+}
+
+#[derive(Default)]
+struct Control {
+    attachments: HashMap<PortId, Attachment>,
+    learned: HashMap<SwitchId, Arc<LearnedTable>>,
+    config: Config,
+    /// Receive queues of each thread.
+    queues: Vec<usize>,
+}
+
+/// A running data path: poll threads, attached ports and the snapshot in force.
+///
+/// Methods may be called from any thread; changes are made one at a time. Dropping it ends the poll threads and closes
+/// every engine.
+pub struct Datapath {
+    threads: Vec<Thread>,
+    snapshot: Arc<ArcSwap<Snapshot>>,
+    control: Mutex<Control>,
+    /// Hash seed, so that nobody outside can choose addresses that collide.
+    seed: u64,
+}
+
+impl Datapath {
+    /// Starts the poll threads. Events arrive on `events`.
+    ///
+    /// # Errors
+    /// The kernel refuses a thread or a file descriptor.
+    pub fn start(options: &Options, events: &Sender<Event>) -> std::io::Result<Self> {
+        let cores: Vec<Option<usize>> = match options.cores.as_slice() {
+            [] => vec![None],
+            cores => cores.iter().copied().map(Some).collect(),
+        };
+        let mut datapath = Self::new();
+        for (index, core) in cores.into_iter().enumerate() {
+            let mut worker = datapath.add_worker(index, core, events)?;
+            let poll = options.poll;
+            let handle = std::thread::Builder::new()
+                .name(format!("weft-poll-{index}"))
+                .spawn(move || {
+                    if let Err(error) = worker.run(poll) {
+                        tracing::error!(thread = index, %error, "the poll thread ended");
+                    }
+                })?;
+            datapath.threads[index].handle = Some(handle);
+        }
+        Ok(datapath)
+    }
+
+    /// A data path whose one poll thread is the caller, who runs the passes.
+    ///
+    /// # Errors
+    /// The kernel refuses a file descriptor.
+    #[cfg(any(test, feature = "testing"))]
+    pub fn by_hand(events: &Sender<Event>) -> std::io::Result<(Self, Worker)> {
+        let mut datapath = Self::new();
+        let worker = datapath.add_worker(0, None, events)?;
+        Ok((datapath, worker))
+    }
+
+    fn new() -> Self {
+        Self {
+            threads: Vec::new(),
+            snapshot: Arc::new(ArcSwap::from_pointee(Snapshot::empty())),
+            control: Mutex::default(),
+            seed: seed(),
+        }
+    }
+
+    fn add_worker(
+        &mut self,
+        index: usize,
+        core: Option<usize>,
+        events: &Sender<Event>,
+    ) -> std::io::Result<Worker> {
+        let (commands, receiver) = bounded(COMMANDS);
+        let shared = Arc::new(ThreadShared::new(core)?);
+        let worker = Worker::new(
+            index,
+            Arc::clone(&shared),
+            Arc::clone(&self.snapshot),
+            receiver,
+            events.clone(),
+        );
+        self.threads.push(Thread {
+            shared,
+            commands,
+            handle: None,
+        });
+        self.control.get_mut().queues.push(0);
+        Ok(worker)
+    }
+
+    /// Opens the engine of a port and hands its receive side to poll threads.
+    ///
+    /// No frame is forwarded from or to the port until a configuration that holds it is applied. May block for up to 2 s
+    /// while a dying process lets go of a queue.
+    ///
+    /// # Errors
+    /// See [`AttachError`]; nothing is attached then.
+    pub fn attach(&self, port: PortId, spec: &EngineSpec) -> Result<EngineInfo, AttachError> {
+        if self.control.lock().attachments.contains_key(&port) {
+            return Err(AttachError::Attached(port.0));
+        }
+        match spec {
+            EngineSpec::AfXdp {
+                interface,
+                mtu,
+                uplink,
+            } => {
+                let opened = engine::open_af_xdp(interface, *mtu, *uplink)?;
+                self.adopt_engine(
+                    port,
+                    opened.rx,
+                    opened.tx,
+                    opened.info.clone(),
+                    Some(opened.guard),
+                );
+                Ok(opened.info)
+            }
+        }
+    }
+
+    /// Attaches a memory port whose receive queue holds `depth` frames; `deep`: as an engine that recognises checksums
+    /// which were left to a NIC.
+    ///
+    /// # Errors
+    /// The kernel refuses a file descriptor.
+    #[cfg(any(test, feature = "testing"))]
+    pub fn attach_memory(
+        &self,
+        port: PortId,
+        depth: usize,
+        deep: bool,
+    ) -> std::io::Result<engine::memory::MemoryPort> {
+        let (rx, tx, handle) = engine::memory::open(depth, deep)?;
+        self.adopt_engine(
+            port,
+            vec![RxEngine::Memory(Box::new(rx))],
+            TxEngine::Memory(tx),
+            EngineInfo::Memory,
+            None,
+        );
+        Ok(handle)
+    }
+
+    /// Attaches a port that receives `frames` again and again and discards what is sent to it, for benches.
+    #[cfg(any(test, feature = "testing"))]
+    pub fn attach_replay(&self, port: PortId, frames: Vec<Vec<u8>>) {
+        let rx = RxEngine::Replay(Box::new(engine::memory::Replay::new(frames)));
+        self.adopt_engine(
+            port,
+            vec![rx],
+            TxEngine::Sink(engine::memory::Sink::new()),
+            EngineInfo::Memory,
+            None,
+        );
+    }
+
+    fn adopt_engine(
+        &self,
+        id: PortId,
+        queues: Vec<RxEngine>,
+        tx: TxEngine,
+        info: EngineInfo,
+        guard: Option<Box<dyn Send>>,
+    ) {
+        let mut control = self.control.lock();
+        let port = Arc::new(Port::new(id, tx, info, self.threads.len()));
+        let mut threads = Vec::new();
+        for engine in queues {
+            // Fewest queues first; of several the first thread.
+            let Some(thread) = (0..self.threads.len()).min_by_key(|&thread| control.queues[thread])
+            else {
+                break;
+            };
+            control.queues[thread] += 1;
+            threads.push(thread);
+            self.command(thread, Command::Add { port: id, engine });
+        }
+        control.attachments.insert(
+            id,
+            Attachment {
+                port,
+                threads,
+                guard,
+            },
+        );
+    }
+
+    /// Closes a port's engine; returns when no poll thread uses it any more. A port that is not attached stays so.
+    ///
+    /// # Errors
+    /// A poll thread does not answer; the engine is then closed when it does.
+    pub fn detach(&self, port: PortId) -> Result<(), Stalled> {
+        let mut control = self.control.lock();
+        let Some(attachment) = control.attachments.remove(&port) else {
+            return Ok(());
+        };
+        let published = self.publish(&mut control);
+        let mut answered = Ok(());
+        for &thread in &attachment.threads {
+            control.queues[thread] -= 1;
+            let (done, wait) = bounded(1);
+            self.command(thread, Command::Remove { port, done });
+            if self.threads[thread].handle.is_some() && wait.recv_timeout(ANSWER_TIMEOUT).is_err() {
+                answered = Err(Stalled { thread });
+            }
+        }
+        drop(control);
+        // The transmit side goes before what the engine did to its interface.
+        let Attachment { port, guard, .. } = attachment;
+        drop(port);
+        drop(guard);
+        published.and(answered)
+    }
+
+    /// Puts a configuration in force; returns when every poll thread forwards by it.
+    ///
+    /// Ports without an engine are treated as absent, and become part of it when they are attached and it is applied again.
+    ///
+    /// # Errors
+    /// A poll thread does not answer: the configuration is in force there as soon as the thread goes on.
+    pub fn apply(&self, config: &Config) -> Result<(), Stalled> {
+        let mut control = self.control.lock();
+        control.config.clone_from(config);
+        self.publish(&mut control)
+    }
+
+    /// Compiles and publishes what `control` holds, and waits until all threads have seen it.
+    fn publish(&self, control: &mut Control) -> Result<(), Stalled> {
+        let Control {
+            attachments,
+            learned,
+            config,
+            ..
+        } = control;
+        learned.retain(|id, _| config.switches.iter().any(|switch| switch.id == *id));
+        for switch in &config.switches {
+            learned
+                .entry(switch.id)
+                .or_insert_with(|| Arc::new(LearnedTable::new(self.seed)));
+        }
+        let ports: HashMap<_, _> = attachments
+            .iter()
+            .map(|(id, attachment)| (*id, Arc::clone(&attachment.port)))
+            .collect();
+        let attached = Attached {
+            ports: &ports,
+            learned,
+        };
+        let snapshot = Arc::new(Snapshot::build(config, &attached, self.seed));
+        snapshot.offer_learned();
+        let old = self.snapshot.swap(Arc::clone(&snapshot));
+        let synchronised = self.synchronise();
+        snapshot.settle_learned();
+        // Freed here, never on a poll thread.
+        drop(old);
+        synchronised
+    }
+
+    /// Waits until every poll thread has passed through its loop.
+    fn synchronise(&self) -> Result<(), Stalled> {
+        let waits: Vec<_> = (0..self.threads.len())
+            .filter(|&thread| self.threads[thread].handle.is_some())
+            .map(|thread| {
+                let (done, wait) = bounded(1);
+                self.command(thread, Command::Sync { done });
+                (thread, wait)
+            })
+            .collect();
+        let mut result = Ok(());
+        for (thread, wait) in waits {
+            if wait.recv_timeout(ANSWER_TIMEOUT).is_err() {
+                tracing::error!(thread, "the poll thread does not answer");
+                result = Err(Stalled { thread });
+            }
+        }
+        result
+    }
+
+    fn command(&self, thread: usize, command: Command) {
+        // The channel is closed only where the thread died, which it logged.
+        let _ = self.threads[thread].commands.send(command);
+        self.threads[thread].shared.notify();
+    }
+
+    /// Gives a port an adopted address; `None` takes it away. It lives until the port is detached, or until a configuration
+    /// gives the address to another port.
+    pub fn adopt(&self, port: PortId, mac: Option<MacAddr>) {
+        let control = self.control.lock();
+        if let Some(attachment) = control.attachments.get(&port) {
+            attachment.port.set_adopted(mac);
+            let snapshot = self.snapshot.load();
+            snapshot.offer_learned();
+            snapshot.settle_learned();
+        }
+    }
+
+    /// The addresses that a port has from its own traffic: the first source of a port without a configured one, and the
+    /// adopted one.
+    pub fn learned(&self, port: PortId) -> (Option<MacAddr>, Option<MacAddr>) {
+        let address = |bits: u64| (bits != NO_ADDRESS).then(|| MacAddr::from_bits(bits));
+        self.control
+            .lock()
+            .attachments
+            .get(&port)
+            .map_or((None, None), |attachment| {
+                (
+                    address(attachment.port.taken_bits()),
+                    address(attachment.port.adopted_bits()),
+                )
+            })
+    }
+
+    /// A port's counters; `None` for one that is not attached.
+    pub fn counters(&self, port: PortId) -> Option<PortCounters> {
+        self.control
+            .lock()
+            .attachments
+            .get(&port)
+            .map(|attachment| attachment.port.counters())
+    }
+
+    /// What the kernel says of a port's rings; `None` for one that is not attached.
+    pub fn ring_statistics(&self, port: PortId) -> Option<RingStatistics> {
+        self.control
+            .lock()
+            .attachments
+            .get(&port)
+            .map(|attachment| attachment.port.ring_statistics())
+    }
+
+    /// What a port's engine turned out to be; `None` for one that is not attached.
+    pub fn engine(&self, port: PortId) -> Option<EngineInfo> {
+        self.control
+            .lock()
+            .attachments
+            .get(&port)
+            .map(|attachment| attachment.port.info.clone())
+    }
+
+    /// The poll threads.
+    pub fn threads(&self) -> Vec<ThreadStatus> {
+        let queues = self.control.lock().queues.clone();
+        self.threads
+            .iter()
+            .enumerate()
+            .map(|(index, thread)| {
+                let shared = &thread.shared;
+                let cycles = clock::cycles().wrapping_sub(shared.started_cycles).max(1) as f64;
+                let elapsed = clock::precise_nanoseconds()
+                    .saturating_sub(shared.started_ns)
+                    .max(1) as f64;
+                let (frames, busy) = (shared.frames.value(), shared.busy_cycles.value() as f64);
+                ThreadStatus {
+                    index,
+                    core: shared.core,
+                    queues: queues[index],
+                    frames,
+                    busy: (busy / cycles).min(1.0),
+                    asleep: (shared.asleep_ns.value() as f64 / elapsed).min(1.0),
+                    cycles_per_frame: (frames > 0).then(|| busy / frames as f64),
+                    passes: shared.passes.value(),
+                }
+            })
+            .collect()
+    }
+}
+
+impl Drop for Datapath {
+    fn drop(&mut self) {
+        for thread in 0..self.threads.len() {
+            self.command(thread, Command::Stop);
+        }
+        for thread in &mut self.threads {
+            if let Some(handle) = thread.handle.take() {
+                // A thread that panicked has said so.
+                let _ = handle.join();
+            }
+        }
+        self.snapshot.store(Arc::new(Snapshot::empty()));
+    }
+}
+
+/// A number that nobody outside can guess.
+fn seed() -> u64 {
+    use std::hash::{BuildHasher, Hasher, RandomState};
+    RandomState::new().build_hasher().finish()
+}

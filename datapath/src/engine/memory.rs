@@ -1,0 +1,189 @@
+//! The memory engine: a port whose other side is the test or bench that holds it.
+
+use std::collections::VecDeque;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use rustix::event::{EventfdFlags, eventfd};
+use weft_packet::TagEdit;
+
+use crate::DropReason;
+use crate::frame::{BURST, Burst, HEAD, SHORT_HEAD};
+
+/// Frames between a test and the switch, both ways.
+struct Queues {
+    to_switch: Mutex<VecDeque<Vec<u8>>>,
+    from_switch: Mutex<VecDeque<Vec<u8>>>,
+    /// Frames that `from_switch` holds at most.
+    depth: usize,
+    doorbell: OwnedFd,
+}
+
+/// The other side of a memory port: what a guest would be.
+#[derive(Clone)]
+pub struct MemoryPort(Arc<Queues>);
+
+impl MemoryPort {
+    /// Sends a frame into the switch.
+    pub fn send(&self, frame: &[u8]) {
+        self.0.to_switch.lock().push_back(frame.to_vec());
+        // A full eventfd counter is readable all the same.
+        let _ = rustix::io::write(&self.0.doorbell, &1u64.to_ne_bytes());
+    }
+
+    /// The oldest frame that the switch delivered.
+    pub fn receive(&self) -> Option<Vec<u8>> {
+        self.0.from_switch.lock().pop_front()
+    }
+
+    /// Every frame that the switch delivered, oldest first.
+    pub fn drain(&self) -> Vec<Vec<u8>> {
+        self.0.from_switch.lock().drain(..).collect()
+    }
+
+    /// Whether the switch took everything that was sent.
+    pub fn is_idle(&self) -> bool {
+        self.0.to_switch.lock().is_empty()
+    }
+}
+
+/// Opens a memory port whose receive queue holds `depth` frames. `deep` reads long heads and recognises checksums that
+/// were left to a NIC, as AF_XDP on veth does.
+pub(crate) fn open(depth: usize, deep: bool) -> std::io::Result<(Rx, Tx, MemoryPort)> {
+    let queues = Arc::new(Queues {
+        to_switch: Mutex::default(),
+        from_switch: Mutex::default(),
+        depth,
+        doorbell: eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC)?,
+    });
+    let rx = Rx {
+        queues: Arc::clone(&queues),
+        in_flight: Vec::with_capacity(BURST),
+        deep,
+    };
+    Ok((rx, Tx(Arc::clone(&queues)), MemoryPort(queues)))
+}
+
+pub(crate) struct Rx {
+    queues: Arc<Queues>,
+    /// Frames that the current burst points into.
+    in_flight: Vec<Vec<u8>>,
+    deep: bool,
+}
+
+impl Rx {
+    pub(crate) fn receive(&mut self, burst: &mut Burst) {
+        let mut queue = self.queues.to_switch.lock();
+        if queue.is_empty() {
+            let _ = rustix::io::read(&self.queues.doorbell, &mut [0u8; 8]);
+            return;
+        }
+        while burst.has_room(1) {
+            let Some(frame) = queue.pop_front() else {
+                break;
+            };
+            let head = if self.deep { HEAD } else { SHORT_HEAD };
+            // SAFETY: the vector's heap block stays where it is and unwritten in `in_flight`, which is emptied by
+            // `release` only, after the burst was cleared.
+            unsafe { burst.push(&[&frame], head) };
+            if self.deep {
+                burst.recognise_checksum();
+            }
+            self.in_flight.push(frame);
+        }
+    }
+
+    pub(crate) fn release(&mut self) {
+        self.in_flight.clear();
+    }
+
+    pub(crate) fn readiness(&self) -> BorrowedFd<'_> {
+        self.queues.doorbell.as_fd()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.queues.to_switch.lock().is_empty()
+    }
+}
+
+pub(crate) struct Tx(Arc<Queues>);
+
+impl Tx {
+    pub(crate) fn transmit(
+        &self,
+        burst: &Burst,
+        index: usize,
+        edit: TagEdit,
+    ) -> Result<usize, DropReason> {
+        let mut queue = self.0.from_switch.lock();
+        if queue.len() >= self.0.depth {
+            return Err(DropReason::RingFull);
+        }
+        let mut frame = vec![0; burst.edited_len(index, edit)];
+        let len = burst.write(index, edit, &mut frame);
+        queue.push_back(frame);
+        Ok(len)
+    }
+}
+
+/// The receive side for benches: the same frames again and again, without a queue and without an allocation.
+pub(crate) struct Replay {
+    frames: Vec<Vec<u8>>,
+    next: usize,
+}
+
+impl Replay {
+    pub(crate) fn new(frames: Vec<Vec<u8>>) -> Self {
+        Self { frames, next: 0 }
+    }
+
+    pub(crate) fn receive(&mut self, burst: &mut Burst) {
+        for _ in 0..BURST.min(self.frames.len()) {
+            // SAFETY: the frames live as long as the engine and are never written.
+            unsafe { burst.push(&[&self.frames[self.next]], SHORT_HEAD) };
+            self.next += 1;
+            if self.next == self.frames.len() {
+                self.next = 0;
+            }
+        }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.frames.is_empty()
+    }
+}
+
+/// The transmit side for benches: copies every frame into the next slot of a ring that nobody reads.
+pub(crate) struct Sink {
+    slots: Box<[u8]>,
+    next: usize,
+}
+
+/// Slots of a sink, and octets of each.
+const SINK_SLOTS: usize = 256;
+const SINK_SLOT: usize = 2048;
+
+impl Sink {
+    pub(crate) fn new() -> Self {
+        Self {
+            slots: vec![0; SINK_SLOTS * SINK_SLOT].into_boxed_slice(),
+            next: 0,
+        }
+    }
+
+    #[inline]
+    pub(crate) fn transmit(
+        &mut self,
+        burst: &Burst,
+        index: usize,
+        edit: TagEdit,
+    ) -> Result<usize, DropReason> {
+        let at = self.next * SINK_SLOT;
+        self.next = (self.next + 1) % SINK_SLOTS;
+        match burst.write(index, edit, &mut self.slots[at..at + SINK_SLOT]) {
+            0 => Err(DropReason::TooLong),
+            len => Ok(len),
+        }
+    }
+}

@@ -1,0 +1,209 @@
+//! Engines: what moves a port's frames.
+//!
+//! All share one shape. The receive side fills a [`Burst`] and takes the memory back when the burst is done; it belongs to
+//! one poll thread. The transmit side copies frames out of a burst; it sits behind the port's lock. An enum chooses, so
+//! that nothing on the packet path is a virtual call.
+
+mod af_xdp;
+#[cfg(any(test, feature = "testing"))]
+pub mod memory;
+
+use std::os::fd::BorrowedFd;
+
+use weft_packet::TagEdit;
+
+use crate::DropReason;
+use crate::frame::Burst;
+
+pub(crate) use af_xdp::open as open_af_xdp;
+
+/// What moves a port's frames.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum EngineSpec {
+    /// AF_XDP sockets on every receive queue of a network interface.
+    AfXdp {
+        /// The interface's name in the agent's network namespace.
+        interface: String,
+        /// Largest payload in octets that the port must carry; decides the size of UMEM frames.
+        mtu: u16,
+        /// An uplink: promiscuous membership, and receive offloads that hide tags or merge frames off.
+        uplink: bool,
+    },
+}
+
+/// What an engine turned out to be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum EngineInfo {
+    /// AF_XDP sockets.
+    AfXdp {
+        /// Where the XDP program runs: "native" (in the driver) or "generic".
+        xdp_mode: &'static str,
+        /// "zero-copy" or "copy".
+        copy_mode: &'static str,
+        /// Receive queues served.
+        queues: u32,
+        /// The driver's name, such as "veth".
+        driver: String,
+        /// UMEM lies on huge pages.
+        huge_pages: bool,
+        /// What the operator should know, each a full sentence.
+        warnings: Vec<String>,
+        /// Receive offloads that were switched off and are restored on release.
+        changed_features: Vec<String>,
+    },
+    /// Queues in memory, for tests.
+    Memory,
+}
+
+/// Why an engine could not be attached.
+#[derive(Debug, thiserror::Error)]
+pub enum AttachError {
+    /// No such interface.
+    #[error("interface {0} does not exist")]
+    NoInterface(String),
+    /// Another socket or program has it.
+    #[error("interface {0} is held by another AF_XDP socket or XDP program")]
+    InterfaceBusy(String),
+    /// The kernel lacks CONFIG_XDP_SOCKETS.
+    #[error("the kernel offers no AF_XDP sockets: {0}")]
+    NoAfXdp(String),
+    /// Missing capabilities.
+    #[error("not permitted: {0}")]
+    NotPermitted(String),
+    /// Frames of that size do not fit.
+    #[error("MTU {mtu} does not fit interface {interface}: {reason}")]
+    Mtu {
+        /// The interface.
+        interface: String,
+        /// What was asked for.
+        mtu: u16,
+        /// What stands against it.
+        reason: String,
+    },
+    /// A system call failed.
+    #[error("{interface}: {step}: {source}")]
+    System {
+        /// The interface.
+        interface: String,
+        /// What was being done.
+        step: &'static str,
+        /// What the kernel said.
+        source: std::io::Error,
+    },
+    /// The port has an engine already.
+    #[error("port {0} is attached already")]
+    Attached(u16),
+}
+
+/// What the kernel says of a port's rings.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RingStatistics {
+    /// Frames that the kernel dropped before the switch could see them, by reason.
+    pub kernel_drops: Vec<(&'static str, u64)>,
+    /// System calls made to wake the kernel for transmission.
+    pub wakeups: u64,
+}
+
+/// The receive side of one queue of a port.
+pub(crate) enum RxEngine {
+    AfXdp(Box<af_xdp::Rx>),
+    #[cfg(any(test, feature = "testing"))]
+    Memory(Box<memory::Rx>),
+    #[cfg(any(test, feature = "testing"))]
+    Replay(Box<memory::Replay>),
+}
+
+impl RxEngine {
+    /// Fills the burst with the frames that are there.
+    #[inline]
+    pub(crate) fn receive(&mut self, burst: &mut Burst) {
+        match self {
+            Self::AfXdp(rx) => rx.receive(burst),
+            #[cfg(any(test, feature = "testing"))]
+            Self::Memory(rx) => rx.receive(burst),
+            #[cfg(any(test, feature = "testing"))]
+            Self::Replay(rx) => rx.receive(burst),
+        }
+    }
+
+    /// Ends a burst that this engine filled: forgets its frames and takes their memory back.
+    #[inline]
+    pub(crate) fn release(&mut self, burst: &mut Burst) {
+        burst.clear();
+        match self {
+            Self::AfXdp(rx) => rx.release(),
+            #[cfg(any(test, feature = "testing"))]
+            Self::Memory(rx) => rx.release(),
+            #[cfg(any(test, feature = "testing"))]
+            Self::Replay(_) => {}
+        }
+    }
+
+    /// Becomes readable when frames arrive; `None` where only looking tells.
+    pub(crate) fn readiness(&self) -> Option<BorrowedFd<'_>> {
+        match self {
+            Self::AfXdp(rx) => Some(rx.readiness()),
+            #[cfg(any(test, feature = "testing"))]
+            Self::Memory(rx) => Some(rx.readiness()),
+            #[cfg(any(test, feature = "testing"))]
+            Self::Replay(_) => None,
+        }
+    }
+
+    /// Whether no frame waits, asked last before the thread sleeps.
+    pub(crate) fn is_empty(&mut self) -> bool {
+        match self {
+            Self::AfXdp(rx) => rx.is_empty(),
+            #[cfg(any(test, feature = "testing"))]
+            Self::Memory(rx) => rx.is_empty(),
+            #[cfg(any(test, feature = "testing"))]
+            Self::Replay(rx) => rx.is_empty(),
+        }
+    }
+}
+
+/// The transmit side of a port.
+pub(crate) enum TxEngine {
+    AfXdp(Box<af_xdp::Tx>),
+    #[cfg(any(test, feature = "testing"))]
+    Memory(memory::Tx),
+    #[cfg(any(test, feature = "testing"))]
+    Sink(memory::Sink),
+}
+
+impl TxEngine {
+    /// Copies frame `index` of the burst, with `edit`, to the other side. Returns the length sent.
+    #[inline]
+    pub(crate) fn transmit(
+        &mut self,
+        burst: &Burst,
+        index: usize,
+        edit: TagEdit,
+    ) -> Result<usize, DropReason> {
+        match self {
+            Self::AfXdp(tx) => tx.transmit(burst, index, edit),
+            #[cfg(any(test, feature = "testing"))]
+            Self::Memory(tx) => tx.transmit(burst, index, edit),
+            #[cfg(any(test, feature = "testing"))]
+            Self::Sink(tx) => tx.transmit(burst, index, edit),
+        }
+    }
+
+    /// Publishes what was copied since the last flush and wakes the other side if it asked for that.
+    #[inline]
+    pub(crate) fn flush(&mut self) {
+        match self {
+            Self::AfXdp(tx) => tx.flush(),
+            #[cfg(any(test, feature = "testing"))]
+            Self::Memory(_) | Self::Sink(_) => {}
+        }
+    }
+
+    pub(crate) fn statistics(&self) -> RingStatistics {
+        match self {
+            Self::AfXdp(tx) => tx.statistics(),
+            #[cfg(any(test, feature = "testing"))]
+            Self::Memory(_) | Self::Sink(_) => RingStatistics::default(),
+        }
+    }
+}

@@ -1,0 +1,212 @@
+//! A poll thread: owns the receive side of its ports and runs each burst to completion.
+
+mod roster;
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use arc_swap::{ArcSwap, Cache};
+use crossbeam_channel::{Receiver, Sender};
+use rustix::event::{EventfdFlags, eventfd};
+use rustix::thread::{CpuSet, sched_setaffinity};
+
+use crate::clock;
+use crate::counters::Counter;
+use crate::engine::RxEngine;
+use crate::forward::{Forwarder, Source};
+use crate::frame::Burst;
+use crate::snapshot::Snapshot;
+use crate::{Event, PollMode, PortId};
+use roster::Roster;
+
+/// An adaptive thread polls in vain for this long before it sleeps: longer than a burst takes, much shorter than what a
+/// core would notice.
+const SPIN_NS: u64 = 50_000;
+
+/// Empty passes between two looks at the clock.
+const PASSES_PER_LOOK: u32 = 32;
+
+/// What the control side asks of a poll thread.
+pub(crate) enum Command {
+    /// Receive from this engine from now on.
+    Add { port: PortId, engine: RxEngine },
+    /// Stop receiving from a port; its engine is closed when the answer comes.
+    Remove { port: PortId, done: Sender<()> },
+    /// Answer when every later burst is forwarded by the newest snapshot.
+    Sync { done: Sender<()> },
+    /// End.
+    Stop,
+}
+
+/// What a poll thread and the control side share.
+pub(crate) struct ThreadShared {
+    pub(crate) core: Option<usize>,
+    /// Something is in the command channel.
+    pending: AtomicBool,
+    /// Wakes the thread when it sleeps.
+    doorbell: OwnedFd,
+    pub(crate) frames: Counter,
+    pub(crate) passes: Counter,
+    /// Cycles in passes that moved frames.
+    pub(crate) busy_cycles: Counter,
+    /// Time asleep.
+    pub(crate) asleep_ns: Counter,
+    pub(crate) started_cycles: u64,
+    pub(crate) started_ns: u64,
+}
+
+impl ThreadShared {
+    pub(crate) fn new(core: Option<usize>) -> std::io::Result<Self> {
+        Ok(Self {
+            core,
+            pending: AtomicBool::new(false),
+            doorbell: eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC)?,
+            frames: Counter::default(),
+            passes: Counter::default(),
+            busy_cycles: Counter::default(),
+            asleep_ns: Counter::default(),
+            started_cycles: clock::cycles(),
+            started_ns: clock::precise_nanoseconds(),
+        })
+    }
+
+    /// Makes the thread look into its command channel, also if it sleeps.
+    pub(crate) fn notify(&self) {
+        self.pending.store(true, Ordering::Release);
+        // A full counter is readable all the same.
+        let _ = rustix::io::write(&self.doorbell, &1u64.to_ne_bytes());
+    }
+}
+
+/// One poll thread's state. Tests run its passes by hand; [`Worker::run`] is what a thread does.
+pub struct Worker {
+    shared: Arc<ThreadShared>,
+    snapshot: Cache<Arc<ArcSwap<Snapshot>>, Arc<Snapshot>>,
+    commands: Receiver<Command>,
+    forwarder: Forwarder,
+    roster: Roster,
+    burst: Box<Burst>,
+    stopped: bool,
+}
+
+impl Worker {
+    pub(crate) fn new(
+        index: usize,
+        shared: Arc<ThreadShared>,
+        snapshot: Arc<ArcSwap<Snapshot>>,
+        commands: Receiver<Command>,
+        events: Sender<Event>,
+    ) -> Self {
+        Self {
+            shared,
+            snapshot: Cache::new(snapshot),
+            commands,
+            forwarder: Forwarder::new(index, events),
+            roster: Roster::default(),
+            burst: Box::default(),
+            stopped: false,
+        }
+    }
+
+    /// Polls until it is told to stop.
+    ///
+    /// # Errors
+    /// The thread cannot be pinned to its core, or the kernel has no file descriptor left for sleeping.
+    pub(crate) fn run(&mut self, poll: PollMode) -> std::io::Result<()> {
+        if let Some(core) = self.shared.core {
+            let mut cpus = CpuSet::new();
+            cpus.set(core);
+            sched_setaffinity(None, &cpus)?;
+        }
+        if poll == PollMode::Adaptive {
+            self.roster.watch(self.shared.doorbell.as_fd())?;
+        }
+        let mut idle_since = 0;
+        let mut empty_passes = 0;
+        while !self.stopped {
+            if self.pass() > 0 {
+                empty_passes = 0;
+                idle_since = 0;
+                continue;
+            }
+            std::hint::spin_loop();
+            empty_passes += 1;
+            if poll == PollMode::Busy || empty_passes < PASSES_PER_LOOK {
+                continue;
+            }
+            empty_passes = 0;
+            let now = clock::precise_nanoseconds();
+            if idle_since == 0 {
+                idle_since = now;
+            } else if now - idle_since >= SPIN_NS {
+                self.sleep(now);
+                idle_since = 0;
+            }
+        }
+        Ok(())
+    }
+
+    /// Looks once at every port that may have frames, and forwards them. Returns the number of frames.
+    pub fn pass(&mut self) -> usize {
+        if self.shared.pending.load(Ordering::Acquire) {
+            self.obey();
+        }
+        let start = clock::cycles();
+        let (forwarder, burst) = (&mut self.forwarder, &mut self.burst);
+        let snapshot = self.snapshot.load();
+        forwarder.prepare(snapshot);
+        let frames = self
+            .roster
+            .poll(|source: &mut Source, engine: &mut RxEngine| {
+                engine.receive(burst);
+                let frames = burst.len();
+                if frames > 0 {
+                    forwarder.forward(snapshot, source, burst, clock::coarse_nanoseconds());
+                }
+                engine.release(burst);
+                frames
+            });
+        self.shared.passes.add(1);
+        if frames > 0 {
+            self.shared.frames.add(frames as u64);
+            self.shared
+                .busy_cycles
+                .add(clock::cycles().wrapping_sub(start));
+        }
+        frames
+    }
+
+    /// Sleeps until a port has frames or the control side rings. Frames that came since the last pass keep it awake.
+    fn sleep(&mut self, now: u64) {
+        if self.shared.pending.load(Ordering::Acquire) || !self.roster.is_empty() {
+            return;
+        }
+        self.roster.wait();
+        let _ = rustix::io::read(&self.shared.doorbell, &mut [0u8; 8]);
+        self.shared
+            .asleep_ns
+            .add(clock::precise_nanoseconds().saturating_sub(now));
+    }
+
+    /// Carries out what the control side asked for.
+    fn obey(&mut self) {
+        self.shared.pending.store(false, Ordering::Release);
+        while let Ok(command) = self.commands.try_recv() {
+            match command {
+                Command::Add { port, engine } => self.roster.add(Source::new(port), engine),
+                Command::Remove { port, done } => {
+                    self.roster.remove(port);
+                    let _ = done.try_send(());
+                }
+                Command::Sync { done } => {
+                    // The control side keeps the old snapshot until every thread has answered, so none is freed here.
+                    let snapshot = self.snapshot.load();
+                    self.forwarder.prepare(snapshot);
+                    let _ = done.try_send(());
+                }
+                Command::Stop => self.stopped = true,
+            }
+        }
+    }
+}

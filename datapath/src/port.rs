@@ -1,0 +1,85 @@
+//! A port while it is attached: what poll threads and the control side share of it.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crossbeam_utils::CachePadded;
+use parking_lot::Mutex;
+use weft_packet::MacAddr;
+
+use crate::PortId;
+use crate::counters::{PortCounters, ThreadPortCounters};
+use crate::engine::{EngineInfo, RingStatistics, TxEngine};
+
+/// Stands for "no address" among addresses as numbers: no frame has it, while a hostile one may well have zero.
+pub(crate) const NO_ADDRESS: u64 = u64::MAX;
+
+/// The shared part of an attached port. The receive side is not here: one poll thread owns it.
+pub(crate) struct Port {
+    pub(crate) id: PortId,
+    /// The transmit side; a poll thread locks it once per burst.
+    pub(crate) tx: CachePadded<Mutex<TxEngine>>,
+    /// One set per poll thread, so that no two threads write one line.
+    counters: Box<[CachePadded<ThreadPortCounters>]>,
+    /// The first source of a port without a configured address.
+    taken: AtomicU64,
+    /// The further address that the control side let the port adopt.
+    adopted: AtomicU64,
+    pub(crate) info: EngineInfo,
+}
+
+impl Port {
+    pub(crate) fn new(id: PortId, tx: TxEngine, info: EngineInfo, threads: usize) -> Self {
+        Self {
+            id,
+            tx: CachePadded::new(Mutex::new(tx)),
+            counters: (0..threads).map(|_| CachePadded::default()).collect(),
+            taken: AtomicU64::new(NO_ADDRESS),
+            adopted: AtomicU64::new(NO_ADDRESS),
+            info,
+        }
+    }
+
+    /// The counters that poll thread `thread` writes.
+    #[inline]
+    pub(crate) fn thread_counters(&self, thread: usize) -> &ThreadPortCounters {
+        &self.counters[thread]
+    }
+
+    pub(crate) fn counters(&self) -> PortCounters {
+        PortCounters::sum(self.counters.iter().map(|padded| &**padded))
+    }
+
+    pub(crate) fn ring_statistics(&self) -> RingStatistics {
+        self.tx.lock().statistics()
+    }
+
+    /// The port's own address as taken from its traffic, or [`NO_ADDRESS`].
+    #[inline]
+    pub(crate) fn taken_bits(&self) -> u64 {
+        self.taken.load(Ordering::Relaxed)
+    }
+
+    /// The adopted address, or [`NO_ADDRESS`].
+    #[inline]
+    pub(crate) fn adopted_bits(&self) -> u64 {
+        self.adopted.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_taken(&self, mac: Option<MacAddr>) {
+        self.taken
+            .store(mac.map_or(NO_ADDRESS, MacAddr::to_bits), Ordering::Relaxed);
+    }
+
+    pub(crate) fn set_adopted(&self, mac: Option<MacAddr>) {
+        self.adopted
+            .store(mac.map_or(NO_ADDRESS, MacAddr::to_bits), Ordering::Relaxed);
+    }
+
+    /// The addresses that came from traffic.
+    pub(crate) fn learned(&self) -> impl Iterator<Item = MacAddr> {
+        [self.taken_bits(), self.adopted_bits()]
+            .into_iter()
+            .filter(|&bits| bits != NO_ADDRESS)
+            .map(MacAddr::from_bits)
+    }
+}

@@ -1,0 +1,287 @@
+//! The compiled, immutable configuration that poll threads read.
+//!
+//! Everything that can be decided once is decided here: a poll thread finds per port a few flags and lists. Ports are
+//! indexed by their [`PortId`], so that an index stays good from one snapshot to the next.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use weft_mirror::PromiscuousSet;
+use weft_packet::MacAddr;
+use weft_vlan::Policy;
+
+use crate::config::{Admission, Config, PortConfig, Role, SwitchId};
+use crate::learned::LearnedTable;
+use crate::mac_table::{ANY_VLAN, MacTable, key};
+use crate::port::{NO_ADDRESS, Port};
+use crate::{DropReason, PortId};
+
+/// One generation of the configuration, ready for forwarding.
+pub(crate) struct Snapshot {
+    ports: Box<[Option<PortEntry>]>,
+    switches: Box<[Switch]>,
+}
+
+/// A port as the packet path sees it.
+pub(crate) struct PortEntry {
+    pub(crate) port: Arc<Port>,
+    /// Index of its switch in the snapshot.
+    pub(crate) switch: usize,
+    pub(crate) is_uplink: bool,
+    /// Why frames to and from the port are dropped, if they are.
+    pub(crate) closed: Option<DropReason>,
+    pub(crate) vlan: Policy,
+    /// Frames leave with the tags that belong on the wire; otherwise without the outer one.
+    pub(crate) tagged: bool,
+    /// The configured address, or [`NO_ADDRESS`].
+    pub(crate) mac_bits: u64,
+    pub(crate) mac_changes: bool,
+    pub(crate) forged_transmits: bool,
+    /// Largest payload behind the Ethernet header and its tags.
+    pub(crate) mtu: usize,
+}
+
+/// A switch as the packet path sees it.
+pub(crate) struct Switch {
+    pub(crate) addresses: MacTable,
+    pub(crate) learned: Arc<LearnedTable>,
+    pub(crate) promiscuous: PromiscuousSet<PortId>,
+    /// Open VM ports that carry one VLAN (or, at 0, none), by VLAN.
+    members: HashMap<u16, Box<[PortId]>, foldhash::fast::FixedState>,
+    /// Open VM ports that trunk, each with its policy.
+    trunks: Box<[(PortId, Policy)]>,
+    /// VM ports that trunk, but not every VLAN: their addresses stand in the tables for any VLAN.
+    limited: HashMap<PortId, Policy, foldhash::fast::FixedState>,
+    /// The uplink in use.
+    pub(crate) uplink: Option<PortId>,
+    /// There are uplinks, usable or not.
+    pub(crate) has_uplinks: bool,
+}
+
+/// What of the data path outlives a snapshot: attached ports by number, learned addresses by switch.
+pub(crate) struct Attached<'a> {
+    pub(crate) ports: &'a HashMap<PortId, Arc<Port>>,
+    pub(crate) learned: &'a HashMap<SwitchId, Arc<LearnedTable>>,
+}
+
+impl Snapshot {
+    /// A snapshot in which no port is.
+    pub(crate) fn empty() -> Self {
+        Self {
+            ports: Box::default(),
+            switches: Box::default(),
+        }
+    }
+
+    /// Compiles a configuration. Ports without an engine, or of a switch that is not there, are left out.
+    pub(crate) fn build(config: &Config, attached: &Attached<'_>, seed: u64) -> Self {
+        let index: HashMap<SwitchId, usize> = config
+            .switches
+            .iter()
+            .enumerate()
+            .map(|(at, switch)| (switch.id, at))
+            .collect();
+        let size = config
+            .ports
+            .iter()
+            .map(|port| port.id.index() + 1)
+            .max()
+            .unwrap_or(0);
+        let mut ports: Vec<Option<PortEntry>> = (0..size).map(|_| None).collect();
+        for config in &config.ports {
+            let (Some(port), Some(&switch)) =
+                (attached.ports.get(&config.id), index.get(&config.switch))
+            else {
+                continue;
+            };
+            ports[config.id.index()] = Some(PortEntry::new(config, port, switch));
+        }
+        let switches = config
+            .switches
+            .iter()
+            .map(|switch| {
+                let members: Vec<&PortConfig> = config
+                    .ports
+                    .iter()
+                    .filter(|port| port.switch == switch.id && ports[port.id.index()].is_some())
+                    .collect();
+                let learned = attached
+                    .learned
+                    .get(&switch.id)
+                    .map_or_else(|| Arc::new(LearnedTable::new(seed)), Arc::clone);
+                Switch::build(&members, learned, seed)
+            })
+            .collect();
+        Self {
+            ports: ports.into_boxed_slice(),
+            switches,
+        }
+    }
+
+    /// One more than the largest port number in use.
+    pub(crate) fn port_slots(&self) -> usize {
+        self.ports.len()
+    }
+
+    /// The port with that number, if it is configured and attached.
+    #[inline]
+    pub(crate) fn port(&self, id: PortId) -> Option<&PortEntry> {
+        self.ports.get(id.index()).and_then(Option::as_ref)
+    }
+
+    /// The switch of a port.
+    #[inline]
+    pub(crate) fn switch_of(&self, port: &PortEntry) -> &Switch {
+        &self.switches[port.switch]
+    }
+
+    /// Makes the addresses that ports have from their traffic findable under this snapshot's VLANs, beside what older
+    /// snapshots need. A port loses a taken address once it has a configured one, and any address that is another port's
+    /// under the same key: by configuration, or, of two that only a change brought together, the lower number's.
+    pub(crate) fn offer_learned(&self) {
+        let mut holders: HashMap<(usize, u64), PortId> = HashMap::new();
+        for entry in self.ports.iter().flatten().filter(|entry| !entry.is_uplink) {
+            let (switch, port) = (self.switch_of(entry), &entry.port);
+            let mut claim = |bits: u64| {
+                if bits == NO_ADDRESS {
+                    return true;
+                }
+                let key = entry.key(MacAddr::from_bits(bits));
+                let configured = switch
+                    .addresses
+                    .holder(key)
+                    .is_none_or(|holder| holder == port.id);
+                configured && *holders.entry((entry.switch, key)).or_insert(port.id) == port.id
+            };
+            if entry.mac_bits != NO_ADDRESS || !claim(port.taken_bits()) {
+                port.set_taken(None);
+            }
+            if !claim(port.adopted_bits()) {
+                port.set_adopted(None);
+            }
+            for mac in port.learned() {
+                switch.learned.assign(entry.key(mac), port.id);
+            }
+        }
+    }
+
+    /// Forgets every learned address that this snapshot does not need; called when no older one is in use.
+    pub(crate) fn settle_learned(&self) {
+        for (index, switch) in self.switches.iter().enumerate() {
+            switch.learned.retain(|key, port| {
+                self.port(port).is_some_and(|entry| {
+                    entry.switch == index && entry.port.learned().any(|mac| entry.key(mac) == key)
+                })
+            });
+        }
+    }
+}
+
+impl PortEntry {
+    fn new(config: &PortConfig, port: &Arc<Port>, switch: usize) -> Self {
+        Self {
+            port: Arc::clone(port),
+            switch,
+            is_uplink: config.role == Role::Uplink,
+            closed: closed(config.admission),
+            tagged: matches!(config.vlan, Policy::Trunk(_)),
+            vlan: config.vlan.clone(),
+            mac_bits: config.mac.map_or(NO_ADDRESS, MacAddr::to_bits),
+            mac_changes: config.mac_changes,
+            forged_transmits: config.forged_transmits,
+            mtu: usize::from(config.mtu),
+        }
+    }
+
+    /// The key under which an address of this port is found.
+    pub(crate) fn key(&self, mac: MacAddr) -> u64 {
+        table_key(&self.vlan, mac)
+    }
+}
+
+fn closed(admission: Admission) -> Option<DropReason> {
+    match admission {
+        Admission::Open => None,
+        Admission::Down => Some(DropReason::PortDown),
+        Admission::Blocked => Some(DropReason::PortBlocked),
+    }
+}
+
+fn table_key(policy: &Policy, mac: MacAddr) -> u64 {
+    match policy {
+        Policy::External => key(0, mac),
+        Policy::Access(vlan) => key(vlan.id(), mac),
+        Policy::Trunk(_) => key(ANY_VLAN, mac),
+    }
+}
+
+impl Switch {
+    fn build(members: &[&PortConfig], learned: Arc<LearnedTable>, seed: u64) -> Self {
+        let vms = || members.iter().filter(|port| port.role == Role::Vm);
+        let open = || vms().filter(|port| port.admission == Admission::Open);
+        let addresses: Vec<_> = vms()
+            .filter_map(|port| Some((table_key(&port.vlan, port.mac?), port.id)))
+            .collect();
+        let mut by_vlan: HashMap<u16, Vec<PortId>> = HashMap::new();
+        for port in open() {
+            match &port.vlan {
+                Policy::External => by_vlan.entry(0).or_default().push(port.id),
+                Policy::Access(vlan) => by_vlan.entry(vlan.id()).or_default().push(port.id),
+                Policy::Trunk(_) => {}
+            }
+        }
+        let uplinks = || members.iter().filter(|port| port.role == Role::Uplink);
+        Self {
+            addresses: MacTable::build(&addresses, seed),
+            learned,
+            promiscuous: PromiscuousSet::new(
+                open()
+                    .filter(|port| port.promiscuous)
+                    .map(|port| (port.id, port.vlan.clone())),
+            ),
+            members: by_vlan
+                .into_iter()
+                .map(|(vlan, ports)| (vlan, ports.into()))
+                .collect(),
+            trunks: open()
+                .filter(|port| matches!(port.vlan, Policy::Trunk(_)))
+                .map(|port| (port.id, port.vlan.clone()))
+                .collect(),
+            limited: vms()
+                .filter(|port| {
+                    matches!(&port.vlan, Policy::Trunk(_)) && port.vlan != Policy::trunk_all()
+                })
+                .map(|port| (port.id, port.vlan.clone()))
+                .collect(),
+            uplink: uplinks()
+                .find(|port| port.admission == Admission::Open)
+                .map(|port| port.id),
+            has_uplinks: uplinks().next().is_some(),
+        }
+    }
+
+    /// The port that has `mac` on `vlan`, by configuration or by its own traffic.
+    #[inline]
+    pub(crate) fn find(&self, vlan: u16, mac: MacAddr) -> Option<PortId> {
+        let carries = |port: &PortId| {
+            self.limited.is_empty()
+                || self
+                    .limited
+                    .get(port)
+                    .is_none_or(|policy| policy.admits(vlan))
+        };
+        let configured = self.addresses.find(vlan, mac).filter(carries);
+        configured.or_else(|| self.learned.find(vlan, mac).filter(carries))
+    }
+
+    /// Every open VM port that carries `vlan`.
+    #[inline]
+    pub(crate) fn members(&self, vlan: u16) -> impl Iterator<Item = PortId> {
+        let access = self.members.get(&vlan).map_or(&[][..], |ports| ports);
+        let trunks = self
+            .trunks
+            .iter()
+            .filter(move |(_, policy)| policy.admits(vlan));
+        access.iter().copied().chain(trunks.map(|(port, _)| *port))
+    }
+}

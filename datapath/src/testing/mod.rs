@@ -1,0 +1,87 @@
+//! What tests and benches use: a data path driven by hand over memory ports, an obvious reference switch, and the audit.
+
+mod reference;
+
+use std::collections::BTreeMap;
+
+use crossbeam_channel::{Receiver, bounded};
+
+use crate::engine::memory::MemoryPort;
+use crate::{Config, Datapath, Event, PortId, Worker};
+
+pub use reference::{Outcome, ReferenceSwitch};
+
+/// A data path whose poll thread is the test itself, so that every step is repeatable.
+pub struct Rig {
+    /// The data path.
+    pub datapath: Datapath,
+    /// Its only poll thread.
+    pub worker: Worker,
+    /// What it tells the control side.
+    pub events: Receiver<Event>,
+    ports: BTreeMap<PortId, MemoryPort>,
+}
+
+impl Rig {
+    /// An empty data path.
+    ///
+    /// # Errors
+    /// The kernel refuses a file descriptor.
+    pub fn new() -> std::io::Result<Self> {
+        let (sender, events) = bounded(1024);
+        let (datapath, worker) = Datapath::by_hand(&sender)?;
+        Ok(Self {
+            datapath,
+            worker,
+            events,
+            ports: BTreeMap::new(),
+        })
+    }
+
+    /// Attaches a memory port whose receive queue holds `depth` frames.
+    ///
+    /// # Errors
+    /// The kernel refuses a file descriptor.
+    pub fn attach(&mut self, port: PortId, depth: usize) -> std::io::Result<()> {
+        let handle = self.datapath.attach_memory(port, depth, true)?;
+        self.ports.insert(port, handle);
+        Ok(())
+    }
+
+    /// Puts a configuration in force.
+    pub fn apply(&self, config: &Config) {
+        // The poll thread is the caller, so nobody has to be waited for.
+        let _ = self.datapath.apply(config);
+    }
+
+    /// Sends frames from one port and forwards until nothing is left; then returns what every port received.
+    pub fn exchange(&mut self, from: PortId, frames: &[Vec<u8>]) -> BTreeMap<PortId, Vec<Vec<u8>>> {
+        if let Some(port) = self.ports.get(&from) {
+            frames.iter().for_each(|frame| port.send(frame));
+            while !port.is_idle() {
+                self.worker.pass();
+            }
+        }
+        self.ports
+            .iter()
+            .map(|(id, port)| (*id, port.drain()))
+            .filter(|(_, got)| !got.is_empty())
+            .collect()
+    }
+
+    /// Checks that the counters of every port balance.
+    ///
+    /// # Panics
+    /// They do not; the text says where.
+    pub fn audit(&self) {
+        for id in self.ports.keys() {
+            if let Some(imbalance) = self
+                .datapath
+                .counters(*id)
+                .and_then(|counters| counters.imbalance())
+            {
+                panic!("{id}: {imbalance}");
+            }
+        }
+    }
+}

@@ -1,0 +1,328 @@
+//! The reference switch: the same behaviour as the packet path, written to be obviously right and nothing else.
+//!
+//! It parses frames byte by byte, walks over all ports for every frame and shares no code with the packet path.
+
+use std::collections::BTreeMap;
+
+use weft_packet::MacAddr;
+use weft_vlan::Policy;
+
+use crate::config::{Admission, Config, PortConfig, Role};
+use crate::{DropReason, PortId};
+
+/// What becomes of one frame.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Outcome {
+    /// Copies in the order of ports, the original's and those of promiscuous mode.
+    pub copies: BTreeMap<PortId, Vec<u8>>,
+    /// Destinations whose port is closed.
+    pub refused: BTreeMap<PortId, DropReason>,
+    /// Why the frame itself went nowhere.
+    pub dropped: Option<DropReason>,
+}
+
+/// A switch that is slow and obvious.
+#[derive(Clone, Debug, Default)]
+pub struct ReferenceSwitch {
+    config: Config,
+    /// First sources of ports without a configured address.
+    taken: BTreeMap<PortId, MacAddr>,
+    /// Adopted addresses.
+    adopted: BTreeMap<PortId, MacAddr>,
+}
+
+/// A frame taken apart.
+struct Parsed {
+    dst: MacAddr,
+    src: MacAddr,
+    /// (TPID, TCI), outer first.
+    tags: Vec<(u16, u16)>,
+    /// From the EtherType on.
+    rest: Vec<u8>,
+}
+
+fn parse(frame: &[u8]) -> Option<Parsed> {
+    let word = |at: usize| Some(u16::from_be_bytes([*frame.get(at)?, *frame.get(at + 1)?]));
+    let dst: [u8; 6] = frame.get(0..6)?.try_into().ok()?;
+    let src: [u8; 6] = frame.get(6..12)?.try_into().ok()?;
+    let mut at = 12;
+    let mut tags = Vec::new();
+    while matches!(word(at)?, 0x8100 | 0x88a8) && tags.len() < weft_packet::MAX_TAGS {
+        tags.push((word(at)?, word(at + 2)?));
+        at += 4;
+    }
+    word(at)?;
+    Some(Parsed {
+        dst: MacAddr::new(dst),
+        src: MacAddr::new(src),
+        tags,
+        rest: frame[at..].to_vec(),
+    })
+}
+
+fn build(parsed: &Parsed, tags: &[(u16, u16)]) -> Vec<u8> {
+    let mut frame = [parsed.dst.octets(), parsed.src.octets()].concat();
+    for (tpid, tci) in tags {
+        frame.extend(tpid.to_be_bytes());
+        frame.extend(tci.to_be_bytes());
+    }
+    frame.extend(&parsed.rest);
+    frame
+}
+
+fn carries(policy: &Policy, vlan: u16) -> bool {
+    match policy {
+        Policy::External => vlan == 0,
+        Policy::Access(own) => own.id() == vlan,
+        Policy::Trunk(set) => set.contains(vlan),
+    }
+}
+
+impl ReferenceSwitch {
+    /// Puts a configuration in force.
+    pub fn apply(&mut self, config: &Config) {
+        self.config = config.clone();
+        let ports: Vec<PortConfig> = self
+            .config
+            .ports
+            .iter()
+            .filter(|port| port.role == Role::Vm)
+            .cloned()
+            .collect();
+        let mut claimed: Vec<(PortConfig, MacAddr)> = Vec::new();
+        for port in ports {
+            for learned in [&mut self.taken, &mut self.adopted] {
+                let Some(&mac) = learned.get(&port.id) else {
+                    continue;
+                };
+                let taken_first = claimed.iter().any(|(other, held)| {
+                    *held == mac && other.id != port.id && same_key(other, &port)
+                });
+                if taken_first || claimed_by_another(&self.config, &port, mac) {
+                    learned.remove(&port.id);
+                } else {
+                    claimed.push((port.clone(), mac));
+                }
+            }
+            if port.mac.is_some() {
+                self.taken.remove(&port.id);
+            }
+        }
+    }
+
+    /// Gives a port an adopted address.
+    pub fn adopt(&mut self, port: PortId, mac: MacAddr) {
+        self.adopted.insert(port, mac);
+        self.apply(&self.config.clone());
+    }
+
+    /// Forwards one frame.
+    pub fn forward(&mut self, from: PortId, frame: &[u8]) -> Outcome {
+        let Some(port) = self.port(from).cloned() else {
+            return Outcome::default();
+        };
+        match self.admit(&port, frame) {
+            Ok((parsed, vlan, untagged, tagged)) => {
+                self.deliver(&port, &parsed, vlan, &untagged, &tagged)
+            }
+            Err(reason) => Outcome {
+                dropped: Some(reason),
+                ..Outcome::default()
+            },
+        }
+    }
+
+    /// Returns the frame, its VLAN, and the tags it has where the outer one is hidden and where it is shown.
+    #[allow(clippy::type_complexity)]
+    fn admit(
+        &mut self,
+        port: &PortConfig,
+        frame: &[u8],
+    ) -> Result<(Parsed, u16, Vec<(u16, u16)>, Vec<(u16, u16)>), DropReason> {
+        match port.admission {
+            Admission::Open => {}
+            Admission::Down => return Err(DropReason::PortDown),
+            Admission::Blocked => return Err(DropReason::PortBlocked),
+        }
+        let parsed = parse(frame).ok_or(DropReason::Runt)?;
+        if parsed.rest.len() - 2 > usize::from(port.mtu) {
+            return Err(DropReason::TooLong);
+        }
+        let outer = parsed.tags.first().copied();
+        let vid = outer.map_or(0, |(_, tci)| tci & 0xfff);
+        let priority = outer.map_or(0, |(_, tci)| tci & 0xf000);
+        let inner = parsed.tags.get(1..).unwrap_or_default().to_vec();
+        if vid == 4095 {
+            return Err(DropReason::VlanReserved);
+        }
+        let (vlan, shown) = match &port.vlan {
+            Policy::Trunk(set) if set.contains(vid) => (vid, parsed.tags.clone()),
+            Policy::Trunk(_) => return Err(DropReason::VlanNotMember),
+            _ if vid != 0 || parsed.tags.len() > 1 => return Err(DropReason::VlanTagNotAllowed),
+            Policy::External => (0, Vec::new()),
+            Policy::Access(own) => (own.id(), vec![(0x8100, priority | own.id())]),
+        };
+        if port.role == Role::Vm {
+            self.check_source(port, parsed.src, vlan)?;
+        }
+        Ok((parsed, vlan, inner, shown))
+    }
+
+    fn check_source(
+        &mut self,
+        port: &PortConfig,
+        src: MacAddr,
+        vlan: u16,
+    ) -> Result<(), DropReason> {
+        let own = [
+            port.mac,
+            self.taken.get(&port.id).copied(),
+            self.adopted.get(&port.id).copied(),
+        ];
+        if own.contains(&Some(src)) {
+            return Ok(());
+        }
+        let nameless = port.mac.is_none() && !self.taken.contains_key(&port.id);
+        let usable = src.octets()[0] & 1 == 0 && src.octets() != [0; 6];
+        let free = self
+            .holder(port, vlan, src)
+            .is_none_or(|holder| holder == port.id);
+        if nameless && usable && free && !self.learned_by_another(port, src) {
+            self.taken.insert(port.id, src);
+            return Ok(());
+        }
+        if port.forged_transmits {
+            Ok(())
+        } else {
+            Err(DropReason::ForgedTransmit)
+        }
+    }
+
+    fn deliver(
+        &self,
+        from: &PortConfig,
+        parsed: &Parsed,
+        vlan: u16,
+        hidden: &[(u16, u16)],
+        shown: &[(u16, u16)],
+    ) -> Outcome {
+        let mut outcome = Outcome::default();
+        let members: Vec<&PortConfig> = self
+            .config
+            .ports
+            .iter()
+            .filter(|port| {
+                port.switch == from.switch && port.id != from.id && port.role == Role::Vm
+            })
+            .filter(|port| port.admission == Admission::Open && carries(&port.vlan, vlan))
+            .collect();
+        let uplinks: Vec<&PortConfig> = self
+            .config
+            .ports
+            .iter()
+            .filter(|port| {
+                port.switch == from.switch && port.role == Role::Uplink && from.role == Role::Vm
+            })
+            .collect();
+        let uplink = uplinks
+            .iter()
+            .find(|port| port.admission == Admission::Open);
+        let mut destinations: Vec<PortId> = Vec::new();
+        if parsed.dst.octets()[0] & 1 == 1 {
+            destinations.extend(members.iter().map(|port| port.id));
+            destinations.extend(uplink.map(|port| port.id));
+            if destinations.is_empty() {
+                outcome.dropped = Some(if uplinks.is_empty() {
+                    DropReason::NoReceiver
+                } else {
+                    DropReason::NoUplink
+                });
+            }
+        } else {
+            match self.holder(from, vlan, parsed.dst) {
+                Some(holder) if holder == from.id => outcome.dropped = Some(DropReason::SamePort),
+                Some(holder) => destinations.push(holder),
+                None if from.role == Role::Uplink || uplinks.is_empty() => {
+                    outcome.dropped = Some(DropReason::UnknownUnicast);
+                }
+                None => match uplink {
+                    Some(uplink) => destinations.push(uplink.id),
+                    None => outcome.dropped = Some(DropReason::NoUplink),
+                },
+            }
+            destinations.extend(
+                members
+                    .iter()
+                    .filter(|port| port.promiscuous)
+                    .map(|port| port.id),
+            );
+        }
+        for id in destinations {
+            let Some(port) = self.port(id) else { continue };
+            let tags = if matches!(port.vlan, Policy::Trunk(_)) {
+                shown
+            } else {
+                hidden
+            };
+            match port.admission {
+                Admission::Open => drop(outcome.copies.insert(id, build(parsed, tags))),
+                Admission::Down => drop(outcome.refused.insert(id, DropReason::PortDown)),
+                Admission::Blocked => drop(outcome.refused.insert(id, DropReason::PortBlocked)),
+            }
+        }
+        outcome
+    }
+
+    /// The port that has `mac` on `vlan`: an access port before a trunk, a configured address before one from traffic.
+    fn holder(&self, from: &PortConfig, vlan: u16, mac: MacAddr) -> Option<PortId> {
+        let ports = || {
+            self.config.ports.iter().filter(|port| {
+                port.switch == from.switch && port.role == Role::Vm && carries(&port.vlan, vlan)
+            })
+        };
+        let trunks = |port: &&PortConfig| matches!(port.vlan, Policy::Trunk(_));
+        let configured = |port: &&PortConfig| port.mac == Some(mac);
+        let learned = |port: &&PortConfig| {
+            self.taken.get(&port.id) == Some(&mac) || self.adopted.get(&port.id) == Some(&mac)
+        };
+        ports()
+            .filter(configured)
+            .min_by_key(trunks)
+            .or_else(|| ports().filter(learned).min_by_key(trunks))
+            .map(|port| port.id)
+    }
+
+    /// Another port of the switch has the address from its traffic, under the same key.
+    fn learned_by_another(&self, own: &PortConfig, mac: MacAddr) -> bool {
+        self.config.ports.iter().any(|port| {
+            port.id != own.id
+                && same_key(port, own)
+                && (self.taken.get(&port.id) == Some(&mac)
+                    || self.adopted.get(&port.id) == Some(&mac))
+        })
+    }
+
+    fn port(&self, id: PortId) -> Option<&PortConfig> {
+        self.config.ports.iter().find(|port| port.id == id)
+    }
+}
+
+/// Two VM ports of one switch whose addresses stand side by side: on the same VLAN, or both on any.
+fn same_key(one: &PortConfig, other: &PortConfig) -> bool {
+    one.switch == other.switch
+        && one.role == Role::Vm
+        && other.role == Role::Vm
+        && (one.vlan == other.vlan
+            || matches!(
+                (&one.vlan, &other.vlan),
+                (Policy::Trunk(_), Policy::Trunk(_))
+            ))
+}
+
+/// Another port of the switch has the address by configuration, under the same key.
+fn claimed_by_another(config: &Config, own: &PortConfig, mac: MacAddr) -> bool {
+    config
+        .ports
+        .iter()
+        .any(|port| port.id != own.id && port.mac == Some(mac) && same_key(port, own))
+}
