@@ -63,3 +63,80 @@ impl<P: Copy + Eq> Default for PromiscuousSet<P> {
         Self::new([])
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use weft_vlan::{PortgroupVlan, VlanId};
+
+    use super::*;
+
+    fn policy(number: u16) -> Policy {
+        PortgroupVlan::new(number).expect("0-4095").into()
+    }
+
+    fn trunk(vlans: &str) -> Policy {
+        Policy::trunk(vlans.parse().expect("a set"))
+    }
+
+    fn receivers(set: &PromiscuousSet<u16>, vlan: u16, source: Option<u16>) -> Vec<u16> {
+        let mut ports: Vec<u16> = set.receivers(vlan, source).collect();
+        ports.sort_unstable();
+        ports
+    }
+
+    #[test]
+    fn nobody_listens_by_default() {
+        let set = PromiscuousSet::<u16>::default();
+        assert!(set.is_empty());
+        assert_eq!(receivers(&set, 0, None), []);
+    }
+
+    #[test]
+    fn the_vlan_policy_decides() {
+        let set = PromiscuousSet::new([
+            (1, policy(0)),
+            (2, policy(10)),
+            (3, policy(4095)),
+            (4, trunk("0,20")),
+        ]);
+        assert!(!set.is_empty());
+        assert_eq!(receivers(&set, 0, None), [1, 3, 4]);
+        assert_eq!(receivers(&set, 10, None), [2, 3]);
+        assert_eq!(receivers(&set, 20, None), [3, 4]);
+        assert_eq!(receivers(&set, 4094, None), [3]);
+        assert_eq!(receivers(&set, 4095, None), []);
+    }
+
+    #[test]
+    fn a_port_does_not_receive_its_own() {
+        let set = PromiscuousSet::new([(1, policy(4095)), (2, policy(10)), (3, policy(10))]);
+        assert_eq!(receivers(&set, 10, Some(1)), [2, 3]);
+        assert_eq!(receivers(&set, 10, Some(2)), [1, 3]);
+        assert_eq!(receivers(&set, 10, Some(9)), [1, 2, 3]);
+    }
+
+    #[test]
+    fn agrees_with_asking_every_port() {
+        let policies = (0u16..300).map(|port| match port % 4 {
+            0 => policy(0),
+            1 => Policy::Access(VlanId::new(1 + port % 7).expect("a VLAN")),
+            2 => policy(4095),
+            _ => trunk(&format!("{}-{}", port % 5, port % 5 + 3)),
+        });
+        let ports: Vec<(u16, Policy)> = (0..).zip(policies).collect();
+        let set = PromiscuousSet::new(ports.clone());
+        for vlan in 0..12 {
+            for source in [None, Some(0), Some(1), Some(2), Some(3), Some(299)] {
+                let asked = ports
+                    .iter()
+                    .filter(|(port, policy)| policy.admits(vlan) && Some(*port) != source);
+                let asked: Vec<u16> = asked.map(|&(port, _)| port).collect();
+                assert_eq!(
+                    receivers(&set, vlan, source),
+                    asked,
+                    "VLAN {vlan} from {source:?}"
+                );
+            }
+        }
+    }
+}

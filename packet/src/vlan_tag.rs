@@ -79,7 +79,7 @@ mod tests {
     fn parts_stand_where_802_1q_has_them() {
         let tag = Tag {
             tpid: TPID_CTAG,
-            tci: 0b101_1_000000001010,
+            tci: 0b1011_0000_0000_1010,
         };
         assert_eq!((tag.pcp(), tag.dei(), tag.vid()), (5, true, 10));
         assert_eq!(tag.octets(), [0x81, 0x00, 0xb0, 0x0a]);

@@ -122,3 +122,173 @@ fn strip_if(in_band: Option<Tag>) -> TagEdit {
         TagEdit::Keep
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use weft_packet::{MacAddr, TPID_STAG, ethertype};
+
+    use super::*;
+
+    fn head(tags: &[Tag]) -> Head {
+        Head {
+            dst: MacAddr::BROADCAST,
+            src: MacAddr::new([2, 0, 0, 0, 0, 1]),
+            outer: tags.first().copied(),
+            ethertype: ethertype::IPV4,
+            header_len: 14 + 4 * tags.len() as u8,
+            tags: tags.len() as u8,
+        }
+    }
+
+    fn access(id: u16) -> Policy {
+        Policy::Access(VlanId::new(id).expect("a VLAN"))
+    }
+
+    fn trunk(vlans: &str) -> Policy {
+        Policy::trunk(vlans.parse().expect("a set"))
+    }
+
+    const fn tag(vid: u16) -> Tag {
+        Tag::new(TPID_CTAG, vid, 0)
+    }
+
+    /// PCP 5 with DEI.
+    const PRIORITY: u16 = 0xb000;
+    const PRIORITY_TAG: Tag = Tag::new(TPID_CTAG, 0, PRIORITY);
+
+    #[test]
+    fn untagged_frames_enter_the_vlan_of_their_port() {
+        for (policy, vlan, to_tagged) in [
+            (Policy::External, 0, TagEdit::Keep),
+            (access(10), 10, TagEdit::Push(tag(10))),
+            (Policy::trunk_all(), 0, TagEdit::Keep),
+        ] {
+            let admitted = Admitted {
+                vlan,
+                to_untagged: TagEdit::Keep,
+                to_tagged,
+            };
+            assert_eq!(admit(&policy, &head(&[])), Ok(admitted), "{policy:?}");
+        }
+    }
+
+    #[test]
+    fn a_priority_tag_counts_as_untagged_and_its_priority_stays_where_a_tag_does() {
+        for tpid in [TPID_CTAG, TPID_STAG] {
+            let head = head(&[Tag::new(tpid, 0, PRIORITY)]);
+            for (policy, vlan, to_tagged) in [
+                (Policy::External, 0, TagEdit::Strip),
+                (
+                    access(10),
+                    10,
+                    TagEdit::Replace(Tag::new(TPID_CTAG, 10, PRIORITY)),
+                ),
+                (Policy::trunk_all(), 0, TagEdit::Keep),
+            ] {
+                let admitted = Admitted {
+                    vlan,
+                    to_untagged: TagEdit::Strip,
+                    to_tagged,
+                };
+                assert_eq!(admit(&policy, &head), Ok(admitted), "{policy:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn guests_that_do_not_trunk_may_not_tag() {
+        for policy in [Policy::External, access(10)] {
+            for tags in [
+                &[tag(10)][..],
+                &[tag(20)],
+                &[tag(20), tag(10)],
+                &[tag(10), PRIORITY_TAG],
+            ] {
+                assert_eq!(
+                    admit(&policy, &head(tags)),
+                    Err(Refusal::TagNotAllowed),
+                    "{policy:?} {tags:?}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn a_priority_tag_hides_no_other_tag() {
+        for policy in [Policy::External, access(10)] {
+            for inner in [tag(20), tag(10), PRIORITY_TAG, tag(4095)] {
+                assert_eq!(
+                    admit(&policy, &head(&[PRIORITY_TAG, inner])),
+                    Err(Refusal::TagNotAllowed),
+                    "{policy:?}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn a_trunk_carries_its_vlans_only() {
+        let policy = trunk("10-20");
+        assert_eq!(
+            admit(&policy, &head(&[tag(20)])).map(|admitted| admitted.vlan),
+            Ok(20)
+        );
+        assert_eq!(admit(&policy, &head(&[tag(21)])), Err(Refusal::NotMember));
+        assert_eq!(admit(&policy, &head(&[])), Err(Refusal::NotMember));
+        assert_eq!(
+            admit(&policy, &head(&[PRIORITY_TAG])),
+            Err(Refusal::NotMember)
+        );
+        assert_eq!(
+            admit(&trunk("0"), &head(&[])).map(|admitted| admitted.vlan),
+            Ok(0)
+        );
+    }
+
+    #[test]
+    fn the_outer_tag_decides_on_a_trunk() {
+        for outer in [tag(10), Tag::new(TPID_STAG, 10, PRIORITY)] {
+            let admitted = Admitted {
+                vlan: 10,
+                to_untagged: TagEdit::Strip,
+                to_tagged: TagEdit::Keep,
+            };
+            assert_eq!(admit(&trunk("10"), &head(&[outer, tag(20)])), Ok(admitted));
+            assert_eq!(
+                admit(&trunk("20"), &head(&[outer, tag(20)])),
+                Err(Refusal::NotMember)
+            );
+        }
+    }
+
+    #[test]
+    fn the_reserved_vid_passes_nowhere() {
+        for policy in [
+            Policy::External,
+            access(10),
+            trunk("10"),
+            Policy::trunk_all(),
+        ] {
+            for tags in [&[tag(4095)][..], &[tag(4095), tag(10)]] {
+                assert_eq!(
+                    admit(&policy, &head(tags)),
+                    Err(Refusal::Reserved),
+                    "{policy:?}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn delivery_needs_membership() {
+        let admitted = admit(&access(10), &head(&[])).expect("untagged");
+        assert_eq!(deliver(&access(10), &admitted), Some(TagEdit::Keep));
+        assert_eq!(
+            deliver(&trunk("10"), &admitted),
+            Some(TagEdit::Push(tag(10)))
+        );
+        for policy in [Policy::External, access(11), trunk("0-9,11-4094")] {
+            assert_eq!(deliver(&policy, &admitted), None, "{policy:?}");
+        }
+    }
+}

@@ -66,3 +66,32 @@ impl FromStr for VlanId {
 pub struct InvalidVlanId {
     text: String,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn is_1_to_4094() {
+        for id in 0..=u16::MAX {
+            let valid = (1..=4094).contains(&id);
+            assert_eq!(VlanId::new(id).map(VlanId::id), valid.then_some(id));
+            assert_eq!(id.to_string().parse::<VlanId>().is_ok(), valid);
+        }
+    }
+
+    #[test]
+    fn errors_say_the_range() {
+        for text in ["0", "4095", "65536", "x"] {
+            let error = text.parse::<VlanId>().expect_err(text);
+            assert_eq!(
+                error.to_string(),
+                format!("VLAN {text} is out of range: 1-4094")
+            );
+        }
+        assert_eq!(
+            VlanId::try_from(4095).expect_err("reserved"),
+            "4095".parse::<VlanId>().expect_err("reserved")
+        );
+    }
+}

@@ -48,3 +48,29 @@ impl From<PortgroupVlan> for Policy {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn membership() {
+        let access = Policy::Access(VlanId::new(10).expect("a VLAN"));
+        let trunk = Policy::trunk("0-9,20".parse().expect("a set"));
+        for vlan in 0..=u16::MAX {
+            assert_eq!(Policy::External.admits(vlan), vlan == 0);
+            assert_eq!(access.admits(vlan), vlan == 10);
+            assert_eq!(trunk.admits(vlan), vlan < 10 || vlan == 20);
+            assert_eq!(Policy::trunk_all().admits(vlan), vlan <= 4094);
+        }
+    }
+
+    #[test]
+    fn trunks_of_everything_share_their_set() {
+        let (Policy::Trunk(a), Policy::Trunk(b)) = (Policy::trunk_all(), Policy::trunk_all())
+        else {
+            panic!("a trunk is a trunk");
+        };
+        assert!(Arc::ptr_eq(&a, &b));
+    }
+}

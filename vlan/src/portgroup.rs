@@ -124,3 +124,106 @@ mod serde_number {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Policy;
+
+    #[test]
+    fn every_number_has_its_policy() {
+        for number in 0..=u16::MAX {
+            let policy = PortgroupVlan::new(number).ok().map(Policy::from);
+            let expected = match number {
+                0 => Some(Policy::External),
+                4095 => Some(Policy::trunk_all()),
+                _ => VlanId::new(number).map(Policy::Access),
+            };
+            assert_eq!(policy, expected, "{number}");
+        }
+    }
+
+    #[test]
+    fn text_leads_back() {
+        for number in [0, 1, 10, 4094, 4095] {
+            let vlan = PortgroupVlan::new(number).expect("in range");
+            assert_eq!(vlan.to_string().parse(), Ok(vlan));
+        }
+        assert_eq!(PortgroupVlan::default(), PortgroupVlan::NONE);
+    }
+
+    #[test]
+    fn errors_say_what_is_allowed() {
+        for (text, error) in [
+            (
+                "4096",
+                "VLAN 4096 is out of range: 0 (none), 1-4094, or 4095 (guest tagging)",
+            ),
+            (
+                "70000",
+                "VLAN 70000 is out of range: 0 (none), 1-4094, or 4095 (guest tagging)",
+            ),
+            (
+                "-1",
+                "VLAN -1 is out of range: 0 (none), 1-4094, or 4095 (guest tagging)",
+            ),
+            (
+                "ten",
+                "VLAN \"ten\" is not a number: expected 0 (none), 1-4094, or 4095 (guest tagging)",
+            ),
+            (
+                "",
+                "VLAN \"\" is not a number: expected 0 (none), 1-4094, or 4095 (guest tagging)",
+            ),
+            (
+                "-",
+                "VLAN \"-\" is not a number: expected 0 (none), 1-4094, or 4095 (guest tagging)",
+            ),
+            (
+                "+1",
+                "VLAN \"+1\" is not a number: expected 0 (none), 1-4094, or 4095 (guest tagging)",
+            ),
+        ] {
+            assert_eq!(
+                text.parse::<PortgroupVlan>().expect_err(text).to_string(),
+                error
+            );
+        }
+        let from_number = PortgroupVlan::new(4096).expect_err("out of range");
+        assert_eq!(
+            from_number,
+            "4096".parse::<PortgroupVlan>().expect_err("out of range")
+        );
+    }
+
+    #[cfg(feature = "serde")]
+    #[test]
+    fn is_a_number_to_serde() {
+        use serde::de::IntoDeserializer;
+        use serde::de::value::Error;
+        use serde::{Deserialize, Serialize};
+
+        struct Shown(PortgroupVlan);
+        impl fmt::Display for Shown {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.serialize(f)
+            }
+        }
+
+        let from_u64 = |number: u64| {
+            PortgroupVlan::deserialize(IntoDeserializer::<Error>::into_deserializer(number))
+        };
+        let from_i64 = |number: i64| {
+            PortgroupVlan::deserialize(IntoDeserializer::<Error>::into_deserializer(number))
+        };
+        assert_eq!(Shown(PortgroupVlan::GUEST_TAGGING).to_string(), "4095");
+        assert_eq!(from_u64(4095), Ok(PortgroupVlan::GUEST_TAGGING));
+        for error in [from_u64(4096), from_u64(1 << 40), from_i64(-1)] {
+            let error = error.expect_err("out of range").to_string();
+            assert!(
+                error.contains("is out of range: 0 (none), 1-4094, or 4095 (guest tagging)"),
+                "{error}"
+            );
+        }
+    }
+}

@@ -237,3 +237,125 @@ mod serde_text {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn all_is_0_to_4094() {
+        assert_eq!(VlanSet::all().to_string(), "0-4094");
+        assert_eq!("0-4094".parse(), Ok(VlanSet::all()));
+        assert_eq!(VlanSet::all().len(), 4095);
+        assert!(!VlanSet::all().contains(4095) && !VlanSet::all().contains(u16::MAX));
+    }
+
+    #[test]
+    fn reads_what_administrators_write() {
+        for (text, shown) in [
+            ("0-100,200", "0-100,200"),
+            ("200, 0 - 100", "0-100,200"),
+            ("1,2,3", "1-3"),
+            ("10-20,15-30,30-31", "10-31"),
+            ("4094", "4094"),
+            ("", ""),
+        ] {
+            assert_eq!(text.parse::<VlanSet>().expect(text).to_string(), shown);
+        }
+    }
+
+    #[test]
+    fn errors_say_what_is_wrong() {
+        for (text, error) in [
+            ("4095", "VLAN 4095 is out of range: 0 (untagged) or 1-4094"),
+            (
+                "1-99999",
+                "VLAN 99999 is out of range: 0 (untagged) or 1-4094",
+            ),
+            ("20-10", "VLAN range 20-10 is backwards: write 10-20"),
+            (
+                "1,,2",
+                "\"\" is neither a VLAN nor a range of VLANs: expected a list such as 0-100,200",
+            ),
+            (
+                "1-",
+                "\"1-\" is neither a VLAN nor a range of VLANs: expected a list such as 0-100,200",
+            ),
+            (
+                "1-2-3",
+                "\"1-2-3\" is neither a VLAN nor a range of VLANs: expected a list such as 0-100,200",
+            ),
+            (
+                "+1",
+                "\"+1\" is neither a VLAN nor a range of VLANs: expected a list such as 0-100,200",
+            ),
+            (
+                "all",
+                "\"all\" is neither a VLAN nor a range of VLANs: expected a list such as 0-100,200",
+            ),
+        ] {
+            assert_eq!(text.parse::<VlanSet>().expect_err(text).to_string(), error);
+        }
+    }
+
+    #[test]
+    fn a_refused_range_adds_nothing() {
+        let mut set = VlanSet::new();
+        assert!(set.insert_range(4000..=4095).is_err());
+        assert!(set.insert(4095).is_err());
+        assert!(set.is_empty());
+    }
+
+    #[cfg(feature = "serde")]
+    #[test]
+    fn is_a_string_to_serde() {
+        use serde::de::IntoDeserializer;
+        use serde::de::value::Error;
+        use serde::{Deserialize, Serialize};
+
+        struct Shown(VlanSet);
+        impl fmt::Display for Shown {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.serialize(f)
+            }
+        }
+
+        let read = |text: &'static str| {
+            VlanSet::deserialize(IntoDeserializer::<Error>::into_deserializer(text))
+        };
+        let set = read("0-100,200").expect("a set");
+        assert_eq!(Shown(set).to_string(), "0-100,200");
+        assert!(
+            read("20-10")
+                .expect_err("backwards")
+                .to_string()
+                .contains("backwards")
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn is_the_set_of_its_ranges(
+            ranges in prop::collection::vec((0..=MAX, 0u16..200).prop_map(|(first, more)| first..=(first + more).min(MAX)), 0..8),
+        ) {
+            let members: BTreeSet<u16> = ranges.iter().cloned().flatten().collect();
+            let set = VlanSet::from_ranges(ranges).expect("in range");
+            prop_assert_eq!(set.len(), members.len());
+            prop_assert_eq!(set.is_empty(), members.is_empty());
+            prop_assert!(set.iter().eq(members.iter().copied()));
+            prop_assert!(set.ranges().flatten().eq(members.iter().copied()));
+            prop_assert!((0..=u16::MAX).all(|vlan| set.contains(vlan) == members.contains(&vlan)));
+            prop_assert_eq!(set.to_string().parse(), Ok(set));
+        }
+
+        #[test]
+        fn no_text_panics(text: String, near in "[0-9, -]{0,30}") {
+            let _ = text.parse::<VlanSet>();
+            let _ = near.parse::<VlanSet>();
+        }
+    }
+}
