@@ -1,0 +1,275 @@
+//! Opening an interface as a port: the order of things, and what is held until it is closed.
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
+use rustix::process::{Resource, Rlimit, setrlimit};
+
+use super::attach::{Attached, attach};
+use super::device::Device;
+use super::error::{Failure, OpenError, Step};
+use super::offloads::{self, Offloads};
+use super::plan::Plan;
+use super::socket::{self, Setup};
+use super::umem::Area;
+use super::{RxQueue, TxQueue, bpf};
+
+/// How to open an interface.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// Longest payload in bytes that the port must carry, both ways.
+    pub mtu: u16,
+    /// The interface is a NIC to other hosts: receive frames for any address, and unchanged.
+    pub uplink: bool,
+    /// Entries of each queue's receive and transmit ring, a power of two.
+    pub ring_size: u32,
+    /// Frames of each queue, an even number; half of them receive, half transmit.
+    pub frames: u32,
+    /// How long to wait for an interface that somebody else holds: a process that is just dying lets go of it a
+    /// little later.
+    pub busy_wait: Duration,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            mtu: 1500,
+            uplink: false,
+            ring_size: 2048,
+            frames: 4096,
+            busy_wait: Duration::from_secs(2),
+        }
+    }
+}
+
+/// An interface opened as a port, taken apart: the queues go to the threads that serve them.
+#[derive(Debug)]
+pub struct AfXdpPort {
+    /// The receive side of every queue, in the order of their numbers. All must be served.
+    pub rx: Vec<RxQueue>,
+    /// The transmit side of every queue; any of them reaches the wire.
+    pub tx: Vec<TxQueue>,
+    /// What the port turned out to be.
+    pub info: Info,
+    /// Gives the interface back when dropped.
+    pub guard: Guard,
+}
+
+/// What an opened port turned out to be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Info {
+    /// XDP runs in the driver; otherwise in the kernel's generic path.
+    pub native: bool,
+    /// Every queue shares its memory with the driver; otherwise the kernel copies.
+    pub zero_copy: bool,
+    /// Receive queues, all of them served.
+    pub queues: u32,
+    /// The driver's name, such as "veth"; empty where the device has none.
+    pub driver: String,
+    /// The UMEM lies on reserved huge pages.
+    pub huge_pages: bool,
+    /// Frames may take several buffers.
+    pub multi_buffer: bool,
+    /// 802.1Q tags that arrive beside the frame are put back into it.
+    pub vlan_tag_restored: bool,
+    /// What the operator should know, each a sentence.
+    pub warnings: Vec<String>,
+    /// Features of the driver that are off while the port is open; [`restore`](super::restore) switches them on
+    /// again after a crash.
+    pub changed_features: Vec<String>,
+}
+
+/// What holds the interface: the attached program, promiscuous mode and the features that were switched off. All
+/// but the features also end with the process.
+#[derive(Debug)]
+pub struct Guard {
+    // In the order in which they are released.
+    _program: OwnedFd,
+    _promiscuous: Option<OwnedFd>,
+    offloads: Option<Offloads>,
+}
+
+impl AfXdpPort {
+    /// Opens `interface`, which is up, in the calling thread's network namespace. From here on its frames come to
+    /// the port's queues and no longer to the kernel.
+    ///
+    /// Blocks for at most [`Options::busy_wait`] while somebody else holds the interface.
+    ///
+    /// # Errors
+    /// [`OpenError`]; the interface is then as it was before.
+    pub fn open(interface: &str, options: Options) -> Result<Self, OpenError> {
+        let failed = |failure: Failure| failure.at(interface);
+        let deadline = Instant::now() + options.busy_wait;
+        check(options).map_err(failed)?;
+        let device = Device::find(interface).map_err(failed)?;
+        let mtu = device.mtu().map_err(failed)?;
+        let plan = Plan::new(options.mtu, mtu).map_err(|reason| OpenError::Mtu {
+            interface: interface.to_owned(),
+            mtu: options.mtu,
+            reason,
+        })?;
+        raise_memory_limit();
+        let driver = device.driver();
+        let queues = device.receive_queues();
+        let index = device.index();
+        let strips_tags = offloads::strips_tags(&device);
+
+        let offloads = if options.uplink {
+            let step = "switching receive offloads off";
+            Some(Offloads::switch_off(device).step(step).map_err(failed)?)
+        } else {
+            None
+        };
+        let sockets = bpf::create_socket_map(queues).step("creating the map of sockets");
+        let sockets = sockets.map_err(failed)?;
+        let attached = attach(index, sockets.as_fd(), plan, deadline).map_err(failed)?;
+        let Attached {
+            program,
+            plan,
+            native,
+            vlan_tag_restored,
+            mut warnings,
+        } = attached;
+        let promiscuous = options
+            .uplink
+            .then(|| join_promiscuous(index))
+            .transpose()
+            .map_err(failed)?;
+        let guard = Guard {
+            _program: program,
+            _promiscuous: promiscuous,
+            offloads,
+        };
+
+        let len = queues as usize * options.frames as usize * plan.frame_size as usize;
+        let area = Area::new(len).step("allocating the UMEM").map_err(failed)?;
+        let huge_pages = area.huge_pages();
+        let setup = Setup {
+            interface: index,
+            ring_size: options.ring_size,
+            multi_buffer: plan.multi_buffer,
+            copy: !native,
+            deadline,
+        };
+        let (mut rx, mut tx, mut zero_copy) = (Vec::new(), Vec::new(), true);
+        for (queue, slice) in (0..).zip(area.divide(queues, options.frames, plan.frame_size)) {
+            let opened = socket::open(&setup, queue, slice).map_err(failed)?;
+            bpf::set_socket(sockets.as_fd(), queue, opened.receive.fd())
+                .step("steering a queue to its socket")
+                .map_err(failed)?;
+            rx.push(opened.receive);
+            tx.push(opened.transmit);
+            zero_copy &= opened.zero_copy;
+        }
+
+        let changed_features = guard.changed_features();
+        let stripped_still = strips_tags
+            && !changed_features
+                .iter()
+                .any(|name| name == "rx-vlan-hw-parse");
+        warnings.extend(tag_warning(
+            interface,
+            &driver,
+            vlan_tag_restored,
+            stripped_still,
+        ));
+        let info = Info {
+            native,
+            zero_copy,
+            queues,
+            driver,
+            huge_pages,
+            multi_buffer: plan.multi_buffer,
+            vlan_tag_restored,
+            warnings,
+            changed_features,
+        };
+        Ok(Self {
+            rx,
+            tx,
+            info,
+            guard,
+        })
+    }
+}
+
+impl Guard {
+    fn changed_features(&self) -> Vec<String> {
+        self.offloads
+            .as_ref()
+            .map(|offloads| offloads.changed().to_vec())
+            .unwrap_or_default()
+    }
+}
+
+fn check(options: Options) -> Result<(), Failure> {
+    let Options {
+        ring_size, frames, ..
+    } = options;
+    let fits = |count: u32| (64..=1 << 16).contains(&count);
+    if ring_size.is_power_of_two() && fits(ring_size) && frames % 2 == 0 && fits(frames) {
+        return Ok(());
+    }
+    let text =
+        "rings take a power of two and queues an even number of frames, each from 64 to 65536";
+    Err(io::Error::new(io::ErrorKind::InvalidInput, text)).step("checking ring and UMEM sizes")
+}
+
+/// A driver that takes tags out of frames hides them from AF_XDP, unless the program puts them back.
+fn tag_warning(interface: &str, driver: &str, restored: bool, stripped: bool) -> Option<String> {
+    // A veth passes on what its peer left beside the frame, whatever its own features say.
+    match driver {
+        _ if restored => None,
+        "veth" => Some(
+            "802.1Q tags that the peer offloads are not visible on this port; \
+             run 'ethtool -K PEER txvlan off' in the peer's namespace"
+                .to_owned(),
+        ),
+        _ if stripped => Some(format!(
+            "802.1Q tags that the driver takes out of frames are not visible on this port; \
+             run 'ethtool -K {interface} rxvlan off'"
+        )),
+        _ => None,
+    }
+}
+
+/// Registering a UMEM counts its pages against RLIMIT_MEMLOCK, and so do BPF maps on kernels before 5.11.
+fn raise_memory_limit() {
+    let unlimited = Rlimit {
+        current: None,
+        maximum: None,
+    };
+    // Where this is not permitted, the limit may be high enough; if not, registering says so.
+    let _ = setrlimit(Resource::Memlock, unlimited);
+}
+
+/// Keeps the interface in promiscuous mode for as long as the returned socket is open (packet(7)).
+fn join_promiscuous(index: u32) -> Result<OwnedFd, Failure> {
+    let step = "switching promiscuous mode on";
+    // Without a protocol, the socket receives nothing.
+    let (family, kind) = (AddressFamily::PACKET, SocketType::RAW);
+    let socket = socket_with(family, kind, SocketFlags::CLOEXEC, None).step(step)?;
+    let request = libc::packet_mreq {
+        mr_ifindex: index as libc::c_int,
+        mr_type: libc::PACKET_MR_PROMISC as libc::c_ushort,
+        mr_alen: 0,
+        mr_address: [0; 8],
+    };
+    // SAFETY: the option takes a `packet_mreq`, which lives until the call returns, and its size.
+    let result = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_PACKET,
+            libc::PACKET_ADD_MEMBERSHIP,
+            (&raw const request).cast(),
+            size_of_val(&request) as libc::socklen_t,
+        )
+    };
+    if result < 0 {
+        Err(io::Error::last_os_error()).step(step)
+    } else {
+        Ok(socket)
+    }
+}

@@ -1,0 +1,42 @@
+//! A sender that offloads its VLAN tags, without the kernel's 8021q module.
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use rustix::net::{AddressFamily, SocketType, netdevice, socket};
+
+use crate::afxdp::bpf;
+use crate::afxdp::insn::{R0, R2, R3, call, exit, mov_value};
+
+/// Tags every frame that leaves an interface, beside the frame and not in it, for as long as it lives: a program at
+/// the interface's egress (TCX, Linux 6.6).
+#[derive(Debug)]
+pub struct TagPusher {
+    _link: OwnedFd,
+}
+
+impl TagPusher {
+    /// Starts tagging with `tci` (priority, drop eligible, VLAN) on an interface of the calling thread's namespace.
+    ///
+    /// # Panics
+    /// If that is not possible.
+    pub fn attach(interface: &str, tci: u16) -> Self {
+        const SKB_VLAN_PUSH: i32 = 18;
+        const TC_ACT_OK: i32 = 0;
+        let program = [
+            // bpf_skb_vlan_push(skb, htons(ETH_P_8021Q), tci), where r1 is the frame already
+            mov_value(R2, 0x8100_u16.to_be().into()),
+            mov_value(R3, tci.into()),
+            call(SKB_VLAN_PUSH),
+            mov_value(R0, TC_ACT_OK),
+            exit(),
+        ];
+        let control =
+            socket(AddressFamily::INET, SocketType::DGRAM, None).expect("opening a socket");
+        let index = netdevice::name_to_index(&control, interface).expect("the interface exists");
+        let program =
+            bpf::load(bpf::TCX_EGRESS, &program, 0, 0).expect("loading the tagging program");
+        let link = bpf::attach(bpf::TCX_EGRESS, program.as_fd(), index, 0)
+            .expect("attaching the tagging program");
+        Self { _link: link }
+    }
+}
