@@ -15,8 +15,8 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 /// ```
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Sum {
-    /// Sum of words in big-endian order, carries not yet added back. Each call adds less than 2^17, so that no
-    /// frame, and no number of them that a run sees, overflows it.
+    /// Sum of words in big-endian order, carries not yet added back: less than 2^36 from a pseudo-header and less
+    /// than 2^16 with each call, of which 2^47 would be needed to overflow it.
     words: u64,
     /// The octets so far end in the middle of a word.
     odd: bool,
@@ -31,6 +31,13 @@ impl Sum {
         }
     }
 
+    /// The sum that starts with words of 16 or 32 bits already added up. 2^16 and 1 are the same in one's complement
+    /// sums of 16 bits, so that the upper half of a word may count as if it stood alone.
+    #[inline]
+    const fn of_words(words: u64) -> Self {
+        Self { words, odd: false }
+    }
+
     /// Adds the next octets.
     #[inline]
     pub fn add_bytes(&mut self, bytes: &[u8]) {
@@ -39,12 +46,6 @@ impl Sum {
         let sum = sum_words(bytes);
         self.words += u64::from(if self.odd { sum.swap_bytes() } else { sum });
         self.odd ^= !bytes.len().is_multiple_of(2);
-    }
-
-    /// Adds one whole word of a pseudo-header.
-    #[inline]
-    fn add_word(&mut self, word: u16) {
-        self.words += u64::from(word);
     }
 
     /// The sum as 16 bits, not complemented: 0 only if every octet was 0.
@@ -61,23 +62,24 @@ impl Sum {
 }
 
 /// The sum of an IPv4 pseudo-header (RFC 9293 §3.1, RFC 768). `length` is that of the transport header and payload.
+#[inline]
 pub fn pseudo_header_v4(src: Ipv4Addr, dst: Ipv4Addr, protocol: u8, length: u16) -> Sum {
-    let mut sum = Sum::new();
-    sum.add_bytes(&src.octets());
-    sum.add_bytes(&dst.octets());
-    sum.add_word(protocol.into());
-    sum.add_word(length);
-    sum
+    let addresses = u64::from(src.to_bits()) + u64::from(dst.to_bits());
+    Sum::of_words(addresses + u64::from(protocol) + u64::from(length))
 }
 
 /// The sum of an IPv6 pseudo-header (RFC 8200 §8.1). `length` is that of the transport header and payload.
+#[inline]
 pub fn pseudo_header_v6(src: Ipv6Addr, dst: Ipv6Addr, protocol: u8, length: u32) -> Sum {
-    let mut sum = Sum::new();
-    sum.add_bytes(&src.octets());
-    sum.add_bytes(&dst.octets());
-    sum.add_word(protocol.into());
-    sum.add_bytes(&length.to_be_bytes());
-    sum
+    let address = |address: Ipv6Addr| {
+        let octets = address.octets();
+        let (words, _) = octets.as_chunks();
+        words
+            .iter()
+            .map(|&word| u64::from(u32::from_be_bytes(word)))
+            .sum::<u64>()
+    };
+    Sum::of_words(address(src) + address(dst) + u64::from(protocol) + u64::from(length))
 }
 
 /// The folded sum of octets that start a word; an odd last one is the upper half of a word.

@@ -125,31 +125,19 @@ impl Transport {
         pseudo_header: impl FnOnce(usize) -> Sum,
     ) -> Option<PartialChecksum> {
         let header = head.get(self.start..)?;
-        let (checksum, field, length) = match self.protocol {
-            ip_protocol::TCP => {
-                let checksum = tcp::field::CHECKSUM;
-                (
-                    read_u16(header, checksum.clone())?,
-                    checksum,
-                    self.available,
-                )
-            }
+        let (field, header_len, length) = match self.protocol {
+            ip_protocol::TCP => (tcp::field::CHECKSUM, tcp::HEADER_LEN, self.available),
             ip_protocol::UDP => {
-                let checksum = read_u16(header, udp::field::CHECKSUM)?;
-                if checksum == 0 {
-                    return None;
-                }
                 // RFC 768: the pseudo-header has the length of the UDP header.
-                (
-                    checksum,
-                    udp::field::CHECKSUM,
-                    read_u16(header, udp::field::LENGTH)?.into(),
-                )
+                let length = read_u16(header, udp::field::LENGTH)?.into();
+                (udp::field::CHECKSUM, udp::HEADER_LEN, length)
             }
             _ => return None,
         };
+        let checksum = read_u16(header, field.clone())?;
         let whole =
-            length >= field.end && length <= self.available && self.start + length <= frame_len;
+            length >= header_len && length <= self.available && self.start + length <= frame_len;
+        // 0, by which UDP says that there is no checksum, is not the sum of any pseudo-header.
         if !whole || pseudo_header(length).fold() != checksum {
             return None;
         }
