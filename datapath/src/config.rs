@@ -47,6 +47,19 @@ pub struct Config {
 pub struct SwitchConfig {
     /// Its number.
     pub id: SwitchId,
+    /// Static entries of its address table, beside the ports' own addresses.
+    pub static_addresses: Vec<StaticAddress>,
+}
+
+/// An address that a switch delivers to a port, whatever the port sends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StaticAddress {
+    /// The VLAN on which it holds, 0 for none.
+    pub vlan: u16,
+    /// The address.
+    pub mac: MacAddr,
+    /// A VM port of the switch.
+    pub port: PortId,
 }
 
 /// What a port is to its switch.

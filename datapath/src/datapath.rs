@@ -193,7 +193,7 @@ impl Datapath {
             Arc::clone(&self.snapshot),
             receiver,
             events.clone(),
-        );
+        )?;
         self.threads.push(Thread {
             shared,
             commands,

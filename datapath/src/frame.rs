@@ -247,6 +247,34 @@ impl Burst {
         at
     }
 
+    /// Writes the octets of frame `index`, with `edit`, from `offset` on into `out`: for destinations that take a frame in
+    /// several buffers.
+    pub fn write_part(&self, index: usize, edit: TagEdit, offset: usize, out: &mut [u8]) {
+        let frame = &self.frames[index];
+        let mut head = [0; HEAD + 4];
+        let head_len = edit.apply(frame.head(), &mut head);
+        let bodies = self.body(frame).iter().map(Piece::as_slice);
+        let (mut at, mut written) = (0, 0);
+        for part in std::iter::once(&head[..head_len]).chain(bodies) {
+            let from = (offset + written).saturating_sub(at).min(part.len());
+            let taken = (part.len() - from).min(out.len() - written);
+            out[written..written + taken].copy_from_slice(&part[from..from + taken]);
+            written += taken;
+            at += part.len();
+        }
+        if let Some(partial) = frame.checksum {
+            let field = usize::from(partial.field).wrapping_add_signed(edit.length_change());
+            for (position, octet) in (field..).zip(frame.completed.to_be_bytes()) {
+                if let Some(out) = position
+                    .checked_sub(offset)
+                    .and_then(|position| out.get_mut(position))
+                {
+                    *out = octet;
+                }
+            }
+        }
+    }
+
     /// Parses the head of frame `index`.
     #[inline]
     pub fn parse(&self, index: usize) -> Result<Head, weft_packet::Runt> {
@@ -267,5 +295,56 @@ impl Piece {
         // SAFETY: a piece is only reached through a frame of a burst that was not cleared since, and the caller of
         // `Burst::push` keeps the memory readable and unwritten until then.
         unsafe { std::slice::from_raw_parts(self.start, self.len as usize) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+    use weft_packet::{TPID_CTAG, Tag};
+
+    fn edits() -> impl Strategy<Value = TagEdit> {
+        let tag = Tag::new(TPID_CTAG, 5, 0);
+        prop::sample::select(vec![
+            TagEdit::Keep,
+            TagEdit::Strip,
+            TagEdit::Push(tag),
+            TagEdit::Replace(tag),
+        ])
+    }
+
+    proptest! {
+        /// However a frame is split on the way in, and into whatever buffers it goes, it is the frame with its edit.
+        #[test]
+        fn splits_do_not_show(
+            pieces in vec(vec(any::<u8>(), 1..200), 1..5),
+            edit in edits(),
+            deep: bool,
+            buffer in 1usize..300,
+        ) {
+            let whole = pieces.concat();
+            prop_assume!(whole.len() >= 18);
+            let mut expected = vec![0; whole.len() + 4];
+            let len = edit.apply(&whole, &mut expected);
+            expected.truncate(len);
+
+            let slices: Vec<&[u8]> = pieces.iter().map(Vec::as_slice).collect();
+            let mut burst = Burst::default();
+            // SAFETY: `pieces` outlives the burst and is not written.
+            unsafe { burst.push(&slices, if deep { HEAD } else { SHORT_HEAD }) };
+            prop_assert_eq!(burst.frames()[0].len(), whole.len());
+            prop_assert_eq!(burst.edited_len(0, edit), len);
+            let mut out = vec![0xee; len];
+            prop_assert_eq!(burst.write(0, edit, &mut out), len);
+            prop_assert_eq!(&out, &expected);
+            let mut parts = vec![0xee; len];
+            for (offset, part) in (0..).step_by(buffer).zip(parts.chunks_mut(buffer)) {
+                burst.write_part(0, edit, offset, part);
+            }
+            prop_assert_eq!(&parts, &expected);
+            prop_assert_eq!(burst.write(0, edit, &mut vec![0; len - 1]), 0);
+        }
     }
 }

@@ -17,8 +17,8 @@
 //! Unsafe code is confined to the modules that talk to shared memory and the kernel: [`frame`] (a frame's bytes in its
 //! source's memory), `afxdp` (rings, UMEM, BPF, ioctl), and two lines in `prefetch` and `clock`.
 
+pub mod afxdp;
 mod clock;
-// pub mod afxdp;
 pub mod config;
 mod counters;
 mod datapath;
@@ -35,7 +35,9 @@ mod snapshot;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 
-pub use config::{Admission, Config, PortConfig, PortId, Role, SwitchConfig, SwitchId};
+pub use config::{
+    Admission, Config, PortConfig, PortId, Role, StaticAddress, SwitchConfig, SwitchId,
+};
 pub use counters::PortCounters;
 pub use datapath::{Datapath, Event, Options, PollMode, Stalled, ThreadStatus};
 pub use drop_reason::DropReason;

@@ -5,6 +5,7 @@ mod roster;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use arc_swap::{ArcSwap, Cache};
 use crossbeam_channel::{Receiver, Sender};
@@ -26,6 +27,13 @@ const SPIN_NS: u64 = 50_000;
 
 /// Empty passes between two looks at the clock.
 const PASSES_PER_LOOK: u32 = 32;
+
+/// Passes between two looks for resting ports that woke: one system call among so many bursts costs nothing, and a
+/// resting port waits for some 100 µs at most while the thread is busy with others.
+const PASSES_PER_WAKE: u64 = 64;
+
+/// A sleeping thread shows that it lives at least this often.
+const HEARTBEAT: Duration = Duration::from_secs(1);
 
 /// What the control side asks of a poll thread.
 pub(crate) enum Command {
@@ -97,30 +105,27 @@ impl Worker {
         snapshot: Arc<ArcSwap<Snapshot>>,
         commands: Receiver<Command>,
         events: Sender<Event>,
-    ) -> Self {
-        Self {
+    ) -> std::io::Result<Self> {
+        Ok(Self {
+            roster: Roster::new(shared.doorbell.as_fd())?,
             shared,
             snapshot: Cache::new(snapshot),
             commands,
             forwarder: Forwarder::new(index, events),
-            roster: Roster::default(),
             burst: Box::default(),
             stopped: false,
-        }
+        })
     }
 
     /// Polls until it is told to stop.
     ///
     /// # Errors
-    /// The thread cannot be pinned to its core, or the kernel has no file descriptor left for sleeping.
+    /// The thread cannot be pinned to its core.
     pub(crate) fn run(&mut self, poll: PollMode) -> std::io::Result<()> {
         if let Some(core) = self.shared.core {
             let mut cpus = CpuSet::new();
             cpus.set(core);
             sched_setaffinity(None, &cpus)?;
-        }
-        if poll == PollMode::Adaptive {
-            self.roster.watch(self.shared.doorbell.as_fd())?;
         }
         let mut idle_since = 0;
         let mut empty_passes = 0;
@@ -168,6 +173,9 @@ impl Worker {
                 frames
             });
         self.shared.passes.add(1);
+        if self.shared.passes.value().is_multiple_of(PASSES_PER_WAKE) {
+            self.roster.wake_ready();
+        }
         if frames > 0 {
             self.shared.frames.add(frames as u64);
             self.shared
@@ -177,12 +185,9 @@ impl Worker {
         frames
     }
 
-    /// Sleeps until a port has frames or the control side rings. Frames that came since the last pass keep it awake.
+    /// Sleeps until a port has frames or the control side rings.
     fn sleep(&mut self, now: u64) {
-        if self.shared.pending.load(Ordering::Acquire) || !self.roster.is_empty() {
-            return;
-        }
-        self.roster.wait();
+        self.roster.sleep(HEARTBEAT);
         let _ = rustix::io::read(&self.shared.doorbell, &mut [0u8; 8]);
         self.shared
             .asleep_ns

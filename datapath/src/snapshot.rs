@@ -10,7 +10,7 @@ use weft_mirror::PromiscuousSet;
 use weft_packet::MacAddr;
 use weft_vlan::Policy;
 
-use crate::config::{Admission, Config, PortConfig, Role, SwitchId};
+use crate::config::{Admission, Config, PortConfig, Role, StaticAddress, SwitchConfig, SwitchId};
 use crate::learned::LearnedTable;
 use crate::mac_table::{ANY_VLAN, MacTable, key};
 use crate::port::{NO_ADDRESS, Port};
@@ -109,7 +109,7 @@ impl Snapshot {
                     .learned
                     .get(&switch.id)
                     .map_or_else(|| Arc::new(LearnedTable::new(seed)), Arc::clone);
-                Switch::build(&members, learned, seed)
+                Switch::build(switch, &members, learned, seed)
             })
             .collect();
         Self {
@@ -140,8 +140,13 @@ impl Snapshot {
     /// under the same key: by configuration, or, of two that only a change brought together, the lower number's.
     pub(crate) fn offer_learned(&self) {
         let mut holders: HashMap<(usize, u64), PortId> = HashMap::new();
-        for entry in self.ports.iter().flatten().filter(|entry| !entry.is_uplink) {
+        for entry in self.ports.iter().flatten() {
             let (switch, port) = (self.switch_of(entry), &entry.port);
+            if entry.is_uplink {
+                port.set_taken(None);
+                port.set_adopted(None);
+                continue;
+            }
             let mut claim = |bits: u64| {
                 if bits == NO_ADDRESS {
                     return true;
@@ -216,11 +221,26 @@ fn table_key(policy: &Policy, mac: MacAddr) -> u64 {
 }
 
 impl Switch {
-    fn build(members: &[&PortConfig], learned: Arc<LearnedTable>, seed: u64) -> Self {
+    fn build(
+        config: &SwitchConfig,
+        members: &[&PortConfig],
+        learned: Arc<LearnedTable>,
+        seed: u64,
+    ) -> Self {
         let vms = || members.iter().filter(|port| port.role == Role::Vm);
         let open = || vms().filter(|port| port.admission == Admission::Open);
-        let addresses: Vec<_> = vms()
-            .filter_map(|port| Some((table_key(&port.vlan, port.mac?), port.id)))
+        let policies: HashMap<PortId, &Policy> = vms().map(|port| (port.id, &port.vlan)).collect();
+        let reachable = |entry: &&StaticAddress| {
+            policies
+                .get(&entry.port)
+                .is_some_and(|policy| policy.admits(entry.vlan))
+        };
+        let fixed = config.static_addresses.iter().filter(reachable);
+        let own = vms().filter_map(|port| Some((table_key(&port.vlan, port.mac?), port.id)));
+        // Of two entries with one key the later one stays: a port's own address before a static entry.
+        let addresses: Vec<_> = fixed
+            .map(|entry| (key(entry.vlan, entry.mac), entry.port))
+            .chain(own)
             .collect();
         let mut by_vlan: HashMap<u16, Vec<PortId>> = HashMap::new();
         for port in open() {

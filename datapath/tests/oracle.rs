@@ -8,7 +8,8 @@ use proptest::option;
 use proptest::prelude::*;
 use weft_datapath::testing::{ReferenceSwitch, Rig};
 use weft_datapath::{
-    Admission, Config, DropReason, Event, PortConfig, PortId, Role, SwitchConfig, SwitchId,
+    Admission, Config, DropReason, Event, PortConfig, PortId, Role, StaticAddress, SwitchConfig,
+    SwitchId,
 };
 use weft_packet::MacAddr;
 use weft_vlan::{Policy, VlanId, VlanSet};
@@ -71,44 +72,58 @@ prop_compose! {
 /// Any configuration that the control side would let pass: no address twice on one VLAN of a switch.
 fn config() -> impl Strategy<Value = Config> {
     let ports = (0..PORTS).map(port).collect::<Vec<_>>();
-    (ports, 0u8..4, vec(any::<bool>(), usize::from(PORTS))).prop_map(
-        |(mut ports, uplink, present)| {
-            if uplink < 2 {
-                let last = ports.len() - 1;
-                ports[last].role = Role::Uplink;
-                ports[last].vlan = Policy::trunk_all();
-                ports[last].mac = None;
-                ports[last].promiscuous = false;
+    let entries = vec((0u16..5, 0u8..PORTS as u8 * 4, 0..PORTS), 0..4);
+    let present = vec(any::<bool>(), usize::from(PORTS));
+    (ports, 0u8..4, present, entries).prop_map(|(mut ports, uplink, present, entries)| {
+        if uplink < 2 {
+            let last = ports.len() - 1;
+            ports[last].role = Role::Uplink;
+            ports[last].vlan = Policy::trunk_all();
+            ports[last].mac = None;
+            ports[last].promiscuous = false;
+        }
+        let mut kept: Vec<PortConfig> = Vec::new();
+        for (mut port, present) in ports.into_iter().zip(present) {
+            let overlaps = |other: &PortConfig| {
+                other.switch == port.switch
+                    && other.mac.is_some()
+                    && other.mac == port.mac
+                    && (0..4095).any(|vlan| other.vlan.admits(vlan) && port.vlan.admits(vlan))
+                    || matches!(
+                        (&other.vlan, &port.vlan),
+                        (Policy::Trunk(_), Policy::Trunk(_))
+                    ) && other.mac == port.mac
+            };
+            if kept.iter().any(overlaps) {
+                port.mac = None;
             }
-            let mut kept: Vec<PortConfig> = Vec::new();
-            for (mut port, present) in ports.into_iter().zip(present) {
-                let overlaps = |other: &PortConfig| {
-                    other.switch == port.switch
-                        && other.mac.is_some()
-                        && other.mac == port.mac
-                        && (0..4095).any(|vlan| other.vlan.admits(vlan) && port.vlan.admits(vlan))
-                        || matches!(
-                            (&other.vlan, &port.vlan),
-                            (Policy::Trunk(_), Policy::Trunk(_))
-                        ) && other.mac == port.mac
-                };
-                if kept.iter().any(overlaps) {
-                    port.mac = None;
-                }
-                if present || kept.len() < 3 {
-                    kept.push(port);
-                }
+            if present || kept.len() < 3 {
+                kept.push(port);
             }
-            let switches = vec![
-                SwitchConfig { id: SwitchId(0) },
-                SwitchConfig { id: SwitchId(1) },
-            ];
-            Config {
-                switches,
-                ports: kept,
-            }
-        },
-    )
+        }
+        let static_addresses = entries
+            .into_iter()
+            .map(|(vlan, n, port)| StaticAddress {
+                vlan,
+                mac: mac(n),
+                port: PortId(port),
+            })
+            .collect();
+        let switches = vec![
+            SwitchConfig {
+                id: SwitchId(0),
+                static_addresses,
+            },
+            SwitchConfig {
+                id: SwitchId(1),
+                static_addresses: vec![],
+            },
+        ];
+        Config {
+            switches,
+            ports: kept,
+        }
+    })
 }
 
 fn address() -> impl Strategy<Value = MacAddr> {

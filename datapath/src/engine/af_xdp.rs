@@ -1,37 +1,215 @@
-//! stub
-use super::*;
-pub(crate) struct Rx;
-pub(crate) struct Tx;
+//! The AF_XDP engine: a network interface's queues as receive and transmit sides of a port.
+
+use std::os::fd::BorrowedFd;
+
+use arrayvec::ArrayVec;
+use rustix::net::sockopt;
+use weft_packet::TagEdit;
+
+use super::{AttachError, EngineInfo, RingStatistics, RxEngine, TxEngine};
+use crate::DropReason;
+use crate::afxdp::{AfXdpPort, Desc, OpenError, Options, Refused, RxQueue, TxQueue};
+use crate::frame::{BURST, Burst, HEAD, SHORT_HEAD};
+
+/// Most buffers of one received frame; a longer chain is dropped as the kernel's fault.
+const CHAIN: usize = 17;
+
+/// An interface opened as a port.
 pub(crate) struct Opened {
     pub(crate) rx: Vec<RxEngine>,
     pub(crate) tx: TxEngine,
     pub(crate) info: EngineInfo,
     pub(crate) guard: Box<dyn Send>,
 }
-pub(crate) fn open(_i: &str, _m: u16, _u: bool) -> Result<Opened, AttachError> {
-    todo!()
+
+/// Opens `interface`, one receive side for each of its queues.
+pub(crate) fn open(interface: &str, mtu: u16, uplink: bool) -> Result<Opened, AttachError> {
+    let AfXdpPort {
+        rx,
+        tx,
+        info,
+        guard,
+    } = AfXdpPort::open(
+        interface,
+        Options {
+            mtu,
+            uplink,
+            ..Options::default()
+        },
+    )?;
+    // A veth hands over what its peer's stack left to a NIC that is not there; a NIC does no such thing.
+    let peer_may_offload = info.driver == "veth";
+    Ok(Opened {
+        rx: rx
+            .into_iter()
+            .map(|queue| RxEngine::AfXdp(Box::new(Rx::new(queue, peer_may_offload))))
+            .collect(),
+        tx: TxEngine::AfXdp(Box::new(Tx { queues: tx })),
+        info: EngineInfo::AfXdp {
+            xdp_mode: if info.native { "native" } else { "generic" },
+            copy_mode: if info.zero_copy { "zero-copy" } else { "copy" },
+            queues: info.queues,
+            driver: info.driver,
+            huge_pages: info.huge_pages,
+            warnings: info.warnings,
+            changed_features: info.changed_features,
+        },
+        guard: Box::new(guard),
+    })
 }
+
+impl From<OpenError> for AttachError {
+    fn from(error: OpenError) -> Self {
+        let text = error.to_string();
+        match error {
+            OpenError::NoInterface { interface } => Self::NoInterface(interface),
+            OpenError::Busy { interface, .. } => Self::InterfaceBusy(interface),
+            OpenError::Unsupported { .. } => Self::NoAfXdp(text),
+            OpenError::NotPermitted { .. } => Self::NotPermitted(text),
+            OpenError::Mtu {
+                interface,
+                mtu,
+                reason,
+            } => Self::Mtu {
+                interface,
+                mtu,
+                reason,
+            },
+            OpenError::System {
+                interface,
+                step,
+                source,
+            } => Self::System {
+                interface,
+                step,
+                source,
+            },
+        }
+    }
+}
+
+/// The receive side of one queue.
+pub(crate) struct Rx {
+    queue: RxQueue,
+    /// Descriptors that the current burst points into.
+    held: ArrayVec<Desc, BURST>,
+    peer_may_offload: bool,
+}
+
 impl Rx {
-    pub(crate) fn receive(&mut self, _b: &mut Burst) {}
-    pub(crate) fn release(&mut self) {}
-    pub(crate) fn readiness(&self) -> BorrowedFd<'_> {
-        todo!()
+    fn new(queue: RxQueue, peer_may_offload: bool) -> Self {
+        Self {
+            queue,
+            held: ArrayVec::new(),
+            peer_may_offload,
+        }
     }
-    pub(crate) fn is_empty(&self) -> bool {
-        true
+
+    #[inline]
+    pub(crate) fn receive(&mut self, burst: &mut Burst) {
+        let mut descs = [Desc::default(); BURST];
+        let count = self.queue.receive(&mut descs);
+        let mut rest = &descs[..count];
+        while let Some(last) = rest.iter().position(|desc| !desc.continues()) {
+            let (frame, others) = rest.split_at(last + 1);
+            rest = others;
+            let head_size = if self.peer_may_offload {
+                HEAD
+            } else {
+                SHORT_HEAD
+            };
+            let pieces: ArrayVec<&[u8], CHAIN> = frame
+                .iter()
+                .take(CHAIN)
+                .map(|desc| self.queue.data(desc))
+                .collect();
+            // A chain that is too long is left out, and recycled with the others.
+            if frame.len() <= CHAIN && burst.has_room(pieces.len()) {
+                // SAFETY: the buffers stay the caller's, in memory that lives as long as the queue, until `release`
+                // recycles them, which happens after the burst was cleared; nothing writes to them in between.
+                unsafe { burst.push(&pieces, head_size) };
+                if self.peer_may_offload {
+                    burst.recognise_checksum();
+                }
+            }
+        }
+        self.held.extend(descs[..count].iter().copied());
+    }
+
+    #[inline]
+    pub(crate) fn release(&mut self) {
+        if !self.held.is_empty() {
+            self.queue.recycle(&self.held);
+            self.held.clear();
+        }
+    }
+
+    pub(crate) fn readiness(&self) -> BorrowedFd<'_> {
+        self.queue.fd()
     }
 }
+
+/// The transmit side. All queues reach the wire, and the first one carries what is sent.
+pub(crate) struct Tx {
+    queues: Vec<TxQueue>,
+}
+
 impl Tx {
+    #[inline]
     pub(crate) fn transmit(
         &mut self,
-        _b: &Burst,
-        _i: usize,
-        _e: TagEdit,
+        burst: &Burst,
+        index: usize,
+        edit: TagEdit,
     ) -> Result<usize, DropReason> {
-        todo!()
+        let len = burst.edited_len(index, edit);
+        let Some(queue) = self.queues.first_mut() else {
+            return Err(DropReason::PortDown);
+        };
+        queue
+            .transmit(len, |offset, out| {
+                if out.len() == len {
+                    burst.write(index, edit, out);
+                } else {
+                    burst.write_part(index, edit, offset, out);
+                }
+            })
+            .map(|()| len)
+            .map_err(|refused| match refused {
+                Refused::Full => DropReason::RingFull,
+                Refused::Length => DropReason::TooLong,
+            })
     }
-    pub(crate) fn flush(&mut self) {}
+
+    #[inline]
+    pub(crate) fn flush(&mut self) {
+        if let Some(queue) = self.queues.first_mut() {
+            // What the kernel could not take stays in the ring for the next flush; a link that is down is news that the
+            // control side has from the kernel.
+            let _ = queue.flush();
+        }
+    }
+
     pub(crate) fn statistics(&self) -> RingStatistics {
-        todo!()
+        let mut statistics = RingStatistics::default();
+        let mut sums = [
+            ("ring full", 0),
+            ("no free buffer", 0),
+            ("invalid descriptor", 0),
+            ("other", 0),
+        ];
+        for queue in &self.queues {
+            statistics.wakeups += queue.wakeups();
+            // Fails only for a socket whose interface is gone, which has nothing to report.
+            let Ok(kernel) = sockopt::xdp_statistics(queue.fd()) else {
+                continue;
+            };
+            sums[0].1 += kernel.rx_ring_full.unwrap_or(0);
+            sums[1].1 += kernel.rx_fill_ring_empty_descs.unwrap_or(0);
+            sums[2].1 += kernel.rx_invalid_descs + kernel.tx_invalid_descs;
+            sums[3].1 += kernel.rx_dropped;
+        }
+        statistics.kernel_drops = sums.into_iter().filter(|(_, count)| *count > 0).collect();
+        statistics
     }
 }

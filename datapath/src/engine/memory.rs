@@ -101,10 +101,6 @@ impl Rx {
     pub(crate) fn readiness(&self) -> BorrowedFd<'_> {
         self.queues.doorbell.as_fd()
     }
-
-    pub(crate) fn is_empty(&self) -> bool {
-        self.queues.to_switch.lock().is_empty()
-    }
 }
 
 pub(crate) struct Tx(Arc<Queues>);
@@ -147,10 +143,6 @@ impl Replay {
                 self.next = 0;
             }
         }
-    }
-
-    pub(crate) fn is_empty(&self) -> bool {
-        self.frames.is_empty()
     }
 }
 

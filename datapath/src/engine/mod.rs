@@ -149,17 +149,6 @@ impl RxEngine {
             Self::Replay(_) => None,
         }
     }
-
-    /// Whether no frame waits, asked last before the thread sleeps.
-    pub(crate) fn is_empty(&mut self) -> bool {
-        match self {
-            Self::AfXdp(rx) => rx.is_empty(),
-            #[cfg(any(test, feature = "testing"))]
-            Self::Memory(rx) => rx.is_empty(),
-            #[cfg(any(test, feature = "testing"))]
-            Self::Replay(rx) => rx.is_empty(),
-        }
-    }
 }
 
 /// The transmit side of a port.

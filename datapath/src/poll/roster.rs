@@ -1,11 +1,14 @@
-//! Which ports a poll thread looks at: the active ones in every pass, a few of the resting ones in turn.
+//! Which ports a poll thread looks at in a pass: the active ones.
 //!
-//! A thread of thousands of ports, few of which have frames, would otherwise spend its time on empty rings.
+//! A port that had nothing for a while rests: its engine's file descriptor is watched by epoll instead of its ring. A
+//! thread of thousands of ports, few of which have frames, so pays for the few, and one system call now and then tells
+//! which others woke. A thread may sleep when all its ports rest.
 
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::time::Duration;
 
-use rustix::event::epoll;
+use rustix::event::{Timespec, epoll};
 
 use crate::PortId;
 use crate::engine::RxEngine;
@@ -14,13 +17,13 @@ use crate::forward::Source;
 /// A port rests after this many empty looks in a row.
 const EMPTY_LOOKS: u32 = 512;
 
-/// Resting ports looked at in one pass: few enough to be lost in the cost of a burst.
-const RESTING_LOOKS: usize = 4;
+/// Resting ports without a file descriptor that a pass looks at: few enough to be lost in the cost of a burst.
+const BLIND_LOOKS: usize = 4;
 
 /// The epoll key of the thread's own doorbell.
 const DOORBELL: u64 = u64::MAX;
 
-/// Most ports that one wake-up names; the others wake the thread again.
+/// Most ports that one look at epoll names; the next look names the others.
 const WAKE_EVENTS: usize = 64;
 
 struct Member {
@@ -30,20 +33,20 @@ struct Member {
 }
 
 /// The receive sides that one thread owns.
-#[derive(Default)]
 pub(super) struct Roster {
-    /// Positions stay, so that lists and epoll can name them.
+    /// Positions stay, so that the lists and epoll can name them.
     members: Vec<Option<Member>>,
     active: Vec<usize>,
-    resting: Vec<usize>,
-    /// Where among the resting ports the next pass looks.
-    cursor: usize,
-    epoll: Option<OwnedFd>,
+    /// Resting ports that only looking tells about, looked at in turn.
+    blind: Vec<usize>,
+    turn: usize,
+    /// Watches the doorbell and every other resting port.
+    epoll: OwnedFd,
 }
 
 impl Roster {
-    /// Prepares for sleeping: `doorbell` and every port that can tell wake the thread.
-    pub(super) fn watch(&mut self, doorbell: BorrowedFd<'_>) -> std::io::Result<()> {
+    /// An empty roster whose thread wakes when `doorbell` rings.
+    pub(super) fn new(doorbell: BorrowedFd<'_>) -> std::io::Result<Self> {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
         epoll::add(
             &epoll,
@@ -51,8 +54,13 @@ impl Roster {
             epoll::EventData::new_u64(DOORBELL),
             epoll::EventFlags::IN,
         )?;
-        self.epoll = Some(epoll);
-        Ok(())
+        Ok(Self {
+            members: Vec::new(),
+            active: Vec::new(),
+            blind: Vec::new(),
+            turn: 0,
+            epoll,
+        })
     }
 
     pub(super) fn add(&mut self, source: Source, engine: RxEngine) {
@@ -64,12 +72,6 @@ impl Roster {
                 self.members.push(None);
                 self.members.len() - 1
             });
-        if let (Some(epoll), Some(readiness)) = (&self.epoll, engine.readiness()) {
-            let data = epoll::EventData::new_u64(at as u64);
-            if let Err(error) = epoll::add(epoll, readiness, data, epoll::EventFlags::IN) {
-                tracing::warn!(port = source.id.0, %error, "the port cannot wake its poll thread");
-            }
-        }
         self.members[at] = Some(Member {
             source,
             engine,
@@ -81,20 +83,19 @@ impl Roster {
     /// Closes the receive side of a port, every queue of it.
     pub(super) fn remove(&mut self, port: PortId) {
         for at in 0..self.members.len() {
-            if self.members[at]
-                .as_ref()
-                .is_some_and(|member| member.source.id == port)
-            {
-                if let (Some(epoll), Some(member)) = (&self.epoll, &self.members[at])
-                    && let Some(readiness) = member.engine.readiness()
-                {
-                    // Fails only where adding failed.
-                    let _ = epoll::delete(epoll, readiness.as_fd());
-                }
-                self.members[at] = None;
-                self.active.retain(|&position| position != at);
-                self.resting.retain(|&position| position != at);
+            let Some(member) = &self.members[at] else {
+                continue;
+            };
+            if member.source.id != port {
+                continue;
             }
+            if let Some(readiness) = member.engine.readiness() {
+                // Fails for an active port, which is not watched.
+                let _ = epoll::delete(&self.epoll, readiness);
+            }
+            self.members[at] = None;
+            self.active.retain(|&active| active != at);
+            self.blind.retain(|&blind| blind != at);
         }
     }
 
@@ -113,70 +114,94 @@ impl Roster {
                 continue;
             };
             let found = look(&mut member.source, &mut member.engine);
+            frames += found;
             if found > 0 {
                 member.empty_looks = 0;
-                frames += found;
                 continue;
             }
             member.empty_looks += 1;
             if member.empty_looks >= EMPTY_LOOKS {
                 position -= 1;
                 self.active.swap_remove(position);
-                self.resting.push(at);
+                self.rest(at);
             }
         }
-        for _ in 0..RESTING_LOOKS.min(self.resting.len()) {
-            self.cursor = if self.cursor + 1 < self.resting.len() {
-                self.cursor + 1
+        for _ in 0..BLIND_LOOKS.min(self.blind.len()) {
+            self.turn = if self.turn + 1 < self.blind.len() {
+                self.turn + 1
             } else {
                 0
             };
-            let at = self.resting[self.cursor];
+            let Some(&at) = self.blind.get(self.turn) else {
+                break;
+            };
             let Some(member) = &mut self.members[at] else {
                 continue;
             };
             let found = look(&mut member.source, &mut member.engine);
             if found > 0 {
                 frames += found;
-                self.resting.swap_remove(self.cursor);
-                self.wake(at);
-            }
-            if self.resting.is_empty() {
-                break;
+                member.empty_looks = 0;
+                self.blind.swap_remove(self.turn);
+                self.active.push(at);
             }
         }
         frames
     }
 
-    /// Whether no port has a frame.
-    pub(super) fn is_empty(&mut self) -> bool {
-        self.members
-            .iter_mut()
-            .flatten()
-            .all(|member| member.engine.is_empty())
+    /// Makes the resting ports that have frames active again, without waiting for any.
+    pub(super) fn wake_ready(&mut self) {
+        self.wake(Some(&Timespec {
+            tv_sec: 0,
+            tv_nsec: 0,
+        }));
     }
 
-    /// Sleeps until a port or the doorbell has something; the ports that do are active from then on.
-    pub(super) fn wait(&mut self) {
-        let Some(epoll) = &self.epoll else { return };
-        let mut buffer = [MaybeUninit::uninit(); WAKE_EVENTS];
-        // Interrupted, or nothing: the next pass looks, and the thread comes back.
-        let Ok((events, _)) = epoll::wait(epoll, &mut buffer, None) else {
-            return;
-        };
-        for event in events {
-            let at = event.data.u64() as usize;
-            if let Some(position) = self.resting.iter().position(|&resting| resting == at) {
-                self.resting.swap_remove(position);
-                self.wake(at);
-            }
+    /// Sleeps until a port has frames, the doorbell rings or `longest` has passed. Frames that came since the last look
+    /// end the sleep at once: a descriptor is watched by level.
+    pub(super) fn sleep(&mut self, longest: Duration) {
+        while let Some(at) = self.active.pop() {
+            self.rest(at);
+        }
+        if self.blind.is_empty() {
+            self.wake(Some(&Timespec {
+                tv_sec: longest.as_secs() as i64,
+                tv_nsec: longest.subsec_nanos().into(),
+            }));
         }
     }
 
-    fn wake(&mut self, at: usize) {
-        if let Some(member) = &mut self.members[at] {
-            member.empty_looks = 0;
-            self.active.push(at);
+    /// Lets a port rest.
+    fn rest(&mut self, at: usize) {
+        let Some(member) = &mut self.members[at] else {
+            return;
+        };
+        member.empty_looks = 0;
+        let watched = member.engine.readiness().is_some_and(|readiness| {
+            let data = epoll::EventData::new_u64(at as u64);
+            epoll::add(&self.epoll, readiness, data, epoll::EventFlags::IN).is_ok()
+        });
+        if !watched {
+            self.blind.push(at);
+        }
+    }
+
+    fn wake(&mut self, timeout: Option<&Timespec>) {
+        let mut buffer = [MaybeUninit::uninit(); WAKE_EVENTS];
+        // Interrupted, or nothing: the thread comes back.
+        let Ok((events, _)) = epoll::wait(&self.epoll, &mut buffer, timeout) else {
+            return;
+        };
+        for event in events {
+            let at = event.data.u64();
+            let Some(Some(member)) = self.members.get(at as usize) else {
+                continue;
+            };
+            if let Some(readiness) = member.engine.readiness() {
+                // Watched, or epoll would not have named it.
+                let _ = epoll::delete(&self.epoll, readiness);
+                self.active.push(at as usize);
+            }
         }
     }
 }

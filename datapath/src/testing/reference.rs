@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use weft_packet::MacAddr;
 use weft_vlan::Policy;
 
-use crate::config::{Admission, Config, PortConfig, Role};
+use crate::config::{Admission, Config, PortConfig, Role, SwitchId};
 use crate::{DropReason, PortId};
 
 /// What becomes of one frame.
@@ -82,6 +82,12 @@ impl ReferenceSwitch {
     /// Puts a configuration in force.
     pub fn apply(&mut self, config: &Config) {
         self.config = config.clone();
+        for port in &config.ports {
+            if port.role == Role::Uplink {
+                self.taken.remove(&port.id);
+                self.adopted.remove(&port.id);
+            }
+        }
         let ports: Vec<PortConfig> = self
             .config
             .ports
@@ -91,6 +97,9 @@ impl ReferenceSwitch {
             .collect();
         let mut claimed: Vec<(PortConfig, MacAddr)> = Vec::new();
         for port in ports {
+            if port.mac.is_some() {
+                self.taken.remove(&port.id);
+            }
             for learned in [&mut self.taken, &mut self.adopted] {
                 let Some(&mac) = learned.get(&port.id) else {
                     continue;
@@ -103,9 +112,6 @@ impl ReferenceSwitch {
                 } else {
                     claimed.push((port.clone(), mac));
                 }
-            }
-            if port.mac.is_some() {
-                self.taken.remove(&port.id);
             }
         }
     }
@@ -285,9 +291,15 @@ impl ReferenceSwitch {
         let learned = |port: &&PortConfig| {
             self.taken.get(&port.id) == Some(&mac) || self.adopted.get(&port.id) == Some(&mac)
         };
+        let fixed = || {
+            let port = static_holder(&self.config, from.switch, vlan, mac)?;
+            ports().find(|candidate| candidate.id == port)
+        };
         ports()
             .filter(configured)
             .min_by_key(trunks)
+            .filter(|port| !trunks(port) || fixed().is_none())
+            .or_else(fixed)
             .or_else(|| ports().filter(learned).min_by_key(trunks))
             .map(|port| port.id)
     }
@@ -321,8 +333,37 @@ fn same_key(one: &PortConfig, other: &PortConfig) -> bool {
 
 /// Another port of the switch has the address by configuration, under the same key.
 fn claimed_by_another(config: &Config, own: &PortConfig, mac: MacAddr) -> bool {
-    config
-        .ports
+    let configured = |port: &PortConfig| port.mac == Some(mac) && same_key(port, own);
+    if let Some(port) = config.ports.iter().find(|port| configured(port)) {
+        return port.id != own.id;
+    }
+    let vlan = match &own.vlan {
+        Policy::External => 0,
+        Policy::Access(vlan) => vlan.id(),
+        // A static entry holds on one VLAN, a trunk's address on any.
+        Policy::Trunk(_) => return false,
+    };
+    static_holder(config, own.switch, vlan, mac).is_some_and(|port| port != own.id)
+}
+
+/// The port that has the address by a static entry, if it carries the VLAN. Of several entries the last one holds.
+fn static_holder(config: &Config, switch: SwitchId, vlan: u16, mac: MacAddr) -> Option<PortId> {
+    let switch = config
+        .switches
         .iter()
-        .any(|port| port.id != own.id && port.mac == Some(mac) && same_key(port, own))
+        .find(|candidate| candidate.id == switch)?;
+    let reachable = |port: PortId| {
+        config.ports.iter().any(|candidate| {
+            candidate.id == port
+                && candidate.switch == switch.id
+                && candidate.role == Role::Vm
+                && carries(&candidate.vlan, vlan)
+        })
+    };
+    switch
+        .static_addresses
+        .iter()
+        .filter(|entry| entry.vlan == vlan && entry.mac == mac && reachable(entry.port))
+        .map(|entry| entry.port)
+        .next_back()
 }

@@ -1,0 +1,217 @@
+//! Real poll threads over memory ports: frames, changes and ports come and go at once, and nothing is lost, mixed up or
+//! miscounted.
+
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::bounded;
+use weft_datapath::engine::memory::MemoryPort;
+use weft_datapath::{
+    Admission, Config, Datapath, Options, PollMode, PortConfig, PortId, Role, SwitchConfig,
+    SwitchId,
+};
+use weft_packet::MacAddr;
+use weft_vlan::{Policy, VlanId};
+
+const DEADLINE: Duration = Duration::from_secs(20);
+
+fn mac(port: u16) -> MacAddr {
+    let [high, low] = port.to_be_bytes();
+    MacAddr::new([2, 0, 0, 0, high, low])
+}
+
+fn port(id: u16, vlan: u16) -> PortConfig {
+    PortConfig {
+        id: PortId(id),
+        switch: SwitchId(0),
+        role: Role::Vm,
+        admission: Admission::Open,
+        vlan: Policy::Access(VlanId::new(vlan).expect("a VLAN")),
+        mac: Some(mac(id)),
+        promiscuous: false,
+        mac_changes: true,
+        forged_transmits: true,
+        mtu: 1500,
+    }
+}
+
+fn config(ports: &[PortConfig]) -> Config {
+    Config {
+        switches: vec![SwitchConfig {
+            id: SwitchId(0),
+            static_addresses: vec![],
+        }],
+        ports: ports.to_vec(),
+    }
+}
+
+fn frame(from: u16, to: u16, number: u32) -> Vec<u8> {
+    [
+        &mac(to).octets()[..],
+        &mac(from).octets(),
+        &[0x88, 0xb5],
+        &number.to_be_bytes(),
+        &[0; 46],
+    ]
+    .concat()
+}
+
+fn start(cores: Vec<usize>, poll: PollMode) -> Datapath {
+    let (events, _) = bounded(16);
+    Datapath::start(&Options { cores, poll }, &events).expect("poll threads start")
+}
+
+/// The next frame that the switch delivers.
+fn receive(port: &MemoryPort) -> Vec<u8> {
+    let start = Instant::now();
+    loop {
+        if let Some(frame) = port.receive() {
+            return frame;
+        }
+        assert!(start.elapsed() < DEADLINE, "no frame arrived");
+        std::thread::yield_now();
+    }
+}
+
+/// Waits until the counters of all ports say that nothing is in flight, and checks that they balance.
+fn audit(datapath: &Datapath, ports: u16, sent: u64) {
+    let start = Instant::now();
+    loop {
+        let counters: Vec<_> = (0..ports)
+            .filter_map(|id| datapath.counters(PortId(id)))
+            .collect();
+        let entered: u64 = counters.iter().map(|counters| counters.rx_frames).sum();
+        let broken = counters
+            .iter()
+            .find_map(weft_datapath::PortCounters::imbalance);
+        if entered == sent && broken.is_none() {
+            return;
+        }
+        assert!(
+            start.elapsed() < DEADLINE,
+            "{entered} of {sent} frames entered; {broken:?}"
+        );
+        std::thread::yield_now();
+    }
+}
+
+fn ping_pong(poll: PollMode, cores: Vec<usize>) {
+    let datapath = start(cores, poll);
+    let ports: Vec<_> = (0..2)
+        .map(|id| {
+            datapath
+                .attach_memory(PortId(id), 64, false)
+                .expect("an eventfd")
+        })
+        .collect();
+    datapath
+        .apply(&config(&[port(0, 5), port(1, 5)]))
+        .expect("the threads answer");
+    for number in 0..2000 {
+        let (from, to) = if number % 2 == 0 { (0, 1) } else { (1, 0) };
+        ports[usize::from(from)].send(&frame(from, to, number));
+        assert_eq!(receive(&ports[usize::from(to)]), frame(from, to, number));
+    }
+    audit(&datapath, 2, 2000);
+}
+
+#[test]
+fn a_sleeping_thread_wakes_for_every_frame() {
+    ping_pong(PollMode::Adaptive, vec![]);
+    ping_pong(PollMode::Adaptive, vec![0, 1]);
+}
+
+#[test]
+fn a_busy_thread_needs_no_waking() {
+    ping_pong(PollMode::Busy, vec![1]);
+}
+
+#[test]
+fn changes_on_other_ports_lose_no_frame() {
+    let datapath = start(vec![0, 1], PollMode::Adaptive);
+    let ports: Vec<_> = (0..2)
+        .map(|id| {
+            datapath
+                .attach_memory(PortId(id), 8192, false)
+                .expect("an eventfd")
+        })
+        .collect();
+    datapath
+        .apply(&config(&[port(0, 5), port(1, 5)]))
+        .expect("the threads answer");
+    let mut sent = 0;
+    for round in 0..200u32 {
+        for _ in 0..16 {
+            ports[0].send(&frame(0, 1, sent));
+            sent += 1;
+        }
+        // A third port comes, moves to another VLAN, and goes.
+        let third = datapath
+            .attach_memory(PortId(2), 8, false)
+            .expect("an eventfd");
+        datapath
+            .apply(&config(&[port(0, 5), port(1, 5), port(2, 5)]))
+            .expect("the threads answer");
+        third.send(&frame(2, 1, u32::MAX - round));
+        while !third.is_idle() {
+            std::thread::yield_now();
+        }
+        datapath
+            .apply(&config(&[port(0, 5), port(1, 5), port(2, 6)]))
+            .expect("the threads answer");
+        datapath.detach(PortId(2)).expect("the threads answer");
+        assert!(datapath.counters(PortId(2)).is_none());
+    }
+    let (mut next, mut others) = (0, 0);
+    while next < sent || others < 200 {
+        let frame = receive(&ports[1]);
+        let number = u32::from_be_bytes(frame[14..18].try_into().expect("four octets"));
+        if number < sent {
+            assert_eq!(number, next, "a frame was lost or overtaken");
+            next += 1;
+        } else {
+            others += 1;
+        }
+    }
+    audit(&datapath, 2, u64::from(sent));
+    assert!(ports[0].receive().is_none());
+}
+
+#[test]
+fn a_number_that_was_detached_is_free_and_starts_counting_anew() {
+    let datapath = start(vec![], PollMode::Adaptive);
+    for _ in 0..50 {
+        let handle = datapath
+            .attach_memory(PortId(3), 8, false)
+            .expect("an eventfd");
+        datapath
+            .apply(&config(&[port(3, 1)]))
+            .expect("the threads answer");
+        handle.send(&frame(3, 4, 0));
+        audit(&datapath, 4, 1);
+        datapath.detach(PortId(3)).expect("the threads answer");
+    }
+}
+
+#[test]
+fn idle_threads_sleep() {
+    let datapath = start(vec![], PollMode::Adaptive);
+    let _ports: Vec<_> = (0..20)
+        .map(|id| {
+            datapath
+                .attach_memory(PortId(id), 8, false)
+                .expect("an eventfd")
+        })
+        .collect();
+    let start = Instant::now();
+    // Asleep, the thread makes no pass at all.
+    let mut before = datapath.threads()[0].passes;
+    loop {
+        std::thread::sleep(Duration::from_millis(50));
+        let now = datapath.threads()[0].passes;
+        if now == before {
+            break;
+        }
+        before = now;
+        assert!(start.elapsed() < DEADLINE, "the thread never slept");
+    }
+}
