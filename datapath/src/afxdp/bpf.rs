@@ -202,7 +202,7 @@ pub(super) fn attach(
     Ok(owned(fd))
 }
 
-/// Runs an XDP program once on `frame`, as received on `queue`, and returns its verdict and the frame as it left it.
+/// Runs an XDP program once on `frame`, as if received on queue 0, and returns its verdict and the frame as it left it.
 ///
 /// # Errors
 /// Those of bpf(2).

@@ -8,7 +8,7 @@ const HEADROOM: u32 = 256;
 const HEADERS: u32 = 14 + 2 * 4;
 /// The longest MTU that drivers take with a program for single buffers: a page less headroom, headers and the
 /// kernel's bookkeeping. On veth the limit is the peer's, 3506.
-const SINGLE_BUFFER_MTU: u32 = 3498;
+pub(super) const SINGLE_BUFFER_MTU: u32 = 3498;
 
 /// How a port lays out its UMEM.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

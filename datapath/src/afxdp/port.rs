@@ -11,7 +11,7 @@ use super::attach::{Attached, attach};
 use super::device::Device;
 use super::error::{Failure, OpenError, Step};
 use super::offloads::{self, Offloads};
-use super::plan::Plan;
+use super::plan::{Plan, SINGLE_BUFFER_MTU};
 use super::socket::{self, Setup};
 use super::umem::Area;
 use super::{RxQueue, TxQueue, bpf};
@@ -92,8 +92,9 @@ pub struct Guard {
 }
 
 impl AfXdpPort {
-    /// Opens `interface`, which is up, in the calling thread's network namespace. From here on its frames come to
-    /// the port's queues and no longer to the kernel.
+    /// Opens `interface` of the calling thread's network namespace. From here on its frames come to the port's queues
+    /// and no longer to the kernel's stack. An interface that is down may be opened where its driver allows that (veth
+    /// does); frames pass when it is up.
     ///
     /// Blocks for at most [`Options::busy_wait`] while somebody else holds the interface.
     ///
@@ -124,7 +125,8 @@ impl AfXdpPort {
         };
         let sockets = bpf::create_socket_map(queues).step("creating the map of sockets");
         let sockets = sockets.map_err(failed)?;
-        let attached = attach(index, sockets.as_fd(), plan, deadline).map_err(failed)?;
+        let attached = attach(index, sockets.as_fd(), plan, deadline);
+        let attached = attached.map_err(|failure| unfit(failure, interface, options.mtu, plan))?;
         let Attached {
             program,
             plan,
@@ -155,7 +157,8 @@ impl AfXdpPort {
         };
         let (mut rx, mut tx, mut zero_copy) = (Vec::new(), Vec::new(), true);
         for (queue, slice) in (0..).zip(area.divide(queues, options.frames, plan.frame_size)) {
-            let opened = socket::open(&setup, queue, slice).map_err(failed)?;
+            let opened = socket::open(&setup, queue, slice)
+                .map_err(|failure| unfit(failure, interface, options.mtu, plan))?;
             bpf::set_socket(sockets.as_fd(), queue, opened.receive.fd())
                 .step("steering a queue to its socket")
                 .map_err(failed)?;
@@ -215,6 +218,23 @@ fn check(options: Options) -> Result<(), Failure> {
     let text =
         "rings take a power of two and queues an even number of frames, each from 64 to 65536";
     Err(io::Error::new(io::ErrorKind::InvalidInput, text)).step("checking ring and UMEM sizes")
+}
+
+/// Kernels that do not know AF_XDP with several buffers to a frame call the request for it invalid.
+fn unfit(failure: Failure, interface: &str, mtu: u16, plan: Plan) -> OpenError {
+    if !plan.multi_buffer || failure.source.kind() != io::ErrorKind::InvalidInput {
+        return failure.at(interface);
+    }
+    let reason = format!(
+        "frames for an MTU above {SINGLE_BUFFER_MTU}, here or at a veth's peer, take several buffers, which the kernel \
+         (6.6 or later) or the driver does not offer: {}: {}",
+        failure.step, failure.source
+    );
+    OpenError::Mtu {
+        interface: interface.to_owned(),
+        mtu,
+        reason,
+    }
 }
 
 /// A driver that takes tags out of frames hides them from AF_XDP, unless the program puts them back.

@@ -142,3 +142,57 @@ fn redirect_from_r6(sockets: BorrowedFd<'_>) -> [Insn; 6] {
         exit(),
     ]
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::AsFd;
+    use std::time::Instant;
+
+    use super::super::socket::{self, Setup};
+    use super::super::testing::Namespace;
+    use super::super::umem::Area;
+    use super::*;
+
+    const XDP_REDIRECT: u32 = 4;
+
+    #[test]
+    fn frames_go_to_the_queue_s_socket_and_to_the_kernel_without_one() {
+        let sockets = bpf::create_socket_map(1).unwrap();
+        let variant = Variant {
+            restore_tags: false,
+            multi_buffer: false,
+        };
+        let program = load_program(sockets.as_fd(), variant, 0).unwrap();
+        let frames = [vec![0; 14], vec![0xff; 60], vec![0x81; 1514]];
+        for frame in &frames {
+            let (verdict, after) = bpf::test_run(program.as_fd(), frame).unwrap();
+            assert_eq!((verdict, &after), (XDP_PASS as u32, frame));
+        }
+
+        let namespace = Namespace::new();
+        namespace.ip(&["link", "set", "lo", "up"]);
+        let deadline = Instant::now();
+        // Index 1 is the loopback interface of every namespace.
+        let setup = Setup {
+            interface: 1,
+            ring_size: 64,
+            multi_buffer: false,
+            copy: true,
+            deadline,
+        };
+        let slice = Area::new(64 * 2048).unwrap().divide(1, 64, 2048).remove(0);
+        let queue = namespace.run(|| socket::open(&setup, 0, slice)).unwrap();
+        bpf::set_socket(sockets.as_fd(), 0, queue.receive.fd()).unwrap();
+        for frame in &frames {
+            let (verdict, after) = bpf::test_run(program.as_fd(), frame).unwrap();
+            assert_eq!((verdict, &after), (XDP_REDIRECT, frame));
+        }
+    }
+
+    #[test]
+    fn what_the_verifier_says_is_part_of_the_error() {
+        let program = [mov(R0, R2), exit()];
+        let error = bpf::load(bpf::XDP, &program, 0, 0).unwrap_err();
+        assert!(error.to_string().contains("R2 !read_ok"), "{error}");
+    }
+}

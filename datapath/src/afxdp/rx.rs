@@ -1,5 +1,6 @@
 //! The receive side of a queue: the receive ring, the fill ring, and the frames between them.
 
+use std::fmt;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
@@ -12,7 +13,6 @@ use super::ring::{Consumer, Producer};
 use super::umem::Frames;
 
 /// Receives the frames of one queue. One thread uses it at a time.
-#[derive(Debug)]
 pub struct RxQueue {
     ring: Consumer<Desc>,
     fill: Producer<u64>,
@@ -143,5 +143,13 @@ impl RxQueue {
     #[cold]
     fn wake(&self) {
         let _ = retry_on_intr(|| recv(&self.socket, &mut [0u8; 0], RecvFlags::DONTWAIT));
+    }
+}
+
+impl fmt::Debug for RxQueue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RxQueue")
+            .field("frames", &self.frames)
+            .finish_non_exhaustive()
     }
 }

@@ -1,6 +1,8 @@
 //! Ports on real interfaces: what one end of a veth pair sends, the other receives.
 
 use std::cell::RefCell;
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
@@ -76,7 +78,7 @@ fn receive(rx: &mut RxQueue, count: usize) -> Vec<Vec<u8>> {
 
 fn transmit(tx: &mut TxQueue, frame: &[u8]) -> Result<(), Refused> {
     tx.transmit(frame.len(), |offset, bytes| {
-        bytes.copy_from_slice(&frame[offset..offset + bytes.len()])
+        bytes.copy_from_slice(&frame[offset..offset + bytes.len()]);
     })
 }
 
@@ -255,6 +257,11 @@ fn both_sides_of_a_queue_work_on_different_threads() {
     });
 }
 
+/// A frame with a tag, protocol and TCI, behind its addresses.
+fn tagged(frame: &[u8], tag: [u8; 4]) -> Vec<u8> {
+    [&frame[..12], &tag, &frame[12..]].concat()
+}
+
 #[test]
 fn an_offloaded_tag_is_put_back() {
     let pair = VethPair::new(1500, 1);
@@ -263,26 +270,25 @@ fn an_offloaded_tag_is_put_back() {
     assert!(port.info.warnings.is_empty(), "{:?}", port.info);
     let far = far_end(&pair);
     // Priority 5, drop eligible, VLAN 100.
-    let pusher = pair.far.run(|| TagPusher::attach(VethPair::FAR, 0xb064));
-    for len in [14, 60, 1514] {
-        let untagged = frame(len, 7);
-        far.send(&untagged);
-        let tagged = [&untagged[..12], &[0x81, 0x00, 0xb0, 0x64], &untagged[12..]].concat();
-        assert_eq!(receive(&mut port.rx[0], 1), [tagged]);
+    for (protocol, tag) in [
+        (0x8100, [0x81, 0x00, 0xb0, 0x64]),
+        (0x88a8, [0x88, 0xa8, 0xb0, 0x64]),
+    ] {
+        let pusher = pair
+            .far
+            .run(|| TagPusher::attach(VethPair::FAR, protocol, 0xb064));
+        for len in [14, 60, 1514] {
+            far.send(&frame(len, 7));
+            assert_eq!(receive(&mut port.rx[0], 1), [tagged(&frame(len, 7), tag)]);
+        }
+        // A frame that has a tag already gets the offloaded one in front of it.
+        let inner = tagged(&frame(60, 8), [0x81, 0x00, 0x00, 0x05]);
+        far.send(&inner);
+        assert_eq!(receive(&mut port.rx[0], 1), [tagged(&inner, tag)]);
+        drop(pusher);
+        far.send(&frame(60, 9));
+        assert_eq!(receive(&mut port.rx[0], 1), [frame(60, 9)]);
     }
-    // A frame that has a tag already gets the offloaded one in front of it.
-    let inner = [
-        &frame(60, 8)[..12],
-        &[0x81, 0x00, 0x00, 0x05],
-        &frame(60, 8)[12..],
-    ]
-    .concat();
-    far.send(&inner);
-    let received = receive(&mut port.rx[0], 1).remove(0);
-    assert_eq!(received.len(), inner.len() + 4);
-    drop(pusher);
-    far.send(&frame(60, 9));
-    assert_eq!(receive(&mut port.rx[0], 1), [frame(60, 9)]);
 }
 
 #[test]
@@ -291,11 +297,12 @@ fn an_offloaded_tag_is_put_back_in_front_of_several_buffers() {
     let mut port = open(&pair, Options { mtu: 9000, ..QUICK });
     assert!(port.info.vlan_tag_restored, "{:?}", port.info);
     let far = far_end(&pair);
-    let _pusher = pair.far.run(|| TagPusher::attach(VethPair::FAR, 4094));
-    let untagged = frame(9014, 3);
-    far.send(&untagged);
-    let tagged = [&untagged[..12], &[0x81, 0x00, 0x0f, 0xfe], &untagged[12..]].concat();
-    assert_eq!(receive(&mut port.rx[0], 1), [tagged]);
+    let _pusher = pair
+        .far
+        .run(|| TagPusher::attach(VethPair::FAR, 0x8100, 4094));
+    far.send(&frame(9014, 3));
+    let expected = tagged(&frame(9014, 3), [0x81, 0x00, 0x0f, 0xfe]);
+    assert_eq!(receive(&mut port.rx[0], 1), [expected]);
 }
 
 #[test]
@@ -303,8 +310,7 @@ fn transmitted_tags_reach_the_peer() {
     let pair = VethPair::new(1500, 1);
     let mut port = open(&pair, QUICK);
     let mut far = far_end(&pair);
-    let untagged = frame(1514, 3);
-    let tagged = [&untagged[..12], &[0x81, 0x00, 0x20, 0x0a], &untagged[12..]].concat();
+    let tagged = tagged(&frame(1514, 3), [0x81, 0x00, 0x20, 0x0a]);
     transmit(&mut port.tx[0], &tagged).unwrap();
     assert_eq!(port.tx[0].flush(), Flushed::Done);
     assert_eq!(far.receive(PATIENCE), Some(tagged));
@@ -320,6 +326,20 @@ fn a_device_without_native_xdp_runs_in_generic_mode() {
     let sender = namespace.run(|| RawSocket::open("lo"));
     sender.send(&frame(200, 1));
     assert_eq!(receive(&mut port.rx[0], 1), [frame(200, 1)]);
+}
+
+#[test]
+fn jumbo_frames_pass_in_generic_mode() {
+    let namespace = Namespace::new();
+    namespace.ip(&["link", "set", "lo", "up", "mtu", "9000"]);
+    let options = Options { mtu: 9000, ..QUICK };
+    let mut port = namespace.run(|| AfXdpPort::open("lo", options)).unwrap();
+    assert!(!port.info.native && port.info.multi_buffer);
+    let sender = namespace.run(|| RawSocket::open("lo"));
+    for len in [14, 3840, 3841, 9014] {
+        sender.send(&frame(len, 1));
+        assert_eq!(receive(&mut port.rx[0], 1), [frame(len, 1)]);
+    }
 }
 
 #[test]
@@ -363,6 +383,46 @@ fn an_interface_can_be_opened_again_at_once() {
     }
 }
 
+/// The test starts itself a second time inside the namespace, to have a process that it can kill.
+#[test]
+fn an_interface_is_free_when_its_owner_was_killed() {
+    const ROLE: &str = "WEFT_TEST_HOLDS_AN_INTERFACE";
+    if std::env::var_os(ROLE).is_some() {
+        let _port = AfXdpPort::open(VethPair::NEAR, QUICK).unwrap();
+        println!("\nholding");
+        let _ = std::io::stdin().read_line(&mut String::new());
+        return;
+    }
+    let pair = VethPair::new(1500, 1);
+    let mut owner = Command::new("ip")
+        .args(["netns", "exec", pair.near.name()])
+        .arg(std::env::current_exe().unwrap())
+        .args([
+            "an_interface_is_free_when_its_owner_was_killed",
+            "--nocapture",
+        ])
+        .env(ROLE, "")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(owner.stdout.take().unwrap()).lines();
+    assert!(
+        lines.any(|line| line.unwrap() == "holding"),
+        "the owner opened the interface"
+    );
+    let error = pair
+        .near
+        .run(|| AfXdpPort::open(VethPair::NEAR, QUICK))
+        .unwrap_err();
+    assert!(matches!(error, OpenError::Busy { .. }), "{error}");
+    owner.kill().unwrap();
+    // Not waited for: the kernel is still taking the process apart.
+    let mut port = open(&pair, Options::default());
+    exchange(&mut port, &mut far_end(&pair), &[frame(60, 1)]);
+    owner.wait().unwrap();
+}
+
 #[test]
 fn refusals_name_the_interface_and_the_remedy() {
     let pair = VethPair::new(1500, 1);
@@ -403,14 +463,11 @@ fn an_uplink_is_promiscuous_and_gets_its_offloads_back() {
         let path = format!("/sys/class/net/{}/{file}", VethPair::NEAR);
         // `ip netns exec` shows the namespace's own /sys.
         let arguments = ["netns", "exec", pair.near.name(), "cat", &path];
-        let output = std::process::Command::new("ip")
-            .args(arguments)
-            .output()
-            .unwrap();
+        let output = Command::new("ip").args(arguments).output().unwrap();
         String::from_utf8(output.stdout).unwrap().trim().to_owned()
     };
     let promiscuous = || {
-        let output = std::process::Command::new("ip")
+        let output = Command::new("ip")
             .args([
                 "-n",
                 pair.near.name(),
@@ -546,6 +603,15 @@ fn a_receiver_that_recycles_nothing_loses_frames_and_recovers() {
         far.send(&frame(60, seed));
         assert_eq!(receive(rx, 1), [frame(60, seed)]);
     }
+}
+
+#[test]
+fn an_interface_that_is_down_is_opened_and_serves_when_it_is_up() {
+    let pair = VethPair::new(1500, 1);
+    pair.near.ip(&["link", "set", VethPair::NEAR, "down"]);
+    let mut port = open(&pair, QUICK);
+    pair.near.ip(&["link", "set", VethPair::NEAR, "up"]);
+    exchange(&mut port, &mut far_end(&pair), &[frame(60, 1)]);
 }
 
 #[test]

@@ -4,6 +4,7 @@
 //! slice receives, the second half transmits, so that the two sides of a queue share nothing and may live on
 //! different threads.
 
+use std::fmt;
 use std::io;
 use std::sync::Arc;
 
@@ -89,7 +90,6 @@ pub(super) struct Slice {
 /// It costs a byte per frame in memory that is hot anyway, and it also catches a frame that is given back twice.
 ///
 /// Addresses are the kernel's: bytes from the beginning of the slice.
-#[derive(Debug)]
 pub(super) struct Frames {
     area: Arc<Area>,
     /// Where the slice begins in the area.
@@ -169,6 +169,10 @@ impl Frames {
 
     /// As [`Self::bytes`], for writing.
     #[inline]
+    #[expect(
+        clippy::needless_pass_by_ref_mut,
+        reason = "the exclusive borrow is what makes writing safe"
+    )]
     pub(super) fn bytes_mut(&mut self, address: u64, len: usize) -> &mut [u8] {
         if !self.holds(address, len) {
             return &mut [];
@@ -191,6 +195,18 @@ impl Frames {
         let frame = (address >> size.trailing_zeros()).checked_sub(u64::from(self.first))?;
         let fits = (address & (size - 1)) as usize + len <= size as usize;
         (frame < u64::from(self.count()) && fits).then_some(frame as usize)
+    }
+}
+
+impl fmt::Debug for Frames {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let held = self.held.iter().filter(|held| **held).count();
+        write!(
+            f,
+            "{} frames of {} bytes, {held} held",
+            self.count(),
+            self.frame_size
+        )
     }
 }
 

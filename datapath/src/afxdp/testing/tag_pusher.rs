@@ -15,16 +15,17 @@ pub struct TagPusher {
 }
 
 impl TagPusher {
-    /// Starts tagging with `tci` (priority, drop eligible, VLAN) on an interface of the calling thread's namespace.
+    /// Starts tagging with `protocol` (0x8100 or 0x88a8) and `tci` (priority, drop eligible, VLAN) on an interface of
+    /// the calling thread's namespace.
     ///
     /// # Panics
     /// If that is not possible.
-    pub fn attach(interface: &str, tci: u16) -> Self {
+    pub fn attach(interface: &str, protocol: u16, tci: u16) -> Self {
         const SKB_VLAN_PUSH: i32 = 18;
         const TC_ACT_OK: i32 = 0;
         let program = [
-            // bpf_skb_vlan_push(skb, htons(ETH_P_8021Q), tci), where r1 is the frame already
-            mov_value(R2, 0x8100_u16.to_be().into()),
+            // bpf_skb_vlan_push(skb, htons(protocol), tci), where r1 is the frame already
+            mov_value(R2, protocol.to_be().into()),
             mov_value(R3, tci.into()),
             call(SKB_VLAN_PUSH),
             mov_value(R0, TC_ACT_OK),
