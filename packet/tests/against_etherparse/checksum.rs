@@ -83,6 +83,38 @@ fn cut_off_frames_are_not_touched() {
 }
 
 #[test]
+fn lengths_that_contradict_each_other_are_not_trusted() {
+    // A UDP length between its header and what IPv4 leaves to it, in a frame that is padded beyond.
+    for length in 0u16..20 {
+        let mut frame = [&octets(captured::UDP_V4)[..], &[0; 20]].concat();
+        frame[38..40].copy_from_slice(&length.to_be_bytes());
+        let [high, low] = length.to_be_bytes();
+        let pseudo_header = [&frame[26..34], &[0, 17, high, low]].concat();
+        frame[40..42].copy_from_slice(&naive(&pseudo_header).to_be_bytes());
+        let recognised = recognise(&frame, frame.len()).map(|partial| partial.length);
+        assert_eq!(
+            recognised,
+            (8..=13).contains(&length).then_some(length.into()),
+            "{length}"
+        );
+    }
+    // An IPv4 length that leaves a TCP header whole, or not.
+    for length in 0u16..=37 {
+        let mut frame = octets(captured::TCP_V4);
+        frame[16..18].copy_from_slice(&(20 + length).to_be_bytes());
+        let [high, low] = length.to_be_bytes();
+        let pseudo_header = [&frame[26..34], &[0, 6, high, low]].concat();
+        frame[50..52].copy_from_slice(&naive(&pseudo_header).to_be_bytes());
+        let recognised = recognise(&frame, frame.len()).map(|partial| partial.length);
+        assert_eq!(
+            recognised,
+            (length >= 20).then_some(length.into()),
+            "{length}"
+        );
+    }
+}
+
+#[test]
 fn a_finished_checksum_is_none_of_ours() {
     for frame in [
         captured::UDP_V4,
