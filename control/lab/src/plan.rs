@@ -1,0 +1,305 @@
+//! From a lab file to everything that is to be made, by name. A pure function: a lab that cannot work is refused before
+//! anything exists.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use serde::{Deserialize, Serialize};
+use weft_model::{
+    Attachment, Change, HostSpec, Intent, InterfaceName, LinkSetting, Manifest, Mtu, PortSpec, VethEngine, VmEngine,
+    VmSpec, VswitchSection, nearest,
+};
+use weft_packet::MacAddr;
+
+use crate::name::{self, LabName};
+use crate::{LabError, record};
+use weft_api::ProblemKind;
+
+/// The member of a lab where uplinks meet. No host and no VM has this name.
+pub(crate) const FABRIC: &str = "fabric";
+
+/// The host of a lab file that lists none.
+const IMPLIED_HOST: &str = "host1";
+
+/// The longest path of a Unix socket (`sun_path` is 108 octets with its final zero).
+const LONGEST_SOCKET: usize = 107;
+
+/// A lab: what is made, each thing under the name that the kernel knows it by.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Plan {
+    pub(crate) lab: LabName,
+    /// The namespace of the bridge where uplinks meet. `None`: no host has an uplink.
+    pub(crate) fabric: Option<String>,
+    pub(crate) hosts: Vec<Host>,
+    pub(crate) vms: Vec<Vm>,
+}
+
+/// A namespace with an agent.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Host {
+    pub(crate) name: String,
+    pub(crate) namespace: String,
+    pub(crate) uplinks: Vec<Uplink>,
+    /// Its configuration, the ports of its VMs included.
+    pub(crate) manifest: Manifest,
+}
+
+/// A veth pair between a host and the fabric.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Uplink {
+    pub(crate) interface: String,
+    pub(crate) fabric_end: String,
+    pub(crate) mtu: u16,
+}
+
+/// A namespace with one interface, `eth0`, and the other end of it on a host.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Vm {
+    pub(crate) name: String,
+    pub(crate) host: String,
+    pub(crate) namespace: String,
+    pub(crate) host_end: String,
+    pub(crate) mac: MacAddr,
+    pub(crate) ip: Option<String>,
+    pub(crate) mtu: u16,
+}
+
+impl Plan {
+    /// What `manifest` asks for as the lab `lab`.
+    ///
+    /// # Errors
+    /// When the manifest is not that of a lab, or an agent would refuse it.
+    pub(crate) fn new(lab: &LabName, manifest: &Manifest) -> Result<Self, LabError> {
+        let specs = hosts_of(manifest)?;
+        check_names(manifest, &specs)?;
+        let mut hosts = specs
+            .iter()
+            .map(|spec| plan_host(lab, spec, manifest, &specs))
+            .collect::<Result<Vec<_>, _>>()?;
+        let mut ends = BTreeSet::from(["lo".to_owned(), crate::up::BRIDGE.to_owned()]);
+        for host in &mut hosts {
+            for uplink in &mut host.uplinks {
+                uplink.fabric_end = name::interface("", &format!("{}-{}", host.name, uplink.interface), &mut ends);
+            }
+        }
+        let vms = plan_vms(lab, manifest, &specs, &mut hosts)?;
+        hosts.iter().try_for_each(check_configuration)?;
+        let fabric = hosts.iter().any(|host| !host.uplinks.is_empty()).then(|| name::namespace(lab, FABRIC));
+        Ok(Self { lab: lab.clone(), fabric, hosts, vms })
+    }
+
+    /// Every namespace of the lab.
+    pub(crate) fn namespaces(&self) -> impl Iterator<Item = &str> {
+        let hosts = self.hosts.iter().map(|host| host.namespace.as_str());
+        let vms = self.vms.iter().map(|vm| vm.namespace.as_str());
+        vms.chain(hosts).chain(self.fabric.as_deref())
+    }
+
+    /// The member of this name: its namespace, and the host if it is one.
+    pub(crate) fn member(&self, name: &str) -> Option<(&str, Option<&Host>)> {
+        let host = self.hosts.iter().find(|host| host.name == name).map(|host| (host.namespace.as_str(), Some(host)));
+        let vm = || self.vms.iter().find(|vm| vm.name == name).map(|vm| (vm.namespace.as_str(), None));
+        let fabric = || self.fabric.as_deref().filter(|_| name == FABRIC).map(|namespace| (namespace, None));
+        host.or_else(vm).or_else(fabric)
+    }
+
+    /// The names of all members.
+    pub(crate) fn members(&self) -> impl Iterator<Item = &str> {
+        let hosts = self.hosts.iter().map(|host| host.name.as_str());
+        hosts.chain(self.vms.iter().map(|vm| vm.name.as_str())).chain(self.fabric.as_ref().map(|_| FABRIC))
+    }
+}
+
+fn hosts_of(manifest: &Manifest) -> Result<Vec<HostSpec>, LabError> {
+    if manifest.vms.is_empty() && manifest.hosts.is_empty() {
+        return Err(LabError::invalid("lab file", "lists neither hosts nor VMs")
+            .hint("add 'hosts:' and 'vms:'; examples/mirror.yaml is a lab file"));
+    }
+    if let Some(port) = manifest.ports.first() {
+        return Err(LabError::invalid(format!("port {}", port.name), "a lab makes its ports from 'vms:'")
+            .hint(format!("write it as a VM: {{name: {}, portgroup: {}}}", port.name, port.portgroup)));
+    }
+    if !manifest.hosts.is_empty() {
+        return Ok(manifest.hosts.clone());
+    }
+    let name = manifest
+        .vswitches
+        .iter()
+        .find_map(|section| section.host.clone())
+        .unwrap_or_else(|| IMPLIED_HOST.parse().expect("a letter and a digit are a host name"));
+    let uplinks: BTreeSet<InterfaceName> =
+        manifest.vswitches.iter().flat_map(|section| section.uplinks.clone()).collect();
+    Ok(vec![HostSpec { name, uplinks: uplinks.into_iter().collect() }])
+}
+
+/// `lab exec` finds members by name, so hosts and VMs share one space of names.
+fn check_names(manifest: &Manifest, hosts: &[HostSpec]) -> Result<(), LabError> {
+    let mut seen = BTreeMap::from([(FABRIC, "the namespace where uplinks meet")]);
+    let names = hosts.iter().map(|host| ("host", host.name.as_str()));
+    for (kind, name) in names.chain(manifest.vms.iter().map(|vm| ("VM", vm.name.as_str()))) {
+        if let Some(other) = seen.insert(name, if kind == "VM" { "a VM" } else { "a host" }) {
+            return Err(LabError::invalid(format!("{kind} {name}: name"), format!("is also that of {other}"))
+                .hint("give every host and VM of a lab its own name"));
+        }
+    }
+    Ok(())
+}
+
+/// The host that an object of the lab file names, or the only one.
+fn resolve<'a>(object: &str, named: Option<&str>, hosts: &'a [HostSpec]) -> Result<&'a HostSpec, LabError> {
+    match (named, hosts) {
+        (None, [only]) => Ok(only),
+        (None, _) => Err(LabError::invalid(format!("{object}: host"), "is missing in a lab of several hosts")
+            .hint(format!("add 'host: {}'", hosts[0].name))),
+        (Some(name), _) => hosts.iter().find(|host| host.name.as_str() == name).ok_or_else(|| {
+            let known = hosts.iter().map(|host| host.name.as_str());
+            LabError::new(ProblemKind::NotFound, format!("{object}: host"), format!("{name} does not exist")).hint(
+                nearest(name, known)
+                    .map_or_else(|| "add it under 'hosts:'".to_owned(), |near| format!("did you mean {near}?")),
+            )
+        }),
+    }
+}
+
+fn plan_host(lab: &LabName, spec: &HostSpec, whole: &Manifest, hosts: &[HostSpec]) -> Result<Host, LabError> {
+    let name = spec.name.to_string();
+    let socket = record::directory(lab).join(&name).join(record::SOCKET);
+    if socket.as_os_str().len() > LONGEST_SOCKET {
+        return Err(LabError::invalid(format!("host {name}: name"), "is too long for the path of the agent's socket")
+            .hint("use a shorter name for the host, or a shorter --name for the lab"));
+    }
+    let mut vswitches: Vec<VswitchSection> = Vec::new();
+    for section in &whole.vswitches {
+        let object = format!("standard switch {}", section.name);
+        if resolve(&object, section.host.as_ref().map(|host| host.as_str()), hosts)?.name != spec.name {
+            continue;
+        }
+        if vswitches.iter().any(|other| other.name == section.name) {
+            return Err(LabError::invalid(object, format!("stands twice on host {name}")).hint("keep one of them"));
+        }
+        if let Some(unknown) = section.uplinks.iter().find(|uplink| !spec.uplinks.contains(uplink)) {
+            return Err(LabError::new(
+                ProblemKind::NotFound,
+                format!("{object}: uplinks"),
+                format!("host {name} has no interface {unknown}"),
+            )
+            .hint(format!("add it: hosts: [{{name: {name}, uplinks: [{unknown}]}}]")));
+        }
+        vswitches.push(VswitchSection { host: None, ..section.clone() });
+    }
+    let mtu = |uplink: &InterfaceName| {
+        let users = vswitches.iter().filter(|section| section.uplinks.contains(uplink));
+        users.map(|section| section.mtu).max().unwrap_or_default().octets()
+    };
+    let uplinks = spec.uplinks.iter().map(|uplink| Uplink {
+        interface: uplink.to_string(),
+        fabric_end: String::new(),
+        mtu: mtu(uplink),
+    });
+    Ok(Host {
+        namespace: name::namespace(lab, &name),
+        uplinks: uplinks.collect(),
+        manifest: Manifest { vswitches, ..Manifest::default() },
+        name,
+    })
+}
+
+fn plan_vms(
+    lab: &LabName,
+    manifest: &Manifest,
+    specs: &[HostSpec],
+    hosts: &mut [Host],
+) -> Result<Vec<Vm>, LabError> {
+    let mut macs: BTreeSet<MacAddr> = manifest.vms.iter().filter_map(|vm| vm.mac).collect();
+    let mut ends: Vec<BTreeSet<String>> = hosts
+        .iter()
+        .map(|host| host.uplinks.iter().map(|uplink| uplink.interface.clone()).chain(["lo".to_owned()]).collect())
+        .collect();
+    let mut vms = Vec::with_capacity(manifest.vms.len());
+    for spec in &manifest.vms {
+        let object = format!("VM {}", spec.name);
+        let place = resolve(&object, spec.host.as_ref().map(|host| host.as_str()), specs)?;
+        let (host, ends) = hosts
+            .iter_mut()
+            .zip(&mut ends)
+            .find(|(host, _)| host.name == place.name.as_str())
+            .expect("every spec of a host was planned");
+        let vm = Vm {
+            name: spec.name.to_string(),
+            host: host.name.clone(),
+            namespace: name::namespace(lab, spec.name.as_str()),
+            host_end: name::interface("p-", spec.name.as_str(), ends),
+            mac: spec.mac.unwrap_or_else(|| name::mac(spec.name.as_str(), &mut macs)),
+            ip: spec.ip.as_deref().map(|ip| check_ip(&object, ip)).transpose()?,
+            mtu: mtu_of(spec, host).octets(),
+        };
+        host.manifest.ports.push(port(spec, &vm)?);
+        vms.push(vm);
+    }
+    Ok(vms)
+}
+
+fn mtu_of(vm: &VmSpec, host: &Host) -> Mtu {
+    let mut switches = host.manifest.vswitches.iter();
+    let own = switches.find(|section| section.portgroups.iter().any(|group| group.name == vm.portgroup));
+    own.map(|section| section.mtu).unwrap_or_default()
+}
+
+fn port(spec: &VmSpec, vm: &Vm) -> Result<PortSpec, LabError> {
+    if spec.engine != VmEngine::Veth {
+        return Err(LabError::failed(format!("VM {}: engine", vm.name), "only 'veth' is supported yet")
+            .hint("leave the field out"));
+    }
+    let interface = vm.host_end.parse().expect("interface names of labs are short and plain");
+    Ok(PortSpec {
+        name: spec.name.clone(),
+        portgroup: spec.portgroup.clone(),
+        mac: Some(vm.mac),
+        attachment: Attachment::Veth { interface, engine: VethEngine::AfXdp },
+        link: LinkSetting::Up,
+        block: false,
+    })
+}
+
+/// `ADDRESS/PREFIX`, returned as it was written.
+fn check_ip(object: &str, text: &str) -> Result<String, LabError> {
+    let sound = text.split_once('/').is_some_and(|(address, prefix)| match address.parse() {
+        Ok(IpAddr::V4(_)) => prefix.parse::<u8>().is_ok_and(|bits| bits <= 32),
+        Ok(IpAddr::V6(_)) => prefix.parse::<u8>().is_ok_and(|bits| bits <= 128),
+        Err(_) => false,
+    });
+    if sound {
+        return Ok(text.to_owned());
+    }
+    Err(LabError::invalid(format!("{object}: ip"), format!("{text:?} is not an address with a prefix length"))
+        .hint("write it as 192.168.10.1/24"))
+}
+
+/// Does what the host's agent will do, on paper.
+fn check_configuration(host: &Host) -> Result<(), LabError> {
+    let mut intent = Intent::default();
+    for change in host.manifest.changes() {
+        (intent, _) = intent.apply(&change).map_err(|error| refused(host, &change, &error))?;
+    }
+    Ok(())
+}
+
+fn refused(host: &Host, change: &Change, error: &weft_model::ModelError) -> LabError {
+    use weft_model::ModelError::{Unknown, UnknownTarget};
+    let kind = match error {
+        Unknown { .. } | UnknownTarget { .. } => ProblemKind::NotFound,
+        _ => ProblemKind::Invalid,
+    };
+    // The error's text starts with its object.
+    let problem = error.to_string();
+    let object = change.object().to_string();
+    let problem = problem.strip_prefix(&object).map_or(problem.as_str(), |rest| rest.trim_start_matches([':', ' ']));
+    LabError::new(kind, format!("host {}: {object}", host.name), problem).hint(error.remedy())
+}
+
+#[cfg(test)]
+mod tests;
