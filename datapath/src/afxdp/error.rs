@@ -123,3 +123,42 @@ impl<T, E: Into<io::Error>> Step<T> for Result<T, E> {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_failure_names_the_interface_the_step_and_what_to_do() {
+        let text = |error: Errno| {
+            Err::<(), _>(error)
+                .step("the step")
+                .unwrap_err()
+                .at("eth7")
+                .to_string()
+        };
+        let cases = [
+            (
+                Errno::NODEV,
+                "interface eth7 does not exist in this network namespace",
+            ),
+            (
+                Errno::BUSY,
+                "interface eth7 is held by another XDP program or AF_XDP socket (the step)",
+            ),
+            (Errno::EXIST, "stop its owner first"),
+            (
+                Errno::AFNOSUPPORT,
+                "eth7: the kernel offers no AF_XDP sockets (CONFIG_XDP_SOCKETS)",
+            ),
+            (
+                Errno::PERM,
+                "eth7: the step is not permitted; run as root or with CAP_NET_ADMIN",
+            ),
+            (Errno::NOMEM, "interface eth7: the step: "),
+        ];
+        for (error, expected) in cases {
+            assert!(text(error).contains(expected), "{}", text(error));
+        }
+    }
+}

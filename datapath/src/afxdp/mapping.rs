@@ -5,7 +5,7 @@ use std::io;
 use std::os::fd::BorrowedFd;
 use std::ptr::{self, NonNull};
 
-use rustix::mm::{MapFlags, ProtFlags, mmap, mmap_anonymous, munmap};
+use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap, mmap_anonymous, munmap};
 
 /// A range of memory that this process shares with the kernel. It hands out pointers and never looks inside:
 /// who may read or write which byte is the business of the rings and frames that are laid into it.
@@ -46,10 +46,25 @@ impl Mapping {
         Ok(Self::owned(start, len))
     }
 
+    /// Tells the kernel how the memory will be used, which changes how it is backed and not what it holds.
+    ///
+    /// # Errors
+    /// Those of madvise(2). `EINVAL` for advice that the kernel does not know.
+    pub(super) fn advise(&self, advice: Advice) -> io::Result<()> {
+        debug_assert!(matches!(
+            advice,
+            Advice::LinuxPopulateWrite | Advice::LinuxHugepage
+        ));
+        // SAFETY: the range is this mapping, and these kinds of advice leave its contents alone.
+        unsafe { madvise(self.start.as_ptr().cast(), self.len, advice)? };
+        Ok(())
+    }
+
     /// Where `size` bytes at `offset` are.
     ///
     /// # Panics
     /// If they are not all inside the mapping: a mistake in the layout, found while a port is opened.
+    #[inline]
     pub(super) fn at(&self, offset: usize, size: usize) -> NonNull<u8> {
         let end = offset.checked_add(size);
         assert!(

@@ -111,6 +111,8 @@ impl AfXdpPort {
             mtu: options.mtu,
             reason,
         })?;
+        // Whether there are such sockets at all, before anything is changed.
+        socket::new().map_err(failed)?;
         raise_memory_limit();
         let driver = device.driver();
         let queues = device.receive_queues();

@@ -282,5 +282,4 @@ impl<T> Ring<T> {
 }
 
 #[cfg(test)]
-#[path = "ring_tests.rs"]
 mod tests;

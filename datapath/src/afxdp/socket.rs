@@ -47,9 +47,7 @@ pub(super) struct Queue {
 /// # Errors
 /// A [`Failure`] that names the step; `EBUSY` if the queue is held beyond the deadline.
 pub(super) fn open(setup: &Setup, queue: u32, slice: Slice) -> Result<Queue, Failure> {
-    let flags = SocketFlags::CLOEXEC;
-    let socket = socket_with(AddressFamily::XDP, SocketType::RAW, flags, None)
-        .step("opening an AF_XDP socket")?;
+    let socket = new()?;
     register(&socket, &slice)?;
     let rings = Rings::map(&socket, setup.ring_size, &slice)?;
     bind_to(&socket, setup, queue)?;
@@ -75,6 +73,15 @@ pub(super) fn open(setup: &Setup, queue: u32, slice: Slice) -> Result<Queue, Fai
         ),
         zero_copy,
     })
+}
+
+/// An AF_XDP socket that is not a queue's yet.
+///
+/// # Errors
+/// `EAFNOSUPPORT` if the kernel has none; `EPERM` without CAP_NET_RAW.
+pub(super) fn new() -> Result<OwnedFd, Failure> {
+    let flags = SocketFlags::CLOEXEC;
+    socket_with(AddressFamily::XDP, SocketType::RAW, flags, None).step("opening an AF_XDP socket")
 }
 
 fn register(socket: &OwnedFd, slice: &Slice) -> Result<(), Failure> {

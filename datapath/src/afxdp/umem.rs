@@ -8,7 +8,7 @@ use std::fmt;
 use std::io;
 use std::sync::Arc;
 
-use rustix::mm::{Advice, MapFlags, madvise};
+use rustix::mm::{Advice, MapFlags};
 
 use super::mapping::Mapping;
 
@@ -29,17 +29,19 @@ impl Area {
     pub(super) fn new(len: usize) -> io::Result<Self> {
         let len = len.next_multiple_of(HUGE_PAGE);
         let huge = MapFlags::HUGETLB | MapFlags::HUGE_2MB;
-        if let Ok(memory) = Mapping::anonymous(len, huge) {
+        // Huge pages may be free and yet not for this control group, which shows when they are touched: do it here,
+        // where it is an error and not a signal.
+        let huge = Mapping::anonymous(len, huge)
+            .and_then(|memory| memory.advise(Advice::LinuxPopulateWrite).map(|()| memory));
+        if let Ok(memory) = huge {
             return Ok(Self {
                 memory,
                 huge_pages: true,
             });
         }
         let memory = Mapping::anonymous(len, MapFlags::empty())?;
-        let start = memory.at(0, len).as_ptr().cast();
-        // SAFETY: the range is the mapping just made; the advice changes how it is backed, not what it holds.
-        // Where the kernel has no transparent huge pages, ordinary pages serve.
-        let _ = unsafe { madvise(start, len, Advice::LinuxHugepage) };
+        // Where the kernel has no transparent huge pages either, ordinary pages serve.
+        let _ = memory.advise(Advice::LinuxHugepage);
         Ok(Self {
             memory,
             huge_pages: false,
