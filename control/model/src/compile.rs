@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use weft_datapath::{Admission, Config, PortConfig, PortId, Role, SwitchConfig, SwitchId};
+use weft_packet::MacAddr;
 use weft_vlan::Policy;
 
 use crate::intent::Intent;
@@ -26,6 +27,8 @@ pub struct Realised {
     pub id: PortId,
     /// Whether it is attached and its link is up.
     pub up: bool,
+    /// The address that it took from its own traffic, which counts where none is configured.
+    pub taken: Option<MacAddr>,
 }
 
 /// What the host made of the configuration: numbers, and the state of links.
@@ -42,7 +45,10 @@ pub fn compile(intent: &Intent, realisation: &Realisation) -> Config {
     let mut config = Config::default();
     for (name, &id) in &realisation.switches {
         if intent.vswitches.contains_key(name) {
-            config.switches.push(SwitchConfig { id });
+            config.switches.push(SwitchConfig {
+                id,
+                static_addresses: Vec::new(),
+            });
         }
     }
     for (key, &realised) in &realisation.ports {
@@ -71,7 +77,7 @@ fn vm_port(
         role: Role::Vm,
         admission: admission(port, realised.up),
         vlan: policy.vlan.value.into(),
-        mac: port.mac,
+        mac: port.mac.or(realised.taken),
         promiscuous: policy.promiscuous.value == Decision::Accept,
         mac_changes: policy.mac_changes.value == Decision::Accept,
         forged_transmits: policy.forged_transmits.value == Decision::Accept,

@@ -6,16 +6,17 @@ use std::collections::BTreeMap;
 #[derive(Clone, Debug)]
 pub struct IdPool<K> {
     held: BTreeMap<K, u16>,
-    used: Vec<bool>,
+    /// The holder of each number.
+    holders: Vec<Option<K>>,
     limit: usize,
 }
 
-impl<K: Ord> IdPool<K> {
+impl<K: Ord + Clone> IdPool<K> {
     /// A pool of the numbers below `limit`.
     pub fn new(limit: usize) -> Self {
         Self {
             held: BTreeMap::new(),
-            used: Vec::new(),
+            holders: Vec::new(),
             limit: limit.min(usize::from(u16::MAX) + 1),
         }
     }
@@ -26,18 +27,17 @@ impl<K: Ord> IdPool<K> {
             return Some(id);
         }
         let free = self
-            .used
+            .holders
             .iter()
-            .position(|used| !used)
-            .unwrap_or(self.used.len());
+            .position(Option::is_none)
+            .unwrap_or(self.holders.len());
         if free >= self.limit {
             return None;
         }
-        if free == self.used.len() {
-            self.used.push(true);
-        } else {
-            self.used[free] = true;
+        if free == self.holders.len() {
+            self.holders.push(None);
         }
+        self.holders[free] = Some(key.clone());
         let id = u16::try_from(free).expect("the limit is at most 65536");
         self.held.insert(key, id);
         Some(id)
@@ -48,10 +48,15 @@ impl<K: Ord> IdPool<K> {
         self.held.get(key).copied()
     }
 
+    /// Who holds a number.
+    pub fn holder(&self, id: u16) -> Option<&K> {
+        self.holders.get(usize::from(id))?.as_ref()
+    }
+
     /// Gives the key's number back, and returns it.
     pub fn release(&mut self, key: &K) -> Option<u16> {
         let id = self.held.remove(key)?;
-        self.used[usize::from(id)] = false;
+        self.holders[usize::from(id)] = None;
         Some(id)
     }
 

@@ -46,6 +46,7 @@ pub use ids::IdPool;
 pub use intent::{Intent, Object, ObjectKind, ObjectRef, ResourceVersion, Uid};
 pub use manifest::{
     HostSpec, Manifest, ManifestError, PortgroupSection, VmEngine, VmSpec, VswitchSection,
+    from_text,
 };
 pub use name::{HostName, InterfaceName, NameError, PortName, PortgroupName, VswitchName, nearest};
 pub use policy::{EffectivePolicy, Leaf};

@@ -10,7 +10,7 @@ use crate::change::Change;
 use crate::intent::Intent;
 use crate::name::{HostName, InterfaceName, PortName, PortgroupName, VswitchName};
 use crate::spec::{Mtu, PortSpec, PortgroupSecurity, PortgroupSpec, SwitchSecurity, VswitchSpec};
-pub use text::ManifestError;
+pub use text::{ManifestError, from_text};
 
 /// A manifest. [`Manifest::parse`] reads YAML and JSON; `to_yaml` and `to_json` write them.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -7,7 +7,7 @@ use weft_vlan::PortgroupVlan;
 
 use crate::error::ModelError;
 use crate::intent::{Intent, ObjectKind, ObjectRef};
-use crate::name::{InterfaceName, PortgroupName, VswitchName, nearest};
+use crate::name::{InterfaceName, PortName, PortgroupName, VswitchName, nearest};
 use crate::spec::PortSpec;
 
 /// Checks a whole configuration. Where two objects contradict each other, the error is about `changed`'s side if it is
@@ -129,7 +129,7 @@ fn addresses_are_unique(intent: &Intent, changed: &ObjectRef) -> Result<(), Mode
 }
 
 /// Whether a frame of one port group can reach the other.
-pub(crate) fn overlap(one: PortgroupVlan, other: PortgroupVlan) -> bool {
+fn overlap(one: PortgroupVlan, other: PortgroupVlan) -> bool {
     one == other || one == PortgroupVlan::GUEST_TAGGING || other == PortgroupVlan::GUEST_TAGGING
 }
 
@@ -143,6 +143,20 @@ fn newest_first(one: ObjectRef, other: ObjectRef, changed: &ObjectRef) -> (Objec
 }
 
 impl Intent {
+    /// Whether a frame of one port can reach the other: they are on one switch, in VLANs that overlap.
+    pub fn share_a_domain(&self, one: &PortName, other: &PortName) -> bool {
+        let domain = |name| {
+            let (_, group, switch) = self.chain(&self.ports.get(name)?.spec).ok()?;
+            Some((&switch.name, group.vlan))
+        };
+        match (domain(one), domain(other)) {
+            (Some((switch, vlan)), Some((other_switch, other_vlan))) => {
+                switch == other_switch && overlap(vlan, other_vlan)
+            }
+            _ => false,
+        }
+    }
+
     /// Checks a configuration that did not come about by [`Intent::apply`], such as one from a file.
     ///
     /// # Errors

@@ -1,6 +1,6 @@
 //! Manifests as text.
 
-use serde_saphyr::Options;
+use serde::de::DeserializeOwned;
 
 use super::Manifest;
 use crate::name::nearest;
@@ -30,6 +30,15 @@ fn hint(suggestion: &Option<String>) -> String {
         .unwrap_or_default()
 }
 
+/// Reads a value from YAML or JSON, of which YAML is a superset.
+///
+/// # Errors
+/// Unknown fields, values out of range and bad syntax, with line and column.
+pub fn from_text<T: DeserializeOwned>(text: &str) -> Result<T, ManifestError> {
+    let options = serde_saphyr::options! { with_snippet: false };
+    serde_saphyr::from_str_with_options(text, options).map_err(|error| describe(&error))
+}
+
 impl Manifest {
     /// Reads YAML or JSON, of which YAML is a superset.
     ///
@@ -37,8 +46,11 @@ impl Manifest {
     /// Unknown fields, values out of range and bad syntax, with line and column. A text of any size and nesting is
     /// refused or read in bounded memory.
     pub fn parse(text: &str) -> Result<Self, ManifestError> {
-        let options = serde_saphyr::options! { with_snippet: false };
-        parse_document(text, options)
+        if text.trim().is_empty() {
+            Ok(Self::default())
+        } else {
+            from_text(text)
+        }
     }
 
     /// The manifest as YAML.
@@ -52,13 +64,6 @@ impl Manifest {
             .expect("a manifest has text keys and no fallible serializer");
         text + "\n"
     }
-}
-
-fn parse_document(text: &str, options: Options) -> Result<Manifest, ManifestError> {
-    if text.trim().is_empty() {
-        return Ok(Manifest::default());
-    }
-    serde_saphyr::from_str_with_options(text, options).map_err(|error| describe(&error))
 }
 
 fn describe(error: &serde_saphyr::Error) -> ManifestError {

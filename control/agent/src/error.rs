@@ -1,0 +1,111 @@
+//! Why an agent does not start.
+
+use std::io;
+use std::path::PathBuf;
+
+use weft_api::{Problem, ProblemKind};
+use weft_model::ManifestError;
+
+/// Why an agent does not start, or ended.
+#[derive(Debug, thiserror::Error)]
+pub enum AgentError {
+    /// Capabilities are missing.
+    #[error("the agent lacks {missing}, which AF_XDP needs; run it as root")]
+    NotPermitted {
+        /// Their names.
+        missing: String,
+    },
+    /// The configuration file cannot be read.
+    #[error("cannot read the configuration file {}: {source}", .path.display())]
+    ConfigFile {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The configuration file is not one.
+    #[error("configuration file {}: {error}", .path.display())]
+    Config {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        error: ManifestError,
+    },
+    /// Another agent uses the state directory.
+    #[error("another agent{holder} uses the state directory {}; stop it, or name another with --state", .path.display())]
+    StateInUse {
+        /// The directory.
+        path: PathBuf,
+        /// Which one, where it is known.
+        holder: String,
+    },
+    /// A file of the state directory cannot be read or written.
+    #[error("cannot {action} {}: {source}; {remedy}", .path.display())]
+    State {
+        /// What was being done.
+        action: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+        /// What to do.
+        remedy: &'static str,
+    },
+    /// No generation of the state is readable.
+    #[error("no generation of the state in {} is readable; {newest}; restore the directory from a backup, or move it \
+             away to start with nothing", .path.display())]
+    StateLost {
+        /// The directory.
+        path: PathBuf,
+        /// What is wrong with the newest one.
+        newest: String,
+    },
+    /// Another agent serves the socket.
+    #[error("another agent is serving {}; stop it, or name another socket with --socket", .path.display())]
+    SocketInUse {
+        /// The socket.
+        path: PathBuf,
+    },
+    /// The socket cannot be opened.
+    #[error("cannot serve on {}: {source}; check the directory, or name another socket with --socket", .path.display())]
+    Socket {
+        /// The socket.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The kernel's links cannot be watched.
+    #[error("cannot watch the network interfaces: {0}")]
+    Links(String),
+    /// The poll threads cannot be started.
+    #[error("cannot start the poll threads: {0}; check --cores")]
+    Threads(io::Error),
+}
+
+impl AgentError {
+    /// What kind of problem it is, which decides the exit code.
+    pub fn kind(&self) -> ProblemKind {
+        match self {
+            Self::NotPermitted { .. } => ProblemKind::NotPermitted,
+            Self::ConfigFile { source, .. } if source.kind() == io::ErrorKind::NotFound => {
+                ProblemKind::NotFound
+            }
+            Self::Config { .. } => ProblemKind::Invalid,
+            Self::StateInUse { .. } | Self::SocketInUse { .. } => ProblemKind::Conflict,
+            Self::ConfigFile { source, .. }
+            | Self::State { source, .. }
+            | Self::Socket { source, .. }
+                if source.kind() == io::ErrorKind::PermissionDenied =>
+            {
+                ProblemKind::NotPermitted
+            }
+            _ => ProblemKind::Failed,
+        }
+    }
+}
+
+impl From<AgentError> for Problem {
+    fn from(error: AgentError) -> Self {
+        Self::new(error.kind(), error.to_string())
+    }
+}

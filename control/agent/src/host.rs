@@ -1,0 +1,150 @@
+//! The agent's heart: one host's configuration, and everything that is done to bring it about.
+//!
+//! Changes come from requests and from interfaces that come and go. They are made one at a time, on a copy of the
+//! [`State`] that replaces it when all has succeeded.
+
+mod change;
+mod counters;
+mod reconcile;
+mod report;
+
+use std::path::Path;
+use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, mpsc};
+use std::time::Instant;
+
+use weft_datapath::{Event, PortId};
+use weft_model::{HostName, PortKey, PortName};
+
+use crate::addresses::{self, Addresses};
+use crate::error::AgentError;
+use crate::plane::Plane;
+use crate::state::State;
+use crate::store::{Loaded, Store};
+
+/// One host.
+pub(crate) struct Host {
+    name: HostName,
+    started: Instant,
+    plane: Plane,
+    /// Whoever holds it may change the state.
+    store: Mutex<Store>,
+    state: RwLock<State>,
+    addresses: Mutex<Addresses>,
+    /// Says that addresses are to be written.
+    addresses_changed: mpsc::SyncSender<()>,
+    /// What was wrong with the stored state when it was loaded.
+    damaged: Vec<String>,
+}
+
+impl Host {
+    /// Restores the host from its store: everything is attached that can be, and the rest is down with its reason.
+    /// Blocks.
+    ///
+    /// # Errors
+    /// The interfaces cannot be read. What concerns a single port never fails the start.
+    pub(crate) fn restore(
+        name: HostName,
+        store: Store,
+        loaded: Loaded,
+        plane: Plane,
+        addresses_changed: mpsc::SyncSender<()>,
+    ) -> Result<Self, AgentError> {
+        for problem in &loaded.damaged {
+            tracing::error!(
+                problem,
+                "a generation of the state is not readable, and the one before it is used"
+            );
+        }
+        let links = plane
+            .links()
+            .map_err(|problem| AgentError::Links(problem.message))?;
+        let mut state = State::new(loaded.intent, links);
+        let addresses = addresses::restore(store.directory(), &state);
+        if let Err(problem) = state.number() {
+            tracing::error!(%problem, "not all ports can be attached");
+        }
+        let host = Self {
+            name,
+            started: Instant::now(),
+            plane,
+            store: Mutex::new(store),
+            state: RwLock::new(state),
+            addresses: Mutex::new(addresses),
+            addresses_changed,
+            damaged: loaded.damaged,
+        };
+        host.reconcile_all();
+        Ok(host)
+    }
+
+    /// The state as it is now.
+    pub(super) fn state(&self) -> State {
+        self.state
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// Makes a new state the current one. Its caller holds the store.
+    fn commit(&self, state: State) {
+        *self.state.write().unwrap_or_else(PoisonError::into_inner) = state;
+    }
+
+    /// The right to change the state. A panic of an earlier change left the state as it was.
+    fn writer(&self) -> MutexGuard<'_, Store> {
+        self.store.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn addresses(&self) -> MutexGuard<'_, Addresses> {
+        self.addresses
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Has the addresses written soon. Where that is on its way, nothing more is needed.
+    fn addresses_are_news(&self) {
+        let _ = self.addresses_changed.try_send(());
+    }
+
+    /// Deals with what a poll thread saw.
+    pub(crate) fn event(&self, event: &Event) {
+        match *event {
+            Event::AddressTaken { port, mac } => {
+                self.of_port(port, |state, name| {
+                    if self.addresses().take(&state.intent, name, mac) {
+                        tracing::info!(port = %name, %mac, "the port took its first source as its address");
+                        self.addresses_are_news();
+                    }
+                });
+            }
+            Event::SourceSeen { port, mac, .. } => {
+                self.of_port(port, |state, name| {
+                    if self.addresses().adopt(&state.intent, name, mac) {
+                        tracing::info!(port = %name, %mac, "the port adopts the address that it sends from");
+                        self.plane.datapath().adopt(port, Some(mac));
+                        self.addresses_are_news();
+                    }
+                });
+            }
+        }
+    }
+
+    /// Calls `action` if the number is that of a port; uplinks have no addresses.
+    fn of_port(&self, id: PortId, action: impl FnOnce(&State, &PortName)) {
+        let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some(PortKey::Port(name)) = state.key(id) {
+            action(&state, name);
+        }
+    }
+
+    /// Writes the learned addresses to this directory, as far as that is possible.
+    pub(crate) fn keep_addresses(&self, directory: &Path) {
+        let (state, addresses) = (self.state(), self.addresses().clone());
+        if let Err(error) = addresses::keep(directory, &state, &addresses) {
+            tracing::warn!(%error, directory = %directory.display(), "learned addresses cannot be kept over a restart");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

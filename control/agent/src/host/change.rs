@@ -1,0 +1,294 @@
+//! A change that somebody asked for: checked, prepared, durable, in force.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use weft_api::{ChangeOptions, ChangeResult, Problem, ProblemKind};
+use weft_datapath::PortId;
+use weft_model::{
+    Change, InterfaceName, ObjectKind, ObjectRef, Outcome, PortKey, PortName, nearest,
+};
+
+use super::Host;
+use crate::plane::{Wanted, attach_problem};
+use crate::state::{Engine, State};
+
+/// What was done to engines before a change is durable, and is undone if it does not become so.
+enum Step {
+    /// Opened one.
+    Opened(PortId),
+    /// Closed one to open it with other settings.
+    Replaced(PortKey, Engine),
+}
+
+impl Host {
+    /// Makes a change whole or not at all. Calls `durable` as soon as nothing can undo it; returns when it is in
+    /// force. Blocks.
+    ///
+    /// # Errors
+    /// Why it is refused; then nothing has changed. `timedOut`: it is durable, and a poll thread does not answer.
+    pub(crate) fn change(
+        &self,
+        change: &Change,
+        options: ChangeOptions,
+        durable: impl FnOnce(&ChangeResult),
+    ) -> Result<ChangeResult, Problem> {
+        let mut store = self.writer();
+        let before = self.state();
+        if let Some(expected) = options.resource_version {
+            before.intent.expect_version(&change.object(), expected)?;
+        }
+        let (intent, outcome) = before.intent.apply(change)?;
+        let mut next = before.clone();
+        next.intent = Arc::new(intent);
+        next.number()?;
+        self.check_interfaces(&before, &mut next, change, options.yes)?;
+        let mut result = self.describe(change, outcome, &before, &next);
+        result.dry_run = options.dry_run;
+        if options.dry_run || result.outcome == Outcome::Unchanged {
+            durable(&result);
+            return Ok(result);
+        }
+        let steps = self.open_engines(&before, &mut next)?;
+        if let Err(error) = store.save(&next.intent, &in_words(change, &result.outcome)) {
+            self.undo(steps, before);
+            tracing::error!(%error, "a change is refused because it cannot be made durable");
+            return Err(Problem::from(error).about(change.object()));
+        }
+        durable(&result);
+        let applied = self.put_in_force(&before, next);
+        tracing::info!(change = in_words(change, &result.outcome), "changed");
+        applied.map(|()| result)
+    }
+
+    /// Refuses interfaces that do not exist, or that the host needs for itself.
+    fn check_interfaces(
+        &self,
+        before: &State,
+        next: &mut State,
+        change: &Change,
+        yes: bool,
+    ) -> Result<(), Problem> {
+        let known = before.wanted();
+        for (key, Wanted { interface, .. }) in next.wanted() {
+            if known.contains_key(&key) {
+                continue;
+            }
+            let field = if matches!(key, PortKey::Port(_)) {
+                "veth"
+            } else {
+                "uplinks"
+            };
+            let Some(link) = self.plane.link(&interface)? else {
+                return Err(no_interface(before, &interface, change.object()).in_field(field));
+            };
+            if !yes {
+                if let Some(used) = self.plane.uses(link)?.first() {
+                    let message = format!("{}: interface {interface} {used}", change.object());
+                    return Err(Problem::new(ProblemKind::Conflict, message)
+                        .about(change.object())
+                        .in_field(field)
+                        .with_remedy("the host itself loses it; say --yes if that is meant, or use another interface"));
+                }
+            }
+            Arc::make_mut(&mut next.links).insert(interface, link);
+        }
+        Ok(())
+    }
+
+    fn describe(
+        &self,
+        change: &Change,
+        outcome: Outcome,
+        before: &State,
+        next: &State,
+    ) -> ChangeResult {
+        let addresses = self.addresses().clone();
+        let configs = |state: &State| -> BTreeMap<PortId, _> {
+            state
+                .compile(&addresses)
+                .ports
+                .into_iter()
+                .map(|port| (port.id, port))
+                .collect()
+        };
+        let (old, new) = (configs(before), configs(next));
+        let ports: Vec<PortName> = before
+            .intent
+            .ports
+            .keys()
+            .filter(|name| {
+                let id = before.id(&PortKey::Port((*name).clone()));
+                id.is_some_and(|id| new.contains_key(&id) && old.get(&id) != new.get(&id))
+            })
+            .cloned()
+            .collect();
+        let (was, is) = (before.wanted(), next.wanted());
+        let differ = |one: &BTreeMap<PortKey, Wanted>,
+                      other: &BTreeMap<PortKey, Wanted>|
+         -> Vec<InterfaceName> {
+            one.iter()
+                .filter(|(key, _)| !other.contains_key(key))
+                .map(|(_, wanted)| wanted.interface.clone())
+                .collect()
+        };
+        let mut interfaces = differ(&is, &was);
+        interfaces.extend(differ(&was, &is));
+        let reopened = is
+            .iter()
+            .filter(|(key, wanted)| was.get(key).is_some_and(|old| old != *wanted))
+            .count();
+        let mut warnings = Vec::new();
+        if reopened > 0 {
+            warnings.push(format!(
+                "The engines of {reopened} ports and uplinks are opened anew; their traffic pauses."
+            ));
+        }
+        ChangeResult {
+            object: change.object(),
+            outcome,
+            dry_run: false,
+            ports,
+            interfaces,
+            warnings,
+        }
+    }
+
+    /// Opens the engines of what is new, and those whose settings change anew.
+    ///
+    /// # Errors
+    /// The first one that cannot be opened; all are then as before.
+    fn open_engines(&self, before: &State, next: &mut State) -> Result<Vec<Step>, Problem> {
+        let known = before.wanted();
+        let mut steps = Vec::new();
+        for (key, wanted) in next.wanted() {
+            let present = before.engines.get(&key);
+            if present.is_some_and(|engine| engine.wanted == wanted)
+                || (present.is_none() && known.contains_key(&key))
+            {
+                continue;
+            }
+            let (Some(id), Some(link)) = (next.id(&key), next.links.get(&wanted.interface)) else {
+                continue;
+            };
+            let index = link.index;
+            if let Some(engine) = present {
+                self.plane.detach(id);
+                steps.push(Step::Replaced(key.clone(), engine.clone()));
+            }
+            match self.plane.attach(id, &wanted) {
+                Ok(_) => {
+                    if present.is_none() {
+                        steps.push(Step::Opened(id));
+                    }
+                    self.readopt(&key, id);
+                    next.engines.insert(key, Engine { id, wanted, index });
+                }
+                Err(error) => {
+                    self.undo(steps, before.clone());
+                    return Err(attach_problem(&wanted.interface, &error));
+                }
+            }
+        }
+        Ok(steps)
+    }
+
+    /// Brings the engines back to what they were before a refused change.
+    fn undo(&self, steps: Vec<Step>, mut before: State) {
+        let mut replaced = false;
+        for step in steps.into_iter().rev() {
+            match step {
+                Step::Opened(id) => self.plane.detach(id),
+                Step::Replaced(key, engine) => {
+                    replaced = true;
+                    self.plane.detach(engine.id);
+                    match self.plane.attach(engine.id, &engine.wanted) {
+                        Ok(_) => self.readopt(&key, engine.id),
+                        Err(error) => {
+                            let reason =
+                                attach_problem(&engine.wanted.interface, &error).to_string();
+                            tracing::error!(reason, "a port is down after a refused change");
+                            before.engines.remove(&key);
+                            before.failures.insert(key, reason);
+                        }
+                    }
+                }
+            }
+        }
+        if replaced {
+            let config = before.compile(&self.addresses());
+            if let Err(problem) = self.plane.apply(&config) {
+                tracing::error!(%problem, "the configuration before a refused change is not in force yet");
+            }
+            self.commit(before);
+        }
+    }
+
+    /// Has the poll threads forward by a durable change, then closes what it no longer needs.
+    fn put_in_force(&self, before: &State, mut next: State) -> Result<(), Problem> {
+        let config = {
+            let mut addresses = self.addresses();
+            for port in addresses.settle(&next.intent) {
+                if let Some(id) = next.id(&PortKey::Port(port.clone())) {
+                    self.plane.datapath().adopt(id, addresses.of(&port).adopted);
+                }
+                self.addresses_are_news();
+            }
+            next.compile(&addresses)
+        };
+        let applied = self.plane.apply(&config);
+        let wanted = next.wanted();
+        for (key, engine) in &before.engines {
+            if !wanted.contains_key(key) {
+                self.plane.detach(engine.id);
+                next.engines.remove(key);
+            }
+        }
+        next.release_numbers();
+        self.commit(next);
+        applied
+    }
+}
+
+fn no_interface(state: &State, interface: &InterfaceName, object: ObjectRef) -> Problem {
+    let suggestion = nearest(
+        interface.as_str(),
+        state.links.keys().map(InterfaceName::as_str),
+    )
+    .map(str::to_owned);
+    let remedy = match &suggestion {
+        Some(near) => format!("did you mean {near}?"),
+        None => "create it first, or name another; see 'ip link'".to_owned(),
+    };
+    let message = format!("{object}: interface {interface} does not exist");
+    let problem = Problem::new(ProblemKind::NotFound, message)
+        .about(object)
+        .with_remedy(remedy);
+    Problem {
+        suggestion,
+        ..problem
+    }
+}
+
+/// A change for the log and the history.
+fn in_words(change: &Change, outcome: &Outcome) -> String {
+    let object = match change {
+        Change::AddUplink(_, interface) | Change::DelUplink(_, interface) => {
+            format!(
+                "{}, {}",
+                ObjectRef::new(ObjectKind::Uplink, interface),
+                change.object()
+            )
+        }
+        _ => change.object().to_string(),
+    };
+    match outcome {
+        Outcome::Created => format!("{object} created"),
+        Outcome::Deleted => format!("{object} deleted"),
+        Outcome::Unchanged => format!("{object} unchanged"),
+        Outcome::Changed { fields } => {
+            let fields: Vec<_> = fields.iter().map(ToString::to_string).collect();
+            format!("{object} changed: {}", fields.join(", "))
+        }
+    }
+}

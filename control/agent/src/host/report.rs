@@ -1,0 +1,382 @@
+//! What the host shows of itself.
+
+use std::collections::BTreeMap;
+use std::sync::{PoisonError, RwLockReadGuard};
+
+use weft_api::{
+    AddressSource, Counts, EngineStatus, FdbEntry, FdbVlan, Finding, PolicyLeaf, PolicyReport,
+    Port, PortAddress, PortState, PortStatus, Portgroup, PortgroupStatus, Problem, Status,
+    ThreadReport, Uplink, UplinkState, Vswitch, VswitchStatus,
+};
+use weft_model::{
+    InterfaceName, Manifest, Object, ObjectKind, ObjectRef, PortKey, PortName, PortSpec,
+    PortgroupName, PortgroupSpec, VswitchName, VswitchSpec,
+};
+use weft_vlan::PortgroupVlan;
+
+use super::Host;
+use crate::links::speed;
+use crate::plane::engine_status;
+use crate::state::{State, quoted};
+
+impl Host {
+    /// The state, to read only.
+    pub(super) fn view(&self) -> RwLockReadGuard<'_, State> {
+        self.state.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The host's health.
+    pub(crate) fn status(&self) -> Status {
+        let state = self.view();
+        let ports_up = state
+            .intent
+            .ports
+            .values()
+            .filter(|port| state.port_obstacle(&port.spec).is_none())
+            .count();
+        let uplinks: Vec<_> = state
+            .intent
+            .uplinks()
+            .map(|(_, uplink)| PortKey::Uplink(uplink.clone()))
+            .collect();
+        let counts = Counts {
+            vswitches: state.intent.vswitches.len(),
+            portgroups: state.intent.portgroups.len(),
+            ports: state.intent.ports.len(),
+            ports_up,
+            uplinks: uplinks.len(),
+            uplinks_up: uplinks
+                .iter()
+                .filter(|key| state.link_obstacle(key).is_none())
+                .count(),
+        };
+        let threads = self
+            .plane
+            .datapath()
+            .threads()
+            .into_iter()
+            .map(|thread| ThreadReport {
+                index: thread.index,
+                core: thread.core,
+                ports: thread.queues,
+                frames_total: thread.frames,
+                busy_share: thread.busy,
+                asleep_share: thread.asleep,
+                cycles_per_frame: thread.cycles_per_frame,
+            });
+        Status {
+            host: self.name.clone(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            pid: std::process::id(),
+            uptime_seconds: self.started.elapsed().as_secs(),
+            threads: threads.collect(),
+            counts,
+            problems: self.findings(&state),
+        }
+    }
+
+    /// What is wrong: the store first, then uplinks, then ports.
+    fn findings(&self, state: &State) -> Vec<Finding> {
+        let damaged = self.damaged.iter().map(|problem| Finding {
+            object: ObjectRef::new(ObjectKind::Host, &self.name),
+            reason: format!("state file {problem}; the generation before it is in use"),
+            next: "weft export".to_owned(),
+        });
+        let uplinks = state.intent.uplinks().filter_map(|(_, interface)| {
+            let obstacle = state.link_obstacle(&PortKey::Uplink(interface.clone()))?;
+            let object = ObjectRef::new(ObjectKind::Uplink, interface);
+            Some(Finding {
+                object,
+                reason: obstacle.reason,
+                next: obstacle.next,
+            })
+        });
+        let ports = state.intent.ports.values().filter_map(|object| {
+            let obstacle = state.port_obstacle(&object.spec)?;
+            Some(Finding {
+                object: (&object.spec.name).into(),
+                reason: obstacle.reason,
+                next: obstacle.next,
+            })
+        });
+        let warnings = state.engines.iter().filter_map(|(key, engine)| {
+            let reason = self.engine(Some(engine.id))?.warnings.join(" ");
+            let (object, next) = match key {
+                PortKey::Port(name) => (name.into(), format!("weft port show {}", quoted(name))),
+                PortKey::Uplink(name) => (
+                    ObjectRef::new(ObjectKind::Uplink, name),
+                    "weft uplink list".to_owned(),
+                ),
+            };
+            (!reason.is_empty()).then_some(Finding {
+                object,
+                reason,
+                next,
+            })
+        });
+        damaged
+            .chain(uplinks)
+            .chain(ports)
+            .chain(warnings)
+            .collect()
+    }
+
+    /// All switches.
+    pub(crate) fn vswitches(&self) -> Vec<Vswitch> {
+        let state = self.view();
+        let standing = Standing::of(&state);
+        state
+            .intent
+            .vswitches
+            .values()
+            .map(|object| standing.vswitch(&state, object))
+            .collect()
+    }
+
+    /// One switch.
+    ///
+    /// # Errors
+    /// `notFound`.
+    pub(crate) fn vswitch(&self, name: &VswitchName) -> Result<Vswitch, Problem> {
+        let state = self.view();
+        Ok(Standing::of(&state).vswitch(&state, state.intent.vswitch(name)?))
+    }
+
+    /// All port groups.
+    pub(crate) fn portgroups(&self) -> Vec<Portgroup> {
+        let state = self.view();
+        let standing = Standing::of(&state);
+        state
+            .intent
+            .portgroups
+            .values()
+            .map(|object| standing.portgroup(object))
+            .collect()
+    }
+
+    /// One port group.
+    ///
+    /// # Errors
+    /// `notFound`.
+    pub(crate) fn portgroup(&self, name: &PortgroupName) -> Result<Portgroup, Problem> {
+        let state = self.view();
+        Ok(Standing::of(&state).portgroup(state.intent.portgroup(name)?))
+    }
+
+    /// All ports.
+    pub(crate) fn ports(&self) -> Vec<Port> {
+        let state = self.view();
+        state
+            .intent
+            .ports
+            .values()
+            .map(|object| self.describe_port(&state, object))
+            .collect()
+    }
+
+    /// One port.
+    ///
+    /// # Errors
+    /// `notFound`.
+    pub(crate) fn port(&self, name: &PortName) -> Result<Port, Problem> {
+        let state = self.view();
+        Ok(self.describe_port(&state, state.intent.port(name)?))
+    }
+
+    /// A port's policy after inheritance.
+    ///
+    /// # Errors
+    /// `notFound`.
+    pub(crate) fn policy(&self, port: &PortName) -> Result<PolicyReport, Problem> {
+        let leaves = self.view().intent.effective_policy(port)?.leaves();
+        let leaves = leaves.into_iter().map(|(leaf, decided)| PolicyLeaf {
+            leaf: leaf.to_owned(),
+            value: decided.value,
+            from: decided.from,
+        });
+        Ok(PolicyReport {
+            port: port.clone(),
+            leaves: leaves.collect(),
+        })
+    }
+
+    /// All uplinks.
+    pub(crate) fn uplinks(&self) -> Vec<Uplink> {
+        let state = self.view();
+        let describe = |(vswitch, interface): (&VswitchName, &InterfaceName)| {
+            let key = PortKey::Uplink(interface.clone());
+            let obstacle = state.link_obstacle(&key);
+            let link = state.links.get(interface).copied();
+            Uplink {
+                vswitch: vswitch.clone(),
+                interface: interface.clone(),
+                state: if obstacle.is_none() {
+                    UplinkState::Up
+                } else {
+                    UplinkState::Down
+                },
+                reason: obstacle.map(|obstacle| obstacle.reason),
+                link: link.map(|link| link.up && link.carrier),
+                speed_mbps: link.and_then(|link| speed(interface, link)),
+                engine: self.engine(state.engines.get(&key).map(|engine| engine.id)),
+            }
+        };
+        state.intent.uplinks().map(describe).collect()
+    }
+
+    /// The addresses that switches deliver, of one switch or of all, by switch, VLAN and address.
+    ///
+    /// # Errors
+    /// `notFound` for a switch that does not exist.
+    pub(crate) fn fdb(&self, vswitch: Option<&VswitchName>) -> Result<Vec<FdbEntry>, Problem> {
+        let state = self.view();
+        if let Some(name) = vswitch {
+            state.intent.vswitch(name)?;
+        }
+        let mut entries = Vec::new();
+        for port in state.intent.ports.values().map(|object| &object.spec) {
+            let Some(group) = state
+                .intent
+                .portgroups
+                .get(&port.portgroup)
+                .map(|object| &object.spec)
+            else {
+                continue;
+            };
+            if vswitch.is_some_and(|name| *name != group.vswitch) {
+                continue;
+            }
+            let vlan = match group.vlan {
+                PortgroupVlan::GUEST_TAGGING => FdbVlan::ALL,
+                vlan => FdbVlan::One(vlan.number()),
+            };
+            entries.extend(self.addresses_of(&state, port).into_iter().map(
+                |PortAddress { mac, source }| FdbEntry {
+                    vswitch: group.vswitch.clone(),
+                    vlan,
+                    mac,
+                    port: port.name.clone(),
+                    source,
+                },
+            ));
+        }
+        entries.sort_by(|one, other| {
+            (&one.vswitch, one.vlan, one.mac).cmp(&(&other.vswitch, other.vlan, other.mac))
+        });
+        Ok(entries)
+    }
+
+    /// The specs of everything.
+    pub(crate) fn export(&self) -> Manifest {
+        Manifest::export(&self.view().intent)
+    }
+
+    fn describe_port(&self, state: &State, object: &Object<PortSpec>) -> Port {
+        let port = &object.spec;
+        let obstacle = state.port_obstacle(port);
+        let engine = state.engines.get(&PortKey::Port(port.name.clone()));
+        let group = state.intent.portgroups.get(&port.portgroup);
+        let group = group.expect("rules hold: the port group of a port exists");
+        Port {
+            name: port.name.to_string(),
+            uid: object.uid,
+            resource_version: object.resource_version,
+            spec: port.clone(),
+            status: PortStatus {
+                vswitch: group.spec.vswitch.clone(),
+                state: match &obstacle {
+                    None => PortState::Up,
+                    Some(_) if port.block => PortState::Blocked,
+                    Some(_) => PortState::Down,
+                },
+                reason: obstacle.map(|obstacle| obstacle.reason),
+                engine: self.engine(engine.map(|engine| engine.id)),
+                addresses: self.addresses_of(state, port),
+            },
+        }
+    }
+
+    fn engine(&self, id: Option<weft_datapath::PortId>) -> Option<EngineStatus> {
+        self.plane.datapath().engine(id?).map(engine_status)
+    }
+
+    /// A port's addresses, the effective one first: configured or taken, then adopted.
+    fn addresses_of(&self, state: &State, port: &PortSpec) -> Vec<PortAddress> {
+        let kept = self.addresses().of(&port.name);
+        let engine = state.engines.get(&PortKey::Port(port.name.clone()));
+        let (taken, adopted) = engine.map_or((None, None), |engine| {
+            self.plane.datapath().learned(engine.id)
+        });
+        let first = match port.mac {
+            Some(mac) => Some(PortAddress {
+                mac,
+                source: AddressSource::Configured,
+            }),
+            None => kept.taken.or(taken).map(|mac| PortAddress {
+                mac,
+                source: AddressSource::Adopted,
+            }),
+        };
+        let second = kept.adopted.or(adopted).map(|mac| PortAddress {
+            mac,
+            source: AddressSource::Adopted,
+        });
+        let second = second.filter(|second| first.is_none_or(|first| first.mac != second.mac));
+        first.into_iter().chain(second).collect()
+    }
+}
+
+/// Ports and how many of them are up, counted once for all switches and port groups.
+struct Standing {
+    portgroups: BTreeMap<PortgroupName, (usize, usize)>,
+}
+
+impl Standing {
+    fn of(state: &State) -> Self {
+        let mut portgroups: BTreeMap<_, (usize, usize)> = BTreeMap::new();
+        for port in state.intent.ports.values().map(|object| &object.spec) {
+            let (all, up) = portgroups.entry(port.portgroup.clone()).or_default();
+            *all += 1;
+            *up += usize::from(state.port_obstacle(port).is_none());
+        }
+        Self { portgroups }
+    }
+
+    fn count(&self, portgroup: &PortgroupName) -> (usize, usize) {
+        self.portgroups.get(portgroup).copied().unwrap_or_default()
+    }
+
+    fn portgroup(&self, object: &Object<PortgroupSpec>) -> Portgroup {
+        let (ports, ports_up) = self.count(&object.spec.name);
+        Portgroup {
+            name: object.spec.name.to_string(),
+            uid: object.uid,
+            resource_version: object.resource_version,
+            spec: object.spec.clone(),
+            status: PortgroupStatus { ports, ports_up },
+        }
+    }
+
+    fn vswitch(&self, state: &State, object: &Object<VswitchSpec>) -> Vswitch {
+        let portgroups: Vec<_> = state
+            .intent
+            .portgroups_of(&object.spec.name)
+            .map(|group| group.name.clone())
+            .collect();
+        let counts = portgroups.iter().map(|name| self.count(name));
+        let (ports, ports_up) = counts.fold((0, 0), |(all, up), (more, more_up)| {
+            (all + more, up + more_up)
+        });
+        Vswitch {
+            name: object.spec.name.to_string(),
+            uid: object.uid,
+            resource_version: object.resource_version,
+            spec: object.spec.clone(),
+            status: VswitchStatus {
+                portgroups,
+                ports,
+                ports_up,
+            },
+        }
+    }
+}

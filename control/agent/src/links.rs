@@ -1,0 +1,329 @@
+//! The kernel's network interfaces: what they are, and what becomes of them.
+
+use std::collections::{BTreeMap, HashMap};
+
+use futures_util::{StreamExt, TryStreamExt};
+use rtnetlink::packet_core::NetlinkPayload;
+use rtnetlink::packet_route::address::{AddressAttribute, AddressScope};
+use rtnetlink::packet_route::link::{LinkAttribute, LinkFlags, LinkMessage};
+use rtnetlink::packet_route::route::RouteAttribute;
+use rtnetlink::packet_route::{AddressFamily, RouteNetlinkMessage};
+use rtnetlink::{Handle, MulticastGroup, RouteMessageBuilder};
+use weft_model::InterfaceName;
+
+/// A network interface as the kernel has it now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Link {
+    /// Its number; another one of the same name has another number.
+    pub(crate) index: u32,
+    /// Its administrator wants it up.
+    pub(crate) up: bool,
+    /// There is something at its other end.
+    pub(crate) carrier: bool,
+}
+
+/// Every interface by name.
+pub(crate) type Links = BTreeMap<InterfaceName, Link>;
+
+/// What happened to the interfaces.
+#[derive(Clone, Debug)]
+pub(crate) enum LinkEvent {
+    /// The interface is new or changed.
+    Present(InterfaceName, Link),
+    /// The interface is gone.
+    Gone(InterfaceName),
+    /// All of them, in case a message was lost.
+    All(Links),
+}
+
+/// How often everything is read again, in case a message was lost.
+const RESYNC: std::time::Duration = std::time::Duration::from_secs(30);
+
+/// Watches the interfaces until nobody listens any more. The first event is [`LinkEvent::All`].
+///
+/// # Errors
+/// The kernel refuses the socket, or ended it.
+pub(crate) async fn watch(listener: tokio::sync::mpsc::Sender<LinkEvent>) -> Result<(), String> {
+    let (connection, handle, mut messages) =
+        rtnetlink::new_multicast_connection(&[MulticastGroup::Link])
+            .map_err(|error| error.to_string())?;
+    let connection = tokio::spawn(connection);
+    let mut names = HashMap::new();
+    let mut resync = tokio::time::interval(RESYNC);
+    let ended = 'watching: loop {
+        tokio::select! {
+            message = messages.next() => {
+                let Some((message, _)) = message else { break Err("the kernel closed the socket".to_owned()) };
+                let NetlinkPayload::InnerMessage(message) = message.payload else { continue };
+                for event in events(&mut names, message) {
+                    if listener.send(event).await.is_err() {
+                        break 'watching Ok(());
+                    }
+                }
+            }
+            _ = resync.tick() => {
+                let links = all(&handle).await?;
+                names = links.iter().map(|(name, link)| (link.index, name.clone())).collect();
+                if listener.send(LinkEvent::All(links)).await.is_err() {
+                    break Ok(());
+                }
+            }
+        }
+    };
+    connection.abort();
+    ended
+}
+
+/// What a message says, given the names that interfaces had before it.
+fn events(names: &mut HashMap<u32, InterfaceName>, message: RouteNetlinkMessage) -> Vec<LinkEvent> {
+    match message {
+        RouteNetlinkMessage::NewLink(message) => {
+            let Some((name, link)) = read(&message) else {
+                return Vec::new();
+            };
+            let renamed = names
+                .insert(link.index, name.clone())
+                .filter(|before| *before != name);
+            renamed
+                .map(LinkEvent::Gone)
+                .into_iter()
+                .chain([LinkEvent::Present(name, link)])
+                .collect()
+        }
+        // A bridge says so of a port that leaves it, which stays an interface.
+        RouteNetlinkMessage::DelLink(message)
+            if message.header.interface_family == AddressFamily::Unspec =>
+        {
+            names
+                .remove(&message.header.index)
+                .map(LinkEvent::Gone)
+                .into_iter()
+                .collect()
+        }
+        _ => Vec::new(),
+    }
+}
+
+fn read(message: &LinkMessage) -> Option<(InterfaceName, Link)> {
+    if message.header.interface_family != AddressFamily::Unspec {
+        return None;
+    }
+    let name = message
+        .attributes
+        .iter()
+        .find_map(|attribute| match attribute {
+            LinkAttribute::IfName(name) => name.parse().ok(),
+            _ => None,
+        })?;
+    let flags = message.header.flags;
+    let link = Link {
+        index: message.header.index,
+        up: flags.contains(LinkFlags::Up),
+        carrier: flags.contains(LinkFlags::LowerUp),
+    };
+    Some((name, link))
+}
+
+async fn all(handle: &Handle) -> Result<Links, String> {
+    let messages = handle
+        .link()
+        .get()
+        .execute()
+        .try_filter_map(async |message| Ok(read(&message)));
+    messages
+        .try_collect()
+        .await
+        .map_err(|error| error.to_string())
+}
+
+/// Reads all interfaces.
+///
+/// # Errors
+/// What the kernel said.
+pub(crate) async fn list() -> Result<Links, String> {
+    let (connection, handle, _) = rtnetlink::new_connection().map_err(|error| error.to_string())?;
+    let connection = tokio::spawn(connection);
+    let links = all(&handle).await;
+    connection.abort();
+    links
+}
+
+/// Reads one interface.
+///
+/// # Errors
+/// What the kernel said.
+pub(crate) async fn find(name: &InterfaceName) -> Result<Option<Link>, String> {
+    let (connection, handle, _) = rtnetlink::new_connection().map_err(|error| error.to_string())?;
+    let connection = tokio::spawn(connection);
+    let mut messages = std::pin::pin!(handle.link().get().match_name(name.as_str()).execute());
+    let found = match messages.try_next().await {
+        Ok(message) => Ok(message.as_ref().and_then(read).map(|(_, link)| link)),
+        Err(rtnetlink::Error::NetlinkError(error)) if error.raw_code() == -NO_SUCH_DEVICE => {
+            Ok(None)
+        }
+        Err(error) => Err(error.to_string()),
+    };
+    connection.abort();
+    found
+}
+
+/// `ENODEV` of Linux.
+const NO_SUCH_DEVICE: i32 = 19;
+
+/// What an interface is in use for on the host, each as the end of a sentence: `carries the address 10.0.0.1/24`.
+/// Link-local addresses of IPv6, which every interface gets by itself, do not count.
+///
+/// # Errors
+/// What the kernel said.
+pub(crate) async fn uses(link: Link) -> Result<Vec<String>, String> {
+    let (connection, handle, _) = rtnetlink::new_connection().map_err(|error| error.to_string())?;
+    let connection = tokio::spawn(connection);
+    let found = async {
+        let mut found = addresses(&handle, link).await?;
+        found.extend(default_routes(&handle, link).await?);
+        found.extend(controller(&handle, link).await?);
+        Ok::<_, rtnetlink::Error>(found)
+    };
+    let found = found.await.map_err(|error| error.to_string());
+    connection.abort();
+    found
+}
+
+async fn addresses(handle: &Handle, link: Link) -> Result<Vec<String>, rtnetlink::Error> {
+    let mut messages = std::pin::pin!(
+        handle
+            .address()
+            .get()
+            .set_link_index_filter(link.index)
+            .execute()
+    );
+    let mut found = Vec::new();
+    while let Some(message) = messages.try_next().await? {
+        if message.header.index != link.index || message.header.scope == AddressScope::Link {
+            continue;
+        }
+        let address = message
+            .attributes
+            .iter()
+            .find_map(|attribute| match attribute {
+                AddressAttribute::Address(address) => Some(address.to_string()),
+                _ => None,
+            });
+        if let Some(address) = address {
+            found.push(format!(
+                "carries the address {address}/{}",
+                message.header.prefix_len
+            ));
+        }
+    }
+    Ok(found)
+}
+
+async fn default_routes(handle: &Handle, link: Link) -> Result<Vec<String>, rtnetlink::Error> {
+    let families = [
+        RouteMessageBuilder::<std::net::Ipv4Addr>::new().build(),
+        RouteMessageBuilder::<std::net::Ipv6Addr>::new().build(),
+    ];
+    for family in families {
+        let mut messages = std::pin::pin!(handle.route().get(family).execute());
+        while let Some(message) = messages.try_next().await? {
+            let out = message
+                .attributes
+                .iter()
+                .any(|attribute| *attribute == RouteAttribute::Oif(link.index));
+            if out && message.header.destination_prefix_length == 0 {
+                return Ok(vec!["carries the default route".to_owned()]);
+            }
+        }
+    }
+    Ok(Vec::new())
+}
+
+async fn controller(handle: &Handle, link: Link) -> Result<Option<String>, rtnetlink::Error> {
+    let mut messages = std::pin::pin!(handle.link().get().match_index(link.index).execute());
+    let message = messages.try_next().await?;
+    let is_member = message.is_some_and(|message| {
+        message
+            .attributes
+            .iter()
+            .any(|attribute| matches!(attribute, LinkAttribute::Controller(index) if *index != 0))
+    });
+    Ok(is_member.then(|| "is a member of a bridge or bond".to_owned()))
+}
+
+/// The speed of an interface in megabits per second, where its driver tells it.
+pub(crate) fn speed(name: &InterfaceName, link: Link) -> Option<u32> {
+    let attribute =
+        |what: &str| std::fs::read_to_string(format!("/sys/class/net/{name}/{what}")).ok();
+    // In a network namespace, sysfs may still be that of another.
+    let index: u32 = attribute("ifindex")?.trim().parse().ok()?;
+    if index != link.index {
+        return None;
+    }
+    attribute("speed")?
+        .trim()
+        .parse()
+        .ok()
+        .filter(|speed| *speed > 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message(index: u32, name: &str, flags: LinkFlags) -> LinkMessage {
+        let mut message = LinkMessage::default();
+        message.header.index = index;
+        message.header.flags = flags;
+        message
+            .attributes
+            .push(LinkAttribute::IfName(name.to_owned()));
+        message
+    }
+
+    #[test]
+    fn a_renamed_interface_goes_under_its_old_name_and_comes_under_its_new_one() {
+        let mut names = HashMap::new();
+        events(
+            &mut names,
+            RouteNetlinkMessage::NewLink(message(7, "eth0", LinkFlags::Up)),
+        );
+        let seen = events(
+            &mut names,
+            RouteNetlinkMessage::NewLink(message(7, "lan", LinkFlags::Up)),
+        );
+        assert!(matches!(&seen[0], LinkEvent::Gone(name) if name.as_str() == "eth0"));
+        assert!(
+            matches!(&seen[1], LinkEvent::Present(name, link) if name.as_str() == "lan" && link.up)
+        );
+    }
+
+    #[test]
+    fn leaving_a_bridge_is_not_vanishing() {
+        let mut names = HashMap::new();
+        events(
+            &mut names,
+            RouteNetlinkMessage::NewLink(message(7, "eth0", LinkFlags::Up)),
+        );
+        let mut left = message(7, "eth0", LinkFlags::Up);
+        left.header.interface_family = AddressFamily::Bridge;
+        assert!(events(&mut names, RouteNetlinkMessage::DelLink(left)).is_empty());
+        let gone = events(
+            &mut names,
+            RouteNetlinkMessage::DelLink(message(7, "eth0", LinkFlags::empty())),
+        );
+        assert!(matches!(&gone[..], [LinkEvent::Gone(_)]));
+    }
+
+    #[tokio::test]
+    async fn loopback_carries_its_address_and_no_default_route() {
+        let links = list().await.unwrap();
+        let found = uses(links[&"lo".parse().unwrap()]).await.unwrap();
+        assert!(
+            found
+                .iter()
+                .all(|used| used.starts_with("carries the address")),
+            "{found:?}"
+        );
+    }
+}

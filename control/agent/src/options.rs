@@ -1,0 +1,195 @@
+//! How to start an agent: flags before environment before file before defaults.
+
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use serde::Deserialize;
+use weft_api::DEFAULT_SOCKET;
+use weft_model::HostName;
+
+use crate::error::AgentError;
+
+/// Where an agent keeps its state unless told otherwise.
+pub const DEFAULT_STATE_DIR: &str = "/var/lib/weft";
+
+/// How an agent runs.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Directory of the durable state.
+    pub state_dir: PathBuf,
+    /// Unix socket of the API.
+    pub socket: PathBuf,
+    /// Cores of the poll threads; empty: one thread, not pinned.
+    pub cores: Vec<usize>,
+    /// What poll threads do when there is nothing to do.
+    pub poll: Poll,
+    /// The host's name.
+    pub host_name: HostName,
+}
+
+/// What was said about how to run; what was not said is absent. The keys of the configuration file are the names of
+/// the flags.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct Settings {
+    /// See [`Options::state_dir`].
+    pub state: Option<PathBuf>,
+    /// See [`Options::socket`].
+    pub socket: Option<PathBuf>,
+    /// See [`Options::cores`].
+    pub cores: Option<CoreList>,
+    /// See [`Options::poll`].
+    pub poll: Option<Poll>,
+    /// See [`Options::host_name`].
+    pub host_name: Option<HostName>,
+}
+
+impl Settings {
+    /// Reads a configuration file (YAML).
+    ///
+    /// # Errors
+    /// The file cannot be read, or holds a field or value that is not known; with line and column.
+    pub fn read(path: &Path) -> Result<Self, AgentError> {
+        let text = std::fs::read_to_string(path).map_err(|source| AgentError::ConfigFile {
+            path: path.into(),
+            source,
+        })?;
+        weft_model::from_text(&text).map_err(|error| AgentError::Config {
+            path: path.into(),
+            error,
+        })
+    }
+
+    /// These settings, and `others` for what they leave open.
+    #[must_use]
+    pub fn or(self, others: Self) -> Self {
+        Self {
+            state: self.state.or(others.state),
+            socket: self.socket.or(others.socket),
+            cores: self.cores.or(others.cores),
+            poll: self.poll.or(others.poll),
+            host_name: self.host_name.or(others.host_name),
+        }
+    }
+
+    /// How to run, with defaults for what is still open.
+    pub fn options(self) -> Options {
+        Options {
+            state_dir: self.state.unwrap_or_else(|| DEFAULT_STATE_DIR.into()),
+            socket: self.socket.unwrap_or_else(|| DEFAULT_SOCKET.into()),
+            cores: self.cores.map(|list| list.0).unwrap_or_default(),
+            poll: self.poll.unwrap_or_default(),
+            host_name: self.host_name.unwrap_or_else(system_name),
+        }
+    }
+}
+
+/// What poll threads do when there is nothing to do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Poll {
+    /// Sleep after a short empty spell.
+    #[default]
+    Adaptive,
+    /// Never sleep.
+    Busy,
+}
+
+impl FromStr for Poll {
+    type Err = String;
+
+    fn from_str(word: &str) -> Result<Self, String> {
+        match word {
+            "adaptive" => Ok(Self::Adaptive),
+            "busy" => Ok(Self::Busy),
+            _ => Err(format!("{word:?} is not one of: adaptive, busy")),
+        }
+    }
+}
+
+/// A list of cores, such as `2,4-6`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct CoreList(pub Vec<usize>);
+
+impl FromStr for CoreList {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        /// The kernel's own bound (CONFIG_NR_CPUS).
+        const MOST: usize = 8192;
+        let number = |part: &str| {
+            let core = part.parse::<usize>().ok().filter(|core| *core < MOST);
+            core.ok_or_else(|| format!("{text:?} is not a list of cores; write it as 2,4-6"))
+        };
+        let mut cores = Vec::new();
+        for part in text.split(',').map(str::trim) {
+            let (first, last) = part.split_once('-').unwrap_or((part, part));
+            let (first, last) = (number(first)?, number(last)?);
+            if first > last {
+                return Err(format!("the range {part} of cores ends before it starts"));
+            }
+            cores.extend(first..=last);
+        }
+        let mut seen = std::collections::BTreeSet::new();
+        if let Some(twice) = cores.iter().find(|core| !seen.insert(**core)) {
+            return Err(format!("core {twice} stands twice in {text:?}"));
+        }
+        Ok(Self(cores))
+    }
+}
+
+impl TryFrom<String> for CoreList {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
+/// The name that the kernel has for this host.
+fn system_name() -> HostName {
+    let uname = rustix::system::uname();
+    let name = uname.nodename().to_string_lossy();
+    name.parse()
+        .unwrap_or_else(|_| "localhost".parse().expect("localhost is a host name"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn core_lists_are_numbers_and_ranges() {
+        assert_eq!("2,4-6".parse::<CoreList>().unwrap().0, [2, 4, 5, 6]);
+        for text in ["", "a", "3-1", "1,1", "1-99999999999", "-1"] {
+            assert!(text.parse::<CoreList>().is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn flags_go_before_the_file() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("agent.yaml");
+        std::fs::write(&path, "socket: /run/a.sock\ncores: '1-2'\npoll: busy\n").unwrap();
+        let flags = Settings {
+            socket: Some("/run/b.sock".into()),
+            ..Settings::default()
+        };
+        let options = flags.or(Settings::read(&path).unwrap()).options();
+        assert_eq!(options.socket, Path::new("/run/b.sock"));
+        assert_eq!((options.cores, options.poll), (vec![1, 2], Poll::Busy));
+    }
+
+    #[test]
+    fn an_unknown_key_is_refused_with_its_place_and_the_nearest_one() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("agent.yaml");
+        std::fs::write(&path, "socket: /run/a.sock\nhost-nam: h\n").unwrap();
+        let error = Settings::read(&path).unwrap_err().to_string();
+        assert!(
+            error.contains("line 2") && error.contains("host-name"),
+            "{error}"
+        );
+    }
+}

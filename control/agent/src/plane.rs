@@ -1,0 +1,232 @@
+//! The data path as the agent uses it: the only module that opens engines and asks the kernel about interfaces.
+
+use weft_api::{EngineStatus, Problem, ProblemKind};
+use weft_datapath::{
+    AttachError, Config, Datapath, EngineInfo, EngineSpec, Event, PollMode, PortId,
+};
+use weft_model::InterfaceName;
+
+use crate::error::AgentError;
+use crate::links::{self, Link, Links};
+use crate::options::{Options, Poll};
+
+/// What a port needs from an interface.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Wanted {
+    /// The interface.
+    pub(crate) interface: InterfaceName,
+    /// Largest payload of a frame in octets.
+    pub(crate) mtu: u16,
+    /// Whether it is an uplink.
+    pub(crate) uplink: bool,
+}
+
+/// A running data path, and the kernel under it.
+pub(crate) struct Plane {
+    datapath: Datapath,
+    kernel: Kernel,
+}
+
+/// Where interfaces come from.
+enum Kernel {
+    /// The real one, asked through this runtime.
+    Linux(tokio::runtime::Handle),
+    /// Memory ports and interfaces that a test makes up.
+    #[cfg(test)]
+    Memory(testing::Memory),
+}
+
+impl Plane {
+    /// Starts poll threads. Must be called within a tokio runtime.
+    ///
+    /// # Errors
+    /// [`AgentError::Threads`].
+    pub(crate) fn start(
+        options: &Options,
+        events: &crossbeam_channel::Sender<Event>,
+    ) -> Result<Self, AgentError> {
+        let poll = match options.poll {
+            Poll::Adaptive => PollMode::Adaptive,
+            Poll::Busy => PollMode::Busy,
+        };
+        let cores = options.cores.clone();
+        let datapath = Datapath::start(&weft_datapath::Options { cores, poll }, events)
+            .map_err(AgentError::Threads)?;
+        Ok(Self {
+            datapath,
+            kernel: Kernel::Linux(tokio::runtime::Handle::current()),
+        })
+    }
+
+    /// The data path, for what needs no kernel.
+    pub(crate) fn datapath(&self) -> &Datapath {
+        &self.datapath
+    }
+
+    /// Opens a port's engine. Blocks for up to 2 s.
+    ///
+    /// # Errors
+    /// See [`AttachError`].
+    pub(crate) fn attach(&self, id: PortId, wanted: &Wanted) -> Result<EngineInfo, AttachError> {
+        match &self.kernel {
+            Kernel::Linux(_) => {
+                let Wanted {
+                    interface,
+                    mtu,
+                    uplink,
+                } = wanted.clone();
+                let spec = EngineSpec::AfXdp {
+                    interface: interface.to_string(),
+                    mtu,
+                    uplink,
+                };
+                self.datapath.attach(id, &spec)
+            }
+            #[cfg(test)]
+            Kernel::Memory(memory) => memory.attach(&self.datapath, id, wanted),
+        }
+    }
+
+    /// Closes a port's engine.
+    pub(crate) fn detach(&self, id: PortId) {
+        if let Err(stalled) = self.datapath.detach(id) {
+            tracing::error!(port = id.0, %stalled, "the engine of a port closes late");
+        }
+    }
+
+    /// Puts a configuration in force.
+    ///
+    /// # Errors
+    /// `timedOut`: a poll thread does not answer; the configuration is in force as soon as it goes on.
+    pub(crate) fn apply(&self, config: &Config) -> Result<(), Problem> {
+        self.datapath.apply(config).map_err(|stalled| {
+            Problem::new(
+                ProblemKind::TimedOut,
+                format!("{stalled}; the change is durable, and in force when it does"),
+            )
+            .with_remedy("see 'weft status'; if the thread stays stalled, restart the agent")
+        })
+    }
+
+    /// All interfaces as they are now.
+    ///
+    /// # Errors
+    /// `failed`, if the kernel does not say.
+    pub(crate) fn links(&self) -> Result<Links, Problem> {
+        match &self.kernel {
+            Kernel::Linux(runtime) => runtime
+                .block_on(links::list())
+                .map_err(|error| unanswered(&error)),
+            #[cfg(test)]
+            Kernel::Memory(memory) => Ok(memory.links()),
+        }
+    }
+
+    /// One interface as it is now.
+    ///
+    /// # Errors
+    /// `failed`, if the kernel does not say.
+    pub(crate) fn link(&self, name: &InterfaceName) -> Result<Option<Link>, Problem> {
+        match &self.kernel {
+            Kernel::Linux(runtime) => runtime
+                .block_on(links::find(name))
+                .map_err(|error| unanswered(&error)),
+            #[cfg(test)]
+            Kernel::Memory(memory) => Ok(memory.links().get(name).copied()),
+        }
+    }
+
+    /// What an interface is in use for on the host.
+    ///
+    /// # Errors
+    /// `failed`, if the kernel does not say.
+    pub(crate) fn uses(&self, link: Link) -> Result<Vec<String>, Problem> {
+        match &self.kernel {
+            Kernel::Linux(runtime) => runtime
+                .block_on(links::uses(link))
+                .map_err(|error| unanswered(&error)),
+            #[cfg(test)]
+            Kernel::Memory(memory) => Ok(memory.uses(link)),
+        }
+    }
+}
+
+fn unanswered(error: &str) -> Problem {
+    Problem::new(
+        ProblemKind::Failed,
+        format!("the kernel does not tell its interfaces: {error}"),
+    )
+    .with_remedy("repeat the command; see the agent's log")
+}
+
+/// Why an interface could not be taken, for the operator.
+pub(crate) fn attach_problem(interface: &InterfaceName, error: &AttachError) -> Problem {
+    let (kind, remedy) = match error {
+        AttachError::NoInterface(_) => (
+            ProblemKind::NotFound,
+            "create it first, or name another; see 'ip link'",
+        ),
+        AttachError::InterfaceBusy(_) => (
+            ProblemKind::Conflict,
+            "stop the program that holds it ('ip link show', 'bpftool net'), or name another",
+        ),
+        AttachError::NoAfXdp(_) => (
+            ProblemKind::Failed,
+            "run a kernel with CONFIG_XDP_SOCKETS=y",
+        ),
+        AttachError::NotPermitted(_) => (ProblemKind::NotPermitted, "run the agent as root"),
+        AttachError::Mtu { .. } => (
+            ProblemKind::Invalid,
+            "set a smaller MTU on the switch, or change the interface",
+        ),
+        AttachError::System { .. } | AttachError::Attached(_) => {
+            (ProblemKind::Failed, "see the agent's log")
+        }
+    };
+    let message = match error {
+        // These name the interface themselves.
+        AttachError::NoInterface(_)
+        | AttachError::InterfaceBusy(_)
+        | AttachError::Mtu { .. }
+        | AttachError::System { .. } => error.to_string(),
+        _ => format!("interface {interface}: {error}"),
+    };
+    Problem::new(kind, message)
+        .about_interface(interface)
+        .with_remedy(remedy)
+}
+
+/// What an engine turned out to be, for the API.
+pub(crate) fn engine_status(info: EngineInfo) -> EngineStatus {
+    match info {
+        EngineInfo::AfXdp {
+            xdp_mode,
+            copy_mode,
+            queues,
+            driver,
+            huge_pages,
+            warnings,
+            ..
+        } => EngineStatus {
+            kind: "af-xdp".to_owned(),
+            xdp_mode: Some(xdp_mode.to_owned()),
+            copy_mode: Some(copy_mode.to_owned()),
+            queues: Some(queues),
+            driver: Some(driver),
+            huge_pages: Some(huge_pages),
+            warnings,
+        },
+        EngineInfo::Memory => EngineStatus {
+            kind: "memory".to_owned(),
+            xdp_mode: None,
+            copy_mode: None,
+            queues: None,
+            driver: None,
+            huge_pages: None,
+            warnings: Vec::new(),
+        },
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod testing;

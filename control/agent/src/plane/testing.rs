@@ -1,0 +1,145 @@
+//! A kernel of made-up interfaces over the memory engine.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex};
+
+use weft_datapath::engine::memory::MemoryPort;
+use weft_datapath::{AttachError, Datapath, EngineInfo, Event, Options, PollMode, PortId};
+use weft_model::InterfaceName;
+
+use super::{Kernel, Plane, Wanted};
+use crate::links::{Link, Links};
+
+/// Shared by the plane and the test.
+#[derive(Clone, Default)]
+pub(crate) struct Memory(Arc<Mutex<State>>);
+
+#[derive(Default)]
+struct State {
+    links: Links,
+    used: BTreeSet<u32>,
+    busy: BTreeSet<InterfaceName>,
+    largest_mtu: Option<u16>,
+    ports: BTreeMap<InterfaceName, MemoryPort>,
+}
+
+impl Memory {
+    /// A plane with poll threads over these interfaces.
+    pub(crate) fn plane(&self, events: &crossbeam_channel::Sender<Event>) -> Plane {
+        let options = Options {
+            cores: Vec::new(),
+            poll: PollMode::Adaptive,
+        };
+        let datapath = Datapath::start(&options, events).unwrap();
+        Plane {
+            datapath,
+            kernel: Kernel::Memory(self.clone()),
+        }
+    }
+
+    /// Adds an interface that is up, or replaces one of this name by a new one.
+    pub(crate) fn add(&self, name: &str) -> (InterfaceName, Link) {
+        let mut state = self.0.lock().unwrap();
+        let index = state
+            .links
+            .values()
+            .map(|link| link.index)
+            .max()
+            .unwrap_or(0)
+            + 1;
+        let (name, link) = (
+            name.parse::<InterfaceName>().unwrap(),
+            Link {
+                index,
+                up: true,
+                carrier: true,
+            },
+        );
+        state.links.insert(name.clone(), link);
+        (name, link)
+    }
+
+    pub(crate) fn remove(&self, name: &str) {
+        self.0
+            .lock()
+            .unwrap()
+            .links
+            .remove(&name.parse::<InterfaceName>().unwrap());
+    }
+
+    /// Gives an interface an address.
+    pub(crate) fn give_address(&self, link: Link) {
+        self.0.lock().unwrap().used.insert(link.index);
+    }
+
+    /// Has another process hold an interface.
+    pub(crate) fn hold(&self, name: &str) {
+        self.0.lock().unwrap().busy.insert(name.parse().unwrap());
+    }
+
+    /// Refuses engines for larger frames.
+    pub(crate) fn limit_mtu(&self, mtu: u16) {
+        self.0.lock().unwrap().largest_mtu = Some(mtu);
+    }
+
+    /// Sends a frame from behind an interface.
+    pub(crate) fn send(&self, name: &str, frame: &[u8]) {
+        self.0.lock().unwrap().ports[&name.parse::<InterfaceName>().unwrap()].send(frame);
+    }
+
+    /// The interfaces that are attached.
+    pub(crate) fn attached(&self) -> Vec<String> {
+        self.0
+            .lock()
+            .unwrap()
+            .ports
+            .keys()
+            .map(ToString::to_string)
+            .collect()
+    }
+
+    pub(super) fn links(&self) -> Links {
+        self.0.lock().unwrap().links.clone()
+    }
+
+    pub(super) fn uses(&self, link: Link) -> Vec<String> {
+        let used = self.0.lock().unwrap().used.contains(&link.index);
+        if used {
+            vec!["carries the address 192.0.2.1/24".to_owned()]
+        } else {
+            Vec::new()
+        }
+    }
+
+    pub(super) fn attach(
+        &self,
+        datapath: &Datapath,
+        id: PortId,
+        wanted: &Wanted,
+    ) -> Result<EngineInfo, AttachError> {
+        let mut state = self.0.lock().unwrap();
+        let interface = wanted.interface.to_string();
+        if !state.links.contains_key(&wanted.interface) {
+            return Err(AttachError::NoInterface(interface));
+        }
+        if state.busy.contains(&wanted.interface) {
+            return Err(AttachError::InterfaceBusy(interface));
+        }
+        if state
+            .largest_mtu
+            .is_some_and(|largest| wanted.mtu > largest)
+        {
+            return Err(AttachError::Mtu {
+                interface,
+                mtu: wanted.mtu,
+                reason: "too large".to_owned(),
+            });
+        }
+        if datapath.engine(id).is_some() {
+            return Err(AttachError::Attached(id.0));
+        }
+        let port = datapath.attach_memory(id, 256, true).unwrap();
+        state.ports.insert(wanted.interface.clone(), port);
+        Ok(EngineInfo::Memory)
+    }
+}

@@ -1,0 +1,84 @@
+//! The agent's API on its Unix socket.
+
+mod routes;
+
+use std::io::ErrorKind;
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use tokio::net::UnixListener;
+
+use crate::error::AgentError;
+pub(crate) use routes::router;
+
+/// A bound socket, removed when it is dropped.
+pub(crate) struct Socket {
+    listener: Option<UnixListener>,
+    path: PathBuf,
+}
+
+impl Socket {
+    /// Binds the socket, for root and its group only. What a dead agent left behind is removed.
+    ///
+    /// # Errors
+    /// Another agent serves it, or the system refuses it.
+    pub(crate) fn bind(path: &Path) -> Result<Self, AgentError> {
+        let failed = |source| AgentError::Socket {
+            path: path.into(),
+            source,
+        };
+        if let Some(directory) = path
+            .parent()
+            .filter(|directory| !directory.as_os_str().is_empty())
+        {
+            std::fs::create_dir_all(directory).map_err(failed)?;
+        }
+        remove_stale(path)?;
+        let listener = UnixListener::bind(path).map_err(failed)?;
+        let socket = Self {
+            listener: Some(listener),
+            path: path.into(),
+        };
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o660)).map_err(failed)?;
+        Ok(socket)
+    }
+
+    /// The listener, once.
+    pub(crate) fn listener(&mut self) -> Option<UnixListener> {
+        self.listener.take()
+    }
+}
+
+impl Drop for Socket {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.path);
+    }
+}
+
+fn remove_stale(path: &Path) -> Result<(), AgentError> {
+    let failed = |source| AgentError::Socket {
+        path: path.into(),
+        source,
+    };
+    match std::fs::symlink_metadata(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(failed(error)),
+        Ok(found) if !found.file_type().is_socket() => {
+            return Err(failed(std::io::Error::new(
+                ErrorKind::AlreadyExists,
+                "a file that is no socket is in the way",
+            )));
+        }
+        Ok(_) => {}
+    }
+    match std::os::unix::net::UnixStream::connect(path) {
+        Ok(_) => Err(AgentError::SocketInUse { path: path.into() }),
+        Err(error) if error.kind() == ErrorKind::ConnectionRefused => {
+            std::fs::remove_file(path).map_err(failed)
+        }
+        Err(error) => Err(failed(error)),
+    }
+}
+
+#[cfg(test)]
+mod tests;

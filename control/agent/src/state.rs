@@ -1,0 +1,266 @@
+//! What the agent knows: what is asked for, what it has attached, and how that stands.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use weft_api::{Problem, ProblemKind};
+use weft_datapath::{Config, PortId, SwitchId};
+use weft_model::{
+    Attachment, IdPool, Intent, InterfaceName, LinkSetting, PortKey, PortName, PortSpec,
+    Realisation, Realised, VswitchName,
+};
+
+use crate::addresses::Addresses;
+use crate::links::{Link, Links};
+use crate::plane::Wanted;
+
+/// Everything but counters, which the data path has, and learned addresses, which change without anybody asking.
+/// A change works on a copy, so that a refused one leaves nothing behind.
+#[derive(Clone)]
+pub(crate) struct State {
+    /// What is asked for.
+    pub(crate) intent: Arc<Intent>,
+    /// The kernel's interfaces.
+    pub(crate) links: Arc<Links>,
+    /// What is attached to the data path.
+    pub(crate) engines: BTreeMap<PortKey, Engine>,
+    /// Why something with an interface is not attached.
+    pub(crate) failures: BTreeMap<PortKey, String>,
+    switches: IdPool<VswitchName>,
+    ports: IdPool<PortKey>,
+}
+
+/// Something attached to the data path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Engine {
+    /// Its number in the data path.
+    pub(crate) id: PortId,
+    /// What it was opened with.
+    pub(crate) wanted: Wanted,
+    /// The number of the interface that it was opened on; a later one of the same name is another.
+    pub(crate) index: u32,
+}
+
+/// Why a port or uplink does not take part in forwarding.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Obstacle {
+    /// What is wrong.
+    pub(crate) reason: String,
+    /// The command to run next.
+    pub(crate) next: String,
+}
+
+impl State {
+    /// Nothing attached yet.
+    pub(crate) fn new(intent: Intent, links: Links) -> Self {
+        Self {
+            intent: Arc::new(intent),
+            links: Arc::new(links),
+            engines: BTreeMap::new(),
+            failures: BTreeMap::new(),
+            switches: IdPool::new(usize::from(u16::MAX)),
+            ports: IdPool::new(PortId::MAX_PORTS),
+        }
+    }
+
+    /// What every port and uplink needs from its interface.
+    pub(crate) fn wanted(&self) -> BTreeMap<PortKey, Wanted> {
+        let intent = &self.intent;
+        let ports = intent.ports.values().filter_map(|object| {
+            let port = &object.spec;
+            let group = intent.portgroups.get(&port.portgroup)?;
+            let switch = intent.vswitches.get(&group.spec.vswitch)?;
+            let Attachment::Veth { interface, .. } = &port.attachment;
+            let wanted = Wanted {
+                interface: interface.clone(),
+                mtu: switch.spec.mtu.octets(),
+                uplink: false,
+            };
+            Some((PortKey::Port(port.name.clone()), wanted))
+        });
+        let uplinks = intent.vswitches.values().flat_map(|object| {
+            object.spec.uplinks.iter().map(|interface| {
+                let wanted = Wanted {
+                    interface: interface.clone(),
+                    mtu: object.spec.mtu.octets(),
+                    uplink: true,
+                };
+                (PortKey::Uplink(interface.clone()), wanted)
+            })
+        });
+        ports.chain(uplinks).collect()
+    }
+
+    /// Gives a number to everything that is asked for.
+    ///
+    /// # Errors
+    /// `failed` where there are more ports than the data path carries.
+    pub(crate) fn number(&mut self) -> Result<(), Problem> {
+        let full = |what: &str, most: usize| {
+            Problem::new(
+                ProblemKind::Failed,
+                format!("a host carries at most {most} {what}"),
+            )
+            .with_remedy("remove some that are not used, or use another host")
+        };
+        for name in self.intent.vswitches.keys() {
+            self.switches
+                .hold(name.clone())
+                .ok_or_else(|| full("switches", usize::from(u16::MAX)))?;
+        }
+        for key in self.wanted().into_keys() {
+            self.ports
+                .hold(key)
+                .ok_or_else(|| full("ports and uplinks", PortId::MAX_PORTS))?;
+        }
+        Ok(())
+    }
+
+    /// Takes the numbers back from what is neither asked for nor attached.
+    pub(crate) fn release_numbers(&mut self) {
+        let wanted = self.wanted();
+        let gone: Vec<_> = self
+            .ports
+            .iter()
+            .map(|(key, _)| key)
+            .filter(|key| !wanted.contains_key(key))
+            .cloned()
+            .collect();
+        for key in gone.iter().filter(|key| !self.engines.contains_key(key)) {
+            self.ports.release(key);
+            self.failures.remove(key);
+        }
+        let gone: Vec<_> = self
+            .switches
+            .iter()
+            .map(|(name, _)| name)
+            .filter(|name| !self.intent.vswitches.contains_key(name))
+            .cloned()
+            .collect();
+        for name in &gone {
+            self.switches.release(name);
+        }
+    }
+
+    /// The number of a port or uplink.
+    pub(crate) fn id(&self, key: &PortKey) -> Option<PortId> {
+        self.ports.of(key).map(PortId)
+    }
+
+    /// The port or uplink of a number.
+    pub(crate) fn key(&self, id: PortId) -> Option<&PortKey> {
+        self.ports.holder(id.0)
+    }
+
+    /// What the data path is to do.
+    pub(crate) fn compile(&self, addresses: &Addresses) -> Config {
+        let switches = self
+            .switches
+            .iter()
+            .map(|(name, id)| (name.clone(), SwitchId(id)))
+            .collect();
+        let ports = self.ports.iter().map(|(key, id)| {
+            let taken = match key {
+                PortKey::Port(name) => addresses.of(name).taken,
+                PortKey::Uplink(_) => None,
+            };
+            (
+                key.clone(),
+                Realised {
+                    id: PortId(id),
+                    up: self.link_obstacle(key).is_none(),
+                    taken,
+                },
+            )
+        });
+        weft_model::compile(
+            &self.intent,
+            &Realisation {
+                switches,
+                ports: ports.collect(),
+            },
+        )
+    }
+
+    /// What keeps a port from forwarding, its administrator's wishes included.
+    pub(crate) fn port_obstacle(&self, port: &PortSpec) -> Option<Obstacle> {
+        let name = quoted(&port.name);
+        if port.block {
+            let reason = "blocked by its administrator".to_owned();
+            return Some(Obstacle {
+                reason,
+                next: format!("weft port set {name} --block no"),
+            });
+        }
+        if port.link == LinkSetting::Down {
+            let reason = "its administrator set the link down".to_owned();
+            return Some(Obstacle {
+                reason,
+                next: format!("weft port set {name} --link up"),
+            });
+        }
+        self.link_obstacle(&PortKey::Port(port.name.clone()))
+    }
+
+    /// What keeps a port or uplink from forwarding: its interface, or that it could not be attached.
+    pub(crate) fn link_obstacle(&self, key: &PortKey) -> Option<Obstacle> {
+        let interface = self.interface(key)?;
+        let Some(link) = self.links.get(interface) else {
+            let reason = format!("interface {interface} does not exist");
+            return Some(Obstacle {
+                reason,
+                next: "ip link".to_owned(),
+            });
+        };
+        if !self.engines.contains_key(key) {
+            let reason = self.failures.get(key).cloned();
+            let reason =
+                reason.unwrap_or_else(|| format!("interface {interface} is not attached yet"));
+            return Some(Obstacle {
+                reason,
+                next: format!("ip -details link show {interface}"),
+            });
+        }
+        obstacle_of(interface, *link)
+    }
+
+    fn interface(&self, key: &PortKey) -> Option<&InterfaceName> {
+        match key {
+            PortKey::Port(name) => self.intent.ports.get(name)?.spec.attachment.interface(),
+            PortKey::Uplink(interface) => self
+                .intent
+                .uplinks()
+                .map(|(_, uplink)| uplink)
+                .find(|uplink| *uplink == interface),
+        }
+    }
+}
+
+fn obstacle_of(interface: &InterfaceName, link: Link) -> Option<Obstacle> {
+    if !link.up {
+        let reason = format!("interface {interface} is set down");
+        return Some(Obstacle {
+            reason,
+            next: format!("ip link set {interface} up"),
+        });
+    }
+    if !link.carrier {
+        let reason =
+            format!("interface {interface} has no carrier: its other end is down or unplugged");
+        return Some(Obstacle {
+            reason,
+            next: format!("ip -details link show {interface}"),
+        });
+    }
+    None
+}
+
+/// A name as a shell takes it.
+pub(crate) fn quoted(name: &PortName) -> String {
+    let name = name.as_str();
+    if name.contains(' ') {
+        format!("'{name}'")
+    } else {
+        name.to_owned()
+    }
+}

@@ -1,0 +1,154 @@
+use weft_model::{Change, VswitchSpec};
+
+use super::*;
+
+/// A configuration with `switches` switches.
+fn intent(switches: usize) -> Intent {
+    (0..switches).fold(Intent::default(), |intent, number| {
+        let spec = VswitchSpec::new(format!("vSwitch{number}").parse().unwrap());
+        intent.apply(&Change::AddVswitch(spec)).unwrap().0
+    })
+}
+
+fn open(directory: &Path) -> (Store, Loaded) {
+    Store::open(directory).unwrap()
+}
+
+#[test]
+fn what_was_saved_is_loaded() {
+    let directory = tempfile::tempdir().unwrap();
+    let (mut store, loaded) = open(directory.path());
+    assert_eq!(loaded.intent, Intent::default());
+    for switches in 1..=40 {
+        store.save(&intent(switches), "test").unwrap();
+    }
+    drop(store);
+    let (_store, loaded) = open(directory.path());
+    assert_eq!(loaded.intent, intent(40));
+    assert!(loaded.damaged.is_empty());
+    assert_eq!(
+        generations(directory.path()).unwrap(),
+        (25..=40).collect::<Vec<_>>()
+    );
+}
+
+#[test]
+fn a_newest_generation_truncated_anywhere_falls_back_to_the_one_before() {
+    let directory = tempfile::tempdir().unwrap();
+    let (mut store, _) = open(directory.path());
+    store.save(&intent(1), "first").unwrap();
+    store.save(&intent(2), "second").unwrap();
+    let newest = store.path(2);
+    drop(store);
+    let whole = fs::read(&newest).unwrap();
+    for length in 0..whole.len() {
+        fs::write(&newest, &whole[..length]).unwrap();
+        let (_store, loaded) = open(directory.path());
+        assert_eq!(loaded.intent, intent(1), "truncated to {length}");
+        assert_eq!(loaded.damaged.len(), 1);
+        assert!(
+            loaded.damaged[0].contains("generation-0000000002.json"),
+            "{:?}",
+            loaded.damaged
+        );
+    }
+}
+
+#[test]
+fn a_flipped_bit_anywhere_is_noticed() {
+    let whole = encode(&Generation {
+        format: FORMAT,
+        written_at: 0,
+        change: String::new(),
+        intent: intent(2),
+    });
+    assert!(decode(&whole).is_ok());
+    for position in 0..whole.len() {
+        for bit in 0..8 {
+            let mut damaged = whole.clone();
+            damaged[position] ^= 1 << bit;
+            assert!(decode(&damaged).is_err(), "bit {bit} of octet {position}");
+        }
+    }
+}
+
+#[test]
+fn a_generation_after_a_damaged_one_does_not_overwrite_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let (mut store, _) = open(directory.path());
+    store.save(&intent(1), "first").unwrap();
+    store.save(&intent(2), "second").unwrap();
+    fs::write(store.path(2), "").unwrap();
+    drop(store);
+    let (mut store, _) = open(directory.path());
+    store.save(&intent(3), "third").unwrap();
+    assert_eq!(generations(directory.path()).unwrap(), [1, 2, 3]);
+}
+
+#[test]
+fn a_state_of_which_nothing_is_readable_is_never_taken_for_an_empty_one() {
+    let directory = tempfile::tempdir().unwrap();
+    fs::write(
+        directory.path().join("generation-0000000007.json"),
+        "garbage",
+    )
+    .unwrap();
+    let error = Store::open(directory.path()).err().unwrap();
+    assert!(matches!(error, AgentError::StateLost { .. }), "{error}");
+    assert!(error.to_string().contains("backup"), "{error}");
+}
+
+#[test]
+fn a_second_agent_is_refused_with_the_process_of_the_first() {
+    let directory = tempfile::tempdir().unwrap();
+    let (_store, _) = open(directory.path());
+    let error = Store::open(directory.path()).err().unwrap().to_string();
+    assert!(
+        error.contains(&format!("process {}", std::process::id())),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_full_disk_leaves_the_state_as_it_was() {
+    let directory = tempfile::tempdir().unwrap();
+    let mounted = Tmpfs::mount(directory.path(), 64 * 1024);
+    let (mut store, _) = open(directory.path());
+    store.save(&intent(1), "first").unwrap();
+    fs::write(directory.path().join("filler"), vec![0; 1 << 20]).unwrap_err();
+    let error = store.save(&intent(500), "second").unwrap_err();
+    let text = error.to_string();
+    assert!(
+        text.contains("generation-0000000002.json") && text.contains("make room"),
+        "{text}"
+    );
+    assert!(!store.path(2).with_extension("tmp").exists());
+    fs::remove_file(directory.path().join("filler")).unwrap();
+    store.save(&intent(3), "third").unwrap();
+    drop(store);
+    assert_eq!(open(directory.path()).1.intent, intent(3));
+    drop(mounted);
+}
+
+/// A file system of a few pages, which needs root as the packet path does.
+struct Tmpfs<'a>(&'a Path);
+
+impl<'a> Tmpfs<'a> {
+    fn mount(path: &'a Path, octets: usize) -> Self {
+        let done = std::process::Command::new("mount")
+            .args(["-t", "tmpfs", "-o", &format!("size={octets}"), "tmpfs"])
+            .arg(path)
+            .status();
+        assert!(done.unwrap().success(), "mounting a tmpfs needs root");
+        Self(path)
+    }
+}
+
+impl Drop for Tmpfs<'_> {
+    fn drop(&mut self) {
+        let _ = std::process::Command::new("umount")
+            .arg("-l")
+            .arg(self.0)
+            .status();
+    }
+}
