@@ -1,11 +1,11 @@
 //! Attaching the XDP program in the best way that the interface offers.
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Instant;
 
 use rustix::io::Errno;
 
-use super::bpf;
+use super::bpf::{self, Link};
 use super::error::{Failure, Step};
 use super::plan::Plan;
 use super::program::{Variant, load_program};
@@ -18,8 +18,8 @@ const XDP_FLAGS_DRV_MODE: u32 = 1 << 2;
 /// An attached program.
 #[derive(Debug)]
 pub(super) struct Attached {
-    /// The link: closing it detaches the program.
-    pub(super) program: OwnedFd,
+    /// Keeps the program attached.
+    pub(super) link: Link,
     /// The plan, which may have become one for multi-buffer.
     pub(super) plan: Plan,
     /// Attached in the driver.
@@ -57,13 +57,13 @@ pub(super) fn attach(
         multi_buffer: plan.multi_buffer,
     };
     let program = load_program(sockets, variant, interface).step("loading the XDP program")?;
-    let program = link(program.as_fd(), interface, XDP_FLAGS_SKB_MODE, deadline)?;
+    let link = link(program.as_fd(), interface, XDP_FLAGS_SKB_MODE, deadline)?;
     let warnings = vec![format!(
         "XDP runs in the kernel's generic path, which is slower and hides 802.1Q tags that were offloaded, since the \
          driver does not take the program: {reason}"
     )];
     Ok(Attached {
-        program,
+        link,
         plan,
         native: false,
         vlan_tag_restored: false,
@@ -85,13 +85,13 @@ fn attach_native(
         let program = load_program(sockets, variant, interface).step("loading the XDP program")?;
         link(program.as_fd(), interface, XDP_FLAGS_DRV_MODE, deadline)
     };
-    let (program, vlan_tag_restored) = match attempt(true) {
-        Ok(program) => (program, true),
+    let (link, vlan_tag_restored) = match attempt(true) {
+        Ok(link) => (link, true),
         Err(failure) if is_final(&failure) || failure.is(&[Errno::RANGE]) => return Err(failure),
         Err(_) => (attempt(false)?, false),
     };
     Ok(Attached {
-        program,
+        link,
         plan,
         native: true,
         vlan_tag_restored,
@@ -104,7 +104,7 @@ fn link(
     interface: u32,
     flags: u32,
     deadline: Instant,
-) -> Result<OwnedFd, Failure> {
+) -> Result<Link, Failure> {
     let step = "attaching the XDP program";
     retry_while_busy(deadline, || {
         bpf::attach(bpf::XDP, program, interface, flags).step(step)

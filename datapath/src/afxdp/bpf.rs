@@ -4,7 +4,7 @@
 //! prefix counts as zero.
 
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 use super::insn::Insn;
 
@@ -32,6 +32,7 @@ const PROG_LOAD: libc::c_int = 5;
 #[cfg(test)]
 const PROG_TEST_RUN: libc::c_int = 10;
 const LINK_CREATE: libc::c_int = 28;
+const LINK_DETACH: libc::c_int = 34;
 
 /// What a program is and where it is attached.
 #[derive(Clone, Copy, Debug)]
@@ -173,8 +174,11 @@ fn try_load(
     Ok(owned(fd))
 }
 
-/// Attaches a program to an interface for as long as the returned file descriptor is open: it goes when the process
-/// dies. `flags` are those of XDP (`XDP_FLAGS_*`) or TCX.
+/// A program attached to an interface, for as long as this lives: it goes when the process dies.
+#[derive(Debug)]
+pub(super) struct Link(OwnedFd);
+
+/// Attaches a program to an interface. `flags` are those of XDP (`XDP_FLAGS_*`) or TCX.
 ///
 /// # Errors
 /// Those of bpf(2).
@@ -183,7 +187,7 @@ pub(super) fn attach(
     program: BorrowedFd<'_>,
     interface: u32,
     flags: u32,
-) -> io::Result<OwnedFd> {
+) -> io::Result<Link> {
     #[repr(C)]
     struct Attr {
         program: u32,
@@ -191,15 +195,33 @@ pub(super) fn attach(
         attach_type: u32,
         flags: u32,
     }
+    let attach_type = program_type.attach;
     let mut attr = Attr {
         program: raw(program),
         interface,
-        attach_type: program_type.attach,
+        attach_type,
         flags,
     };
     // SAFETY: the argument block is that of BPF_LINK_CREATE and holds no pointers.
     let fd = unsafe { bpf(LINK_CREATE, &mut attr)? };
-    Ok(owned(fd))
+    Ok(Link(owned(fd)))
+}
+
+impl Drop for Link {
+    /// Closing would detach too, but not while a child process that is just being started holds a copy of the file
+    /// descriptor.
+    fn drop(&mut self) {
+        #[repr(C)]
+        struct Attr {
+            link: u32,
+        }
+        let mut attr = Attr {
+            link: raw(self.0.as_fd()),
+        };
+        // SAFETY: the argument block is that of BPF_LINK_DETACH and holds no pointers.
+        // It fails if the interface is gone, and the program with it.
+        let _ = unsafe { bpf(LINK_DETACH, &mut attr) };
+    }
 }
 
 /// Runs an XDP program once on `frame`, as if received on queue 0, and returns its verdict and the frame as it left it.

@@ -8,7 +8,7 @@
 //!
 //! | file | subject |
 //! |---|---|
-//! | `port`, `plan`, `attach`, `error` | opening an interface, in order, and why it may fail |
+//! | `port`, `plan`, `attach`, `guard`, `error` | opening an interface, in order, what is held, and why it may fail |
 //! | `socket` | one AF_XDP socket: registered, mapped, bound |
 //! | `rx`, `tx`, `desc` | the two sides of a queue |
 //! | `umem` | the frames, and who holds each of them |
@@ -26,6 +26,7 @@ mod cursor;
 mod desc;
 mod device;
 mod error;
+mod guard;
 mod insn;
 mod mapping;
 mod offloads;
@@ -44,8 +45,9 @@ mod umem;
 
 pub use desc::Desc;
 pub use error::OpenError;
+pub use guard::Guard;
 pub use offloads::restore;
-pub use port::{AfXdpPort, Guard, Info, Options};
+pub use port::{AfXdpPort, Info, Options};
 pub use rustix::net::xdp::XdpStatistics;
 pub use rx::RxQueue;
 pub use tx::{Flushed, Refused, TxQueue};

@@ -1,15 +1,15 @@
 //! Opening an interface as a port: the order of things, and what is held until it is closed.
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
-use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
 use rustix::process::{Resource, Rlimit, setrlimit};
 
 use super::attach::{Attached, attach};
 use super::device::Device;
 use super::error::{Failure, OpenError, Step};
+use super::guard::{Guard, Promiscuous};
 use super::offloads::{self, Offloads};
 use super::plan::{Plan, SINGLE_BUFFER_MTU};
 use super::socket::{self, Setup};
@@ -81,16 +81,6 @@ pub struct Info {
     pub changed_features: Vec<String>,
 }
 
-/// What holds the interface: the attached program, promiscuous mode and the features that were switched off. All
-/// but the features also end with the process.
-#[derive(Debug)]
-pub struct Guard {
-    // In the order in which they are released.
-    _program: OwnedFd,
-    _promiscuous: Option<OwnedFd>,
-    offloads: Option<Offloads>,
-}
-
 impl AfXdpPort {
     /// Opens `interface` of the calling thread's network namespace. From here on its frames come to the port's queues
     /// and no longer to the kernel's stack. An interface that is down may be opened where its driver allows that (veth
@@ -130,22 +120,15 @@ impl AfXdpPort {
         let attached = attach(index, sockets.as_fd(), plan, deadline);
         let attached = attached.map_err(|failure| unfit(failure, interface, options.mtu, plan))?;
         let Attached {
-            program,
+            link,
             plan,
             native,
             vlan_tag_restored,
             mut warnings,
         } = attached;
-        let promiscuous = options
-            .uplink
-            .then(|| join_promiscuous(index))
-            .transpose()
-            .map_err(failed)?;
-        let guard = Guard {
-            _program: program,
-            _promiscuous: promiscuous,
-            offloads,
-        };
+        let step = "switching promiscuous mode on";
+        let promiscuous = options.uplink.then(|| Promiscuous::join(index)).transpose();
+        let guard = Guard::new(link, promiscuous.step(step).map_err(failed)?, offloads);
 
         let len = queues as usize * options.frames as usize * plan.frame_size as usize;
         let area = Area::new(len).step("allocating the UMEM").map_err(failed)?;
@@ -197,15 +180,6 @@ impl AfXdpPort {
             info,
             guard,
         })
-    }
-}
-
-impl Guard {
-    fn changed_features(&self) -> Vec<String> {
-        self.offloads
-            .as_ref()
-            .map(|offloads| offloads.changed().to_vec())
-            .unwrap_or_default()
     }
 }
 
@@ -265,33 +239,4 @@ fn raise_memory_limit() {
     };
     // Where this is not permitted, the limit may be high enough; if not, registering says so.
     let _ = setrlimit(Resource::Memlock, unlimited);
-}
-
-/// Keeps the interface in promiscuous mode for as long as the returned socket is open (packet(7)).
-fn join_promiscuous(index: u32) -> Result<OwnedFd, Failure> {
-    let step = "switching promiscuous mode on";
-    // Without a protocol, the socket receives nothing.
-    let (family, kind) = (AddressFamily::PACKET, SocketType::RAW);
-    let socket = socket_with(family, kind, SocketFlags::CLOEXEC, None).step(step)?;
-    let request = libc::packet_mreq {
-        mr_ifindex: index as libc::c_int,
-        mr_type: libc::PACKET_MR_PROMISC as libc::c_ushort,
-        mr_alen: 0,
-        mr_address: [0; 8],
-    };
-    // SAFETY: the option takes a `packet_mreq`, which lives until the call returns, and its size.
-    let result = unsafe {
-        libc::setsockopt(
-            socket.as_raw_fd(),
-            libc::SOL_PACKET,
-            libc::PACKET_ADD_MEMBERSHIP,
-            (&raw const request).cast(),
-            size_of_val(&request) as libc::socklen_t,
-        )
-    };
-    if result < 0 {
-        Err(io::Error::last_os_error()).step(step)
-    } else {
-        Ok(socket)
-    }
 }

@@ -1,17 +1,17 @@
 //! A sender that offloads its VLAN tags, without the kernel's 8021q module.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 
 use rustix::net::{AddressFamily, SocketType, netdevice, socket};
 
-use crate::afxdp::bpf;
+use crate::afxdp::bpf::{self, Link};
 use crate::afxdp::insn::{R0, R2, R3, call, exit, mov_value};
 
 /// Tags every frame that leaves an interface, beside the frame and not in it, for as long as it lives: a program at
 /// the interface's egress (TCX, Linux 6.6).
 #[derive(Debug)]
 pub struct TagPusher {
-    _link: OwnedFd,
+    _link: Link,
 }
 
 impl TagPusher {
