@@ -1,1 +1,193 @@
-fn main() {}
+//! The `weft` command: the agent of a host, and everything that its operator does.
+//!
+//! Each noun of the command line is a module here, with its flags, its help and its output. What they share: [`failure`]
+//! turns every error into a text and an exit code, [`output`] prints data in the format that was asked for, [`change`] makes
+//! a change and says what it did.
+#![forbid(unsafe_code)]
+
+mod agent;
+mod change;
+mod drops;
+mod export;
+mod failure;
+mod fdb;
+mod lab;
+mod output;
+mod policy;
+mod port;
+mod portgroup;
+mod security;
+mod stats;
+mod status;
+mod uplink;
+mod vswitch;
+mod watch;
+
+use std::future::Future;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use weft_api::{Client, DEFAULT_SOCKET};
+
+use failure::Failure;
+use output::{Format, Output};
+
+/// A virtual switch for hypervisor hosts
+#[derive(Parser)]
+#[command(name = "weft", version, arg_required_else_help = true, after_help = "\
+Try it on this machine, without hardware and without touching its network:
+  weft lab demo                                  promiscuous mode, step by step
+  weft lab up examples/mirror.yaml               hosts and VMs to play with
+  weft lab exec esxi01 -- weft status
+
+On a host:
+  weft agent                                     the switch itself, as root
+  weft vswitch add vSwitch1
+  weft portgroup add Lab --vswitch vSwitch1 --vlan 10
+  weft port add MyVM1 --portgroup Lab --veth p-MyVM1
+
+Exit codes: 0 done, 1 failed, 2 usage, 3 not found, 4 conflict or already exists, 5 unreachable, 6 partly applied, \
+7 timed out, 8 not permitted.")]
+struct Cli {
+    /// How to print data
+    #[arg(short, long = "output", value_name = "FORMAT", global = true, value_enum, default_value_t)]
+    output: Format,
+
+    /// The socket of the agent to talk to
+    #[arg(long, value_name = "SOCKET", global = true, env = "WEFT_AGENT", default_value = DEFAULT_SOCKET)]
+    agent: PathBuf,
+
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Agent(agent::Arguments),
+    Status(status::Arguments),
+    #[command(subcommand)]
+    Vswitch(vswitch::Command),
+    #[command(subcommand)]
+    Portgroup(portgroup::Command),
+    #[command(subcommand)]
+    Port(port::Command),
+    #[command(subcommand)]
+    Uplink(uplink::Command),
+    #[command(subcommand)]
+    Policy(policy::Command),
+    #[command(subcommand)]
+    Fdb(fdb::Command),
+    Stats(stats::Arguments),
+    Drops(drops::Arguments),
+    Export(export::Arguments),
+    #[command(subcommand)]
+    Lab(lab::Command),
+}
+
+/// What every command of an operator works with.
+struct Context {
+    client: Client,
+    output: Output,
+}
+
+fn main() -> ExitCode {
+    let Cli { output, agent, command } = Cli::parse();
+    let context = Context { client: Client::new(agent), output: Output::new(output) };
+    match run(command, &context) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.report(),
+    }
+}
+
+fn run(command: Command, context: &Context) -> Result<(), Failure> {
+    match command {
+        Command::Agent(arguments) => agent::run(arguments, context),
+        Command::Status(_) => wait_for(status::run(context)),
+        Command::Vswitch(command) => wait_for(vswitch::run(command, context)),
+        Command::Portgroup(command) => wait_for(portgroup::run(command, context)),
+        Command::Port(command) => wait_for(port::run(command, context)),
+        Command::Uplink(command) => wait_for(uplink::run(command, context)),
+        Command::Policy(command) => wait_for(policy::run(command, context)),
+        Command::Fdb(command) => wait_for(fdb::run(command, context)),
+        Command::Stats(arguments) => wait_for(stats::run(arguments, context)),
+        Command::Drops(arguments) => wait_for(drops::run(arguments, context)),
+        Command::Export(_) => wait_for(export::run(context)),
+        Command::Lab(command) => lab::run(command, context),
+    }
+}
+
+/// Runs one conversation; a command has nothing else to do meanwhile.
+fn wait_for(work: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.map_err(|error| Failure::new(format!("no event loop: {error}")))?.block_on(work)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    /// Every form of the contract that this version serves.
+    #[test]
+    fn the_contract_parses() {
+        for line in [
+            "agent --config /etc/weft.yaml --state /var/lib/weft --socket /run/a.sock --cores 0,2-3 --poll busy --host-name h",
+            "status -o json",
+            "vswitch add vSwitch1 --uplink eth1 --uplink eth2 --mtu 9000 --dry-run",
+            "vswitch set vSwitch1 --promiscuous accept --mac-changes reject --forged-transmits reject --wait none",
+            "portgroup add Lab --vswitch vSwitch1 --vlan 4095",
+            "portgroup set Lab --vlan 10 --promiscuous inherit",
+            "port add MyVM1 --portgroup Lab --veth p-MyVM1 --engine af-xdp --mac 02:00:00:00:00:01",
+            "port set MyVM1 --portgroup Lab --mac 02:00:00:00:00:01 --link down --block yes",
+            "port del MyVM1",
+            "uplink list",
+            "uplink add vSwitch1 eth1 --yes",
+            "uplink del vSwitch1 eth1",
+            "policy show MyVM1 -o yaml",
+            "fdb list --vswitch vSwitch1",
+            "stats MyVM1 MyVM2 --watch",
+            "drops --watch -o wide",
+            "export",
+            "lab up examples/mirror.yaml --name a",
+            "lab down",
+            "lab ls",
+            "lab exec MyVM1 -- ping -c 1 192.168.10.3",
+            "lab demo",
+            "--agent /run/x.sock port list",
+        ] {
+            let words = std::iter::once("weft").chain(line.split(' '));
+            if let Err(error) = Cli::try_parse_from(words) {
+                panic!("{line}: {error}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_meant_is_a_usage_error() {
+        for line in [
+            "portgroup add Lab --vswitch vSwitch1 --vlan 4096",
+            "port add MyVM1 --portgroup Lab --veth p-MyVM1 --mac zz",
+            "port add MyVM1 --portgroup Lab",
+            "port add MyVM1 --portgroup Lab --veth a234567890123456",
+            "vswitch set vSwitch1 --promiscuous inherit",
+            "vswitch set vSwitch1 --mtu 90",
+            "vswitch set vSwitch1",
+            "portgroup set Lab",
+            "port set MyVM1",
+            "agent --cores 3-1",
+            "lab exec MyVM1",
+            "nonsense",
+        ] {
+            let words = std::iter::once("weft").chain(line.split(' '));
+            let code = Cli::try_parse_from(words).err().map(|error| error.exit_code());
+            assert_eq!(code, Some(2), "{line}");
+        }
+    }
+}

@@ -2,13 +2,16 @@
 //! has given to somebody else is never signalled.
 
 use std::io;
-use std::time::Duration;
+use std::os::fd::OwnedFd;
+use std::time::{Duration, Instant};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use serde::{Deserialize, Serialize};
-use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
-use tokio::time::timeout;
+
+/// How long a killed process may take to go.
+const LAST_PATIENCE: Duration = Duration::from_secs(5);
 
 /// One process, told apart from any later one with the same number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,27 +41,44 @@ impl ProcessId {
 
     /// Asks the process to end, waits for `grace`, then kills it. Returns when it is gone.
     pub(crate) async fn stop(self, grace: Duration) -> io::Result<()> {
+        tokio::task::spawn_blocking(move || self.stop_blocking(grace)).await.map_err(io::Error::other)?
+    }
+
+    fn stop_blocking(self, grace: Duration) -> io::Result<()> {
         let Some(pid) = i32::try_from(self.pid).ok().and_then(Pid::from_raw) else { return Ok(()) };
         // The file descriptor pins the process, the comparison after it makes sure that it is the right one.
-        let Ok(pidfd) = pidfd_open(pid, PidfdFlags::NONBLOCK) else { return Ok(()) };
+        let Ok(pidfd) = pidfd_open(pid, PidfdFlags::empty()) else { return Ok(()) };
         if !self.is_running() {
             return Ok(());
         }
-        let pidfd = AsyncFd::register_with_interest(pidfd, Interest::READABLE)?;
-        for (signal, patience) in [(Signal::TERM, grace), (Signal::KILL, Duration::from_secs(5))] {
+        for (signal, patience) in [(Signal::TERM, grace), (Signal::KILL, LAST_PATIENCE)] {
             if patience.is_zero() {
                 continue;
             }
-            match pidfd_send_signal(pidfd.get_ref(), signal) {
+            match pidfd_send_signal(&pidfd, signal) {
                 Ok(()) => {}
-                Err(rustix::io::Errno::SRCH) => return Ok(()),
+                Err(Errno::SRCH) => return Ok(()),
                 Err(error) => return Err(error.into()),
             }
-            if timeout(patience, pidfd.readable()).await.is_ok() {
+            if ends_within(&pidfd, patience)? {
                 return Ok(());
             }
         }
         Err(io::Error::new(io::ErrorKind::TimedOut, format!("process {} does not end", self.pid)))
+    }
+}
+
+/// A pidfd is readable when its process has ended (pidfd_open(2)).
+fn ends_within(pidfd: &OwnedFd, patience: Duration) -> io::Result<bool> {
+    let deadline = Instant::now() + patience;
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let timeout = Timespec::try_from(left).map_err(io::Error::other)?;
+        match poll(&mut [PollFd::new(pidfd, PollFlags::IN)], Some(&timeout)) {
+            Ok(ready) => return Ok(ready > 0),
+            Err(Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
     }
 }
 

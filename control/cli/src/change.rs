@@ -1,0 +1,111 @@
+//! Making a change and saying what it did, in one line.
+
+use clap::{Args, ValueEnum};
+use weft_api::{ChangeOptions, ChangeResult, Wait};
+use weft_model::Outcome;
+
+use crate::Context;
+use crate::failure::Failure;
+
+/// The flags of every changing verb.
+#[derive(Args)]
+pub(crate) struct ChangeFlags {
+    /// Only say what would change
+    #[arg(long)]
+    dry_run: bool,
+
+    /// How far to wait: until the change is in force on the poll threads, or only until it is stored
+    #[arg(long, value_name = "HOW", value_enum, default_value_t)]
+    wait: WaitFlag,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+enum WaitFlag {
+    /// Until it is in force
+    #[default]
+    Applied,
+    /// Until it is stored
+    None,
+}
+
+impl ChangeFlags {
+    pub(crate) fn options(&self) -> ChangeOptions {
+        let wait = match self.wait {
+            WaitFlag::Applied => Wait::Applied,
+            WaitFlag::None => Wait::None,
+        };
+        ChangeOptions { dry_run: self.dry_run, wait, ..ChangeOptions::default() }
+    }
+
+    /// The same, and whether to take an interface that the operator may be connected through.
+    pub(crate) fn options_with(&self, yes: bool) -> ChangeOptions {
+        ChangeOptions { yes, ..self.options() }
+    }
+
+    /// Whether what changed can be looked at now.
+    pub(crate) fn is_in_force(&self) -> bool {
+        !self.dry_run && self.wait == WaitFlag::Applied
+    }
+}
+
+/// Prints what a change did. `detail` is added for an object that is new.
+pub(crate) fn report(context: &Context, result: &ChangeResult, detail: Option<&str>) -> Result<(), Failure> {
+    for warning in &result.warnings {
+        context.output.note(&format!("warning: {warning}"));
+    }
+    context.output.print(result, |_| line(result, detail))
+}
+
+fn line(result: &ChangeResult, detail: Option<&str>) -> String {
+    let ChangeResult { object, dry_run, .. } = result;
+    let would = if *dry_run { "would be " } else { "" };
+    let detail = detail.unwrap_or_default();
+    match &result.outcome {
+        Outcome::Created => format!("{object} {would}added{detail}"),
+        Outcome::Deleted => format!("{object} {would}deleted"),
+        Outcome::Unchanged => format!("{object}: unchanged"),
+        Outcome::Changed { fields } => {
+            let fields: Vec<String> = fields.iter().map(ToString::to_string).collect();
+            let affected = match result.ports.len() {
+                0 => String::new(),
+                1 => " (1 port)".to_owned(),
+                ports => format!(" ({ports} ports)"),
+            };
+            format!("{object}{}: {}{affected}", if *dry_run { " would change" } else { "" }, fields.join(", "))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use weft_model::{FieldChange, ObjectKind, ObjectRef};
+
+    use super::*;
+
+    fn result(outcome: Outcome, dry_run: bool) -> ChangeResult {
+        ChangeResult {
+            object: ObjectRef::new(ObjectKind::Port, "MyVM1"),
+            outcome,
+            dry_run,
+            ports: vec!["MyVM1".parse().unwrap()],
+            interfaces: Vec::new(),
+            warnings: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn one_line_says_what_happened() {
+        let field = FieldChange { field: "block".to_owned(), before: false.into(), after: true.into() };
+        let changed = || Outcome::Changed { fields: vec![field.clone()] };
+        let added = " to Lab: up on p-MyVM1 (af-xdp, native, copy)";
+        assert_eq!(
+            line(&result(Outcome::Created, false), Some(added)),
+            "port MyVM1 added to Lab: up on p-MyVM1 (af-xdp, native, copy)"
+        );
+        assert_eq!(line(&result(Outcome::Created, true), Some(" to Lab")), "port MyVM1 would be added to Lab");
+        assert_eq!(line(&result(Outcome::Unchanged, false), Some(added)), "port MyVM1: unchanged");
+        assert_eq!(line(&result(changed(), false), None), "port MyVM1: block false -> true (1 port)");
+        assert_eq!(line(&result(changed(), true), None), "port MyVM1 would change: block false -> true (1 port)");
+        assert_eq!(line(&result(Outcome::Deleted, false), None), "port MyVM1 deleted");
+    }
+}

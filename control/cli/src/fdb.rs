@@ -1,0 +1,45 @@
+//! `weft fdb`: the addresses that switches deliver to.
+
+use clap::Subcommand;
+use weft_api::AddressSource;
+use weft_model::VswitchName;
+
+use crate::Context;
+use crate::failure::Failure;
+
+/// The addresses that switches deliver to
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    /// List every address with its port
+    #[command(after_help = "Examples:\n  weft fdb list\n  weft fdb list --vswitch vSwitch1 -o json")]
+    List {
+        /// Of this switch only
+        #[arg(long, value_name = "SWITCH")]
+        vswitch: Option<VswitchName>,
+    },
+}
+
+pub(crate) async fn run(command: Command, context: &Context) -> Result<(), Failure> {
+    let Command::List { vswitch } = command;
+    let entries = context.client.fdb(vswitch.as_ref()).await?;
+    if entries.is_empty() && context.output.is_for_people() {
+        context.output.note("no addresses; a port has one as soon as it is configured or its guest sends");
+        return Ok(());
+    }
+    context.output.print(&entries, |style| {
+        let rows = entries.iter().map(|entry| {
+            let source = match entry.source {
+                AddressSource::Configured => "configured",
+                AddressSource::Adopted => "from the guest",
+            };
+            vec![
+                entry.vswitch.to_string(),
+                entry.vlan.to_string(),
+                entry.mac.to_string(),
+                entry.port.to_string(),
+                source.to_owned(),
+            ]
+        });
+        style.table(&["SWITCH", "#VLAN", "MAC", "PORT", "SOURCE"], rows)
+    })
+}

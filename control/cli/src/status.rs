@@ -1,0 +1,80 @@
+//! `weft status`: the health of an agent.
+
+use clap::Args;
+use weft_api::Status;
+
+use crate::Context;
+use crate::failure::Failure;
+use crate::output::{Style, or_dash};
+
+/// The health of the agent: poll threads, ports, and what is wrong
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  weft status
+  weft status -o json
+  weft --agent /run/weft/other.sock status")]
+pub(crate) struct Arguments {}
+
+pub(crate) async fn run(context: &Context) -> Result<(), Failure> {
+    let status = context.client.status().await?;
+    context.output.print(&status, |style| text(style, &status))
+}
+
+fn text(style: Style, status: &Status) -> String {
+    let Status { host, version, pid, uptime_seconds, threads, counts, problems } = status;
+    let mut text = format!(
+        "host {host}: weft {version}, process {pid}, up {}\n\
+         {} switches, {} port groups, {} of {} ports up, {} of {} uplinks up\n\n",
+        duration(*uptime_seconds),
+        counts.vswitches,
+        counts.portgroups,
+        counts.ports_up,
+        counts.ports,
+        counts.uplinks_up,
+        counts.uplinks,
+    );
+    let rows = threads.iter().map(|thread| {
+        vec![
+            thread.index.to_string(),
+            or_dash(thread.core),
+            thread.ports.to_string(),
+            thread.frames_total.to_string(),
+            percent(thread.busy_share),
+            percent(thread.asleep_share),
+            or_dash(thread.cycles_per_frame.map(|cycles| format!("{cycles:.0}"))),
+        ]
+    });
+    let headings = ["#THREAD", "#CORE", "#PORTS", "#FRAMES", "#BUSY", "#ASLEEP", "#CYCLES/FRAME"];
+    text += &style.table(&headings, rows);
+    text += if problems.is_empty() { "\nnothing is wrong\n" } else { "\nwhat is wrong:\n" };
+    for problem in problems {
+        text += &format!("  {}: {}\n    next: {}\n", problem.object, problem.reason, problem.next);
+    }
+    text
+}
+
+fn percent(share: f64) -> String {
+    format!("{:.1}%", share * 100.0)
+}
+
+/// The two largest units.
+fn duration(seconds: u64) -> String {
+    match seconds {
+        0..60 => format!("{seconds} s"),
+        60..3600 => format!("{} min {} s", seconds / 60, seconds % 60),
+        3600..86_400 => format!("{} h {} min", seconds / 3600, seconds / 60 % 60),
+        _ => format!("{} d {} h", seconds / 86_400, seconds / 3600 % 24),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_have_two_units() {
+        let shown = [59, 61, 3_720, 90_000].map(duration);
+        assert_eq!(shown, ["59 s", "1 min 1 s", "1 h 2 min", "1 d 1 h"]);
+    }
+}

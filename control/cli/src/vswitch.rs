@@ -1,0 +1,162 @@
+//! `weft vswitch`: standard switches.
+
+use clap::{Args, Subcommand};
+use weft_api::Vswitch;
+use weft_model::{InterfaceName, Mtu, VswitchName, VswitchPatch, VswitchSpec};
+
+use crate::Context;
+use crate::change::{ChangeFlags, report};
+use crate::failure::Failure;
+use crate::output::Style;
+use crate::security::SwitchFlags;
+
+/// Standard switches
+#[derive(Subcommand)]
+#[command(after_help = "\
+Examples:
+  weft vswitch add vSwitch1                            an isolated switch
+  weft vswitch add vSwitch0 --uplink eth1 --mtu 9000
+  weft vswitch set vSwitch1 --promiscuous accept       what its port groups inherit")]
+pub(crate) enum Command {
+    /// List all switches
+    #[command(after_help = "Examples:\n  weft vswitch list\n  weft vswitch list -o json")]
+    List,
+    /// Show one switch
+    #[command(after_help = "Examples:\n  weft vswitch show vSwitch1\n  weft vswitch show vSwitch1 -o yaml")]
+    Show {
+        /// The switch
+        name: VswitchName,
+    },
+    /// Add a switch
+    #[command(after_help = "\
+Examples:
+  weft vswitch add vSwitch1                            isolated: its VMs reach each other only
+  weft vswitch add vSwitch0 --uplink eth1
+  weft vswitch add vSwitch2 --promiscuous accept --dry-run")]
+    Add(Add),
+    /// Change settings of a switch
+    #[command(after_help = "\
+Examples:
+  weft vswitch set vSwitch1 --promiscuous accept
+  weft vswitch set vSwitch1 --mtu 9000 --dry-run")]
+    Set(Set),
+    /// Delete a switch that has no port groups
+    #[command(after_help = "Examples:\n  weft vswitch del vSwitch1")]
+    Del {
+        /// The switch
+        name: VswitchName,
+        #[command(flatten)]
+        change: ChangeFlags,
+    },
+}
+
+#[derive(Args)]
+pub(crate) struct Add {
+    /// The name of the switch
+    name: VswitchName,
+
+    /// An interface through which it reaches the world
+    #[arg(long = "uplink", value_name = "DEV")]
+    uplinks: Vec<InterfaceName>,
+
+    /// Largest payload of a frame in octets, 1280-9000
+    #[arg(long, value_name = "N")]
+    mtu: Option<Mtu>,
+
+    /// Take an uplink even if it carries addresses or your own connection
+    #[arg(long)]
+    yes: bool,
+
+    #[command(flatten)]
+    security: SwitchFlags,
+    #[command(flatten)]
+    change: ChangeFlags,
+}
+
+#[derive(Args)]
+#[group(id = "settings", required = true, multiple = true, args = ["mtu", "promiscuous", "mac_changes", "forged_transmits"])]
+pub(crate) struct Set {
+    /// The switch
+    name: VswitchName,
+
+    /// Largest payload of a frame in octets, 1280-9000
+    #[arg(long, value_name = "N")]
+    mtu: Option<Mtu>,
+
+    #[command(flatten)]
+    security: SwitchFlags,
+    #[command(flatten)]
+    change: ChangeFlags,
+}
+
+pub(crate) async fn run(command: Command, context: &Context) -> Result<(), Failure> {
+    let Context { client, output } = context;
+    match command {
+        Command::List => {
+            let switches = client.vswitches().await?;
+            if switches.is_empty() && output.is_for_people() {
+                output.note("no switches; add one with 'weft vswitch add vSwitch1'");
+                return Ok(());
+            }
+            output.print(&switches, |style| table(style, &switches))
+        }
+        Command::Show { name } => {
+            let switch = client.vswitch(&name).await?;
+            output.print(&switch, |style| fields(style, &switch))
+        }
+        Command::Add(Add { name, uplinks, mtu, yes, security, change }) => {
+            let spec = VswitchSpec { name, uplinks, mtu: mtu.unwrap_or_default(), security: security.policy() };
+            let result = client.add_vswitch(&spec, change.options_with(yes)).await?;
+            report(context, &result, None)
+        }
+        Command::Set(Set { name, mtu, security, change }) => {
+            let patch = VswitchPatch { mtu, security: security.patch() };
+            report(context, &client.set_vswitch(&name, &patch, change.options()).await?, None)
+        }
+        Command::Del { name, change } => report(context, &client.del_vswitch(&name, change.options()).await?, None),
+    }
+}
+
+fn table(style: Style, switches: &[Vswitch]) -> String {
+    let mut headings = vec!["SWITCH", "#MTU", "UPLINKS", "#GROUPS", "#PORTS", "#UP"];
+    if style.wide {
+        headings.extend(["PROMISCUOUS", "MAC CHANGES", "FORGED TRANSMITS"]);
+    }
+    let rows = switches.iter().map(|Vswitch { spec, status, .. }| {
+        let mut row = vec![
+            spec.name.to_string(),
+            spec.mtu.to_string(),
+            uplinks(spec),
+            status.portgroups.len().to_string(),
+            status.ports.to_string(),
+            status.ports_up.to_string(),
+        ];
+        if style.wide {
+            let policy = &spec.security;
+            row.extend([policy.promiscuous, policy.mac_changes, policy.forged_transmits].map(|leaf| leaf.to_string()));
+        }
+        row
+    });
+    style.table(&headings, rows)
+}
+
+fn fields(style: Style, Vswitch { spec, status, .. }: &Vswitch) -> String {
+    let groups: Vec<&str> = status.portgroups.iter().map(|group| group.as_str()).collect();
+    style.fields([
+        ("switch", spec.name.to_string()),
+        ("mtu", spec.mtu.to_string()),
+        ("uplinks", uplinks(spec)),
+        ("port groups", groups.join(", ")),
+        ("ports", format!("{}, {} up", status.ports, status.ports_up)),
+        ("promiscuous", spec.security.promiscuous.to_string()),
+        ("MAC changes", spec.security.mac_changes.to_string()),
+        ("forged transmits", spec.security.forged_transmits.to_string()),
+    ])
+}
+
+fn uplinks(spec: &VswitchSpec) -> String {
+    if spec.uplinks.is_empty() {
+        return "none".to_owned();
+    }
+    spec.uplinks.iter().map(|uplink| uplink.as_str()).collect::<Vec<_>>().join(",")
+}
