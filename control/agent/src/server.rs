@@ -1,5 +1,6 @@
 //! The agent's API on its Unix socket.
 
+mod extract;
 mod routes;
 
 use std::io::ErrorKind;

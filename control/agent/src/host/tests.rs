@@ -1,1 +1,457 @@
+//! The engine of change over made-up interfaces and real poll threads.
 
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use weft_api::{AddressSource, ChangeOptions, ChangeResult, PortState, Problem, ProblemKind};
+use weft_model::{Change, Manifest, Outcome, PortPatch, VswitchPatch};
+use weft_packet::MacAddr;
+
+use super::Host;
+use crate::links::{Link, LinkEvent};
+use crate::plane::testing::Memory;
+use crate::store::Store;
+
+/// A host in a directory of its own, which can be restarted.
+struct Bench {
+    directory: tempfile::TempDir,
+    memory: Memory,
+    host: Option<Arc<Host>>,
+}
+
+impl Bench {
+    fn new(interfaces: &[&str]) -> Self {
+        let memory = Memory::default();
+        for name in interfaces {
+            memory.add(name);
+        }
+        let mut bench = Self {
+            directory: tempfile::tempdir().unwrap(),
+            memory,
+            host: None,
+        };
+        bench.start();
+        bench
+    }
+
+    fn start(&mut self) {
+        let (sender, seen) = crossbeam_channel::bounded(64);
+        let (store, loaded) = Store::open(&self.state_dir()).unwrap();
+        let plane = self.memory.plane(&sender);
+        drop(sender);
+        let (changed, keep) = std::sync::mpsc::sync_channel(1);
+        let host = Host::restore("esxi01".parse().unwrap(), store, loaded, plane, changed).unwrap();
+        let host = Arc::new(host);
+        crate::follow_events(&host, seen).unwrap();
+        crate::follow_addresses(&host, keep, &self.state_dir()).unwrap();
+        self.host = Some(host);
+    }
+
+    /// Ends the agent as `kill -9` would: nothing is written any more.
+    fn kill(&mut self) {
+        let host = self.host.take().unwrap();
+        crate::close(host);
+    }
+
+    fn state_dir(&self) -> PathBuf {
+        self.directory.path().join("state")
+    }
+
+    fn host(&self) -> &Host {
+        self.host.as_ref().unwrap()
+    }
+
+    fn change(&self, change: &Change) -> Result<ChangeResult, Problem> {
+        self.host().change(change, ChangeOptions::default(), |_| {})
+    }
+
+    fn apply(&self, manifest: &str) {
+        for change in Manifest::parse(manifest).unwrap().changes() {
+            self.change(&change).unwrap();
+        }
+    }
+
+    fn port(&self, name: &str) -> weft_api::Port {
+        self.host().port(&name.parse().unwrap()).unwrap()
+    }
+
+    fn is_up(&self, name: &str) -> bool {
+        self.port(name).status.state == PortState::Up
+    }
+}
+
+const LAB: &str = "
+vswitches: [{name: vSwitch1, portgroups: [{name: Lab}]}]
+ports:
+  - {name: MyVM1, portgroup: Lab, mac: '02:00:00:00:00:01', veth: p-MyVM1}
+  - {name: MyVM2, portgroup: Lab, veth: p-MyVM2}
+";
+
+fn add_port(text: &str) -> Change {
+    Change::AddPort(weft_model::from_text(text).unwrap())
+}
+
+fn frame(to: u8, from: u8) -> Vec<u8> {
+    let mut frame = vec![2, 0, 0, 0, 0, to, 2, 0, 0, 0, 0, from, 0x88, 0xb5];
+    frame.resize(60, 0);
+    frame
+}
+
+/// Waits for what happens on other threads.
+fn eventually(what: &str, condition: impl Fn() -> bool) {
+    for _ in 0..500 {
+        if condition() {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    panic!("never: {what}");
+}
+
+#[test]
+fn a_change_is_in_force_when_it_returns_and_survives_a_restart() {
+    let mut bench = Bench::new(&["p-MyVM1", "p-MyVM2"]);
+    bench.apply(LAB);
+    assert!(bench.is_up("MyVM1") && bench.is_up("MyVM2"));
+    let exported = bench.host().export();
+    bench.kill();
+    bench.start();
+    assert_eq!(bench.host().export(), exported);
+    assert!(bench.is_up("MyVM1") && bench.is_up("MyVM2"));
+    assert!(bench.host().status().problems.is_empty());
+}
+
+#[test]
+fn a_refused_change_leaves_nothing_behind() {
+    let bench = Bench::new(&["p-MyVM1", "p-MyVM2", "busy", "mine"]);
+    bench.apply(LAB);
+    let before = bench.host().export();
+    bench.memory.hold("busy");
+    let (_, mine) = bench.memory.add("mine");
+    bench.memory.give_address(mine);
+    for (change, kind, message) in [
+        (
+            "{name: A, portgroup: Lab, veth: p-MyVM3}",
+            ProblemKind::NotFound,
+            "port A: interface p-MyVM3 does not exist",
+        ),
+        (
+            "{name: A, portgroup: Lab, veth: busy}",
+            ProblemKind::Conflict,
+            "interface busy is held by another",
+        ),
+        (
+            "{name: A, portgroup: Lab, veth: p-MyVM1}",
+            ProblemKind::Conflict,
+            "port A: interface p-MyVM1 is used by port MyVM1",
+        ),
+        (
+            "{name: A, portgroup: Lab, veth: mine}",
+            ProblemKind::Conflict,
+            "port A: interface mine carries the address",
+        ),
+        (
+            "{name: A, portgroup: lab, veth: busy}",
+            ProblemKind::NotFound,
+            "port A: port group lab does not exist",
+        ),
+    ] {
+        let problem = bench.change(&add_port(change)).unwrap_err();
+        assert_eq!(problem.kind, kind, "{problem}");
+        assert!(
+            problem.message.starts_with(message) && problem.remedy.is_some(),
+            "{problem}"
+        );
+    }
+    assert_eq!(bench.host().export(), before);
+    assert_eq!(bench.host().state().engines.len(), 2);
+    let yes = ChangeOptions {
+        yes: true,
+        ..ChangeOptions::default()
+    };
+    bench
+        .host()
+        .change(
+            &add_port("{name: A, portgroup: Lab, veth: mine}"),
+            yes,
+            |_| {},
+        )
+        .unwrap();
+    assert!(bench.is_up("A"));
+}
+
+#[test]
+fn a_change_that_cannot_be_made_durable_is_not_made() {
+    let bench = Bench::new(&["p-MyVM1", "p-MyVM2", "p-MyVM3"]);
+    bench.apply(LAB);
+    let before = bench.host().export();
+    // A directory in the way of the next generation: root writes where permissions forbid it.
+    let newest = std::fs::read_dir(bench.state_dir()).unwrap().count();
+    for number in newest as u64 - 2..newest as u64 + 3 {
+        let in_the_way = bench
+            .state_dir()
+            .join(format!("generation-{number:010}.tmp"));
+        std::fs::create_dir(in_the_way).unwrap();
+    }
+    let problem = bench
+        .change(&add_port("{name: MyVM3, portgroup: Lab, veth: p-MyVM3}"))
+        .unwrap_err();
+    assert_eq!(problem.kind, ProblemKind::Failed);
+    assert!(
+        problem.message.contains("generation-") && problem.message.contains("nothing was changed"),
+        "{problem}"
+    );
+    assert_eq!(bench.host().export(), before);
+    assert_eq!(
+        bench.host().state().engines.len(),
+        2,
+        "what was opened for it is closed"
+    );
+}
+
+#[test]
+fn a_dry_run_tells_and_does_nothing() {
+    let bench = Bench::new(&["p-MyVM1", "p-MyVM2", "p-MyVM3"]);
+    bench.apply(LAB);
+    let before = bench.host().export();
+    let dry = ChangeOptions {
+        dry_run: true,
+        ..ChangeOptions::default()
+    };
+    let change = add_port("{name: MyVM3, portgroup: Lab, veth: p-MyVM3}");
+    let result = bench.host().change(&change, dry, |_| {}).unwrap();
+    assert_eq!((result.outcome, result.dry_run), (Outcome::Created, true));
+    assert_eq!(result.interfaces, ["p-MyVM3".parse().unwrap()]);
+    let missing = add_port("{name: MyVM4, portgroup: Lab, veth: p-MyVM4}");
+    assert_eq!(
+        bench.host().change(&missing, dry, |_| {}).unwrap_err().kind,
+        ProblemKind::NotFound
+    );
+    let accept = VswitchPatch {
+        security: weft_model::from_text("promiscuous: accept").unwrap(),
+        ..VswitchPatch::default()
+    };
+    let result = bench
+        .host()
+        .change(
+            &Change::SetVswitch("vSwitch1".parse().unwrap(), accept),
+            dry,
+            |_| {},
+        )
+        .unwrap();
+    assert_eq!(result.ports.len(), 2, "both ports inherit it");
+    assert_eq!(bench.host().export(), before);
+}
+
+#[test]
+fn an_interface_that_vanishes_leaves_its_port_down_until_it_returns() {
+    let bench = Bench::new(&["p-MyVM1", "p-MyVM2"]);
+    bench.apply(LAB);
+    bench.memory.remove("p-MyVM1");
+    bench
+        .host()
+        .links_changed(vec![LinkEvent::Gone("p-MyVM1".parse().unwrap())]);
+    let port = bench.port("MyVM1");
+    assert_eq!(port.status.state, PortState::Down);
+    assert_eq!(
+        port.status.reason.as_deref(),
+        Some("interface p-MyVM1 does not exist")
+    );
+    assert_eq!(bench.host().status().problems[0].next, "ip link");
+    assert!(bench.is_up("MyVM2"));
+
+    let (name, link) = bench.memory.add("p-MyVM1");
+    bench
+        .host()
+        .links_changed(vec![LinkEvent::Present(name.clone(), link)]);
+    assert!(bench.is_up("MyVM1"));
+
+    let no_carrier = Link {
+        carrier: false,
+        ..link
+    };
+    bench
+        .host()
+        .links_changed(vec![LinkEvent::Present(name.clone(), no_carrier)]);
+    assert!(
+        bench
+            .port("MyVM1")
+            .status
+            .reason
+            .unwrap()
+            .contains("no carrier")
+    );
+    bench
+        .host()
+        .links_changed(vec![LinkEvent::Present(name, link)]);
+    assert!(bench.is_up("MyVM1"));
+}
+
+#[test]
+fn an_interface_that_is_missing_at_the_start_fails_nothing() {
+    let mut bench = Bench::new(&["p-MyVM1", "p-MyVM2"]);
+    bench.apply(LAB);
+    bench.kill();
+    bench.memory.remove("p-MyVM2");
+    bench.start();
+    assert!(bench.is_up("MyVM1") && !bench.is_up("MyVM2"));
+    bench
+        .change(&Change::DelPort("MyVM2".parse().unwrap()))
+        .unwrap();
+}
+
+#[test]
+fn an_interface_that_another_process_holds_is_tried_again() {
+    let mut bench = Bench::new(&["p-MyVM1", "p-MyVM2"]);
+    bench.apply(LAB);
+    bench.kill();
+    bench.memory.hold("p-MyVM1");
+    bench.start();
+    assert!(
+        bench
+            .port("MyVM1")
+            .status
+            .reason
+            .unwrap()
+            .starts_with("interface p-MyVM1 is held by another")
+    );
+    bench.memory.release("p-MyVM1");
+    bench.host().links_changed(Vec::new());
+    assert!(bench.is_up("MyVM1"));
+}
+
+#[test]
+fn a_new_mtu_opens_engines_anew_or_leaves_all_as_it_was() {
+    let bench = Bench::new(&["p-MyVM1", "p-MyVM2"]);
+    bench.apply(LAB);
+    let mtu = |octets: u64| {
+        let patch = VswitchPatch {
+            mtu: Some(octets.try_into().unwrap()),
+            ..VswitchPatch::default()
+        };
+        Change::SetVswitch("vSwitch1".parse().unwrap(), patch)
+    };
+    let result = bench.change(&mtu(9000)).unwrap();
+    assert_eq!(result.warnings.len(), 1);
+    assert!(bench.is_up("MyVM1") && bench.is_up("MyVM2"));
+    bench.memory.limit_mtu(8000);
+    assert_eq!(
+        bench.change(&mtu(8500)).unwrap_err().kind,
+        ProblemKind::Invalid
+    );
+    bench.memory.limit_mtu(9000);
+    bench.host().links_changed(Vec::new());
+    assert!(bench.is_up("MyVM1") && bench.is_up("MyVM2"));
+}
+
+#[test]
+fn addresses_that_ports_send_from_are_known_after_a_restart() {
+    let mut bench = Bench::new(&["p-MyVM1", "p-MyVM2"]);
+    bench.apply(LAB);
+    bench.memory.send("p-MyVM2", &frame(1, 2));
+    let kept = bench.state_dir().join("addresses.json");
+    eventually("the address is kept", || kept.exists());
+    let source = |bench: &Bench| bench.port("MyVM2").status.addresses.first().copied();
+    assert_eq!(
+        source(&bench).unwrap().mac,
+        MacAddr::new([2, 0, 0, 0, 0, 2])
+    );
+    bench.kill();
+    bench.start();
+    assert_eq!(source(&bench).unwrap().source, AddressSource::Adopted);
+    bench.memory.send("p-MyVM1", &frame(2, 1));
+    eventually("the frame is delivered", || {
+        bench.host().stats(&["MyVM2".to_owned()]).unwrap()[0].tx_frames == 1
+    });
+
+    bench.kill();
+    bench.memory.add("p-MyVM2");
+    bench.start();
+    assert_eq!(source(&bench), None, "another adapter is behind the port");
+}
+
+#[test]
+fn a_port_that_changes_its_address_is_found_under_the_new_one() {
+    let bench = Bench::new(&["p-MyVM1", "p-MyVM2"]);
+    bench.apply(LAB);
+    let adopted = || {
+        bench
+            .port("MyVM1")
+            .status
+            .addresses
+            .get(1)
+            .map(|address| address.mac)
+    };
+    for _ in 0..300 {
+        bench.memory.send("p-MyVM1", &frame(0xff, 7));
+        std::thread::sleep(Duration::from_millis(10));
+        if adopted().is_some() {
+            break;
+        }
+    }
+    assert_eq!(adopted(), Some(MacAddr::new([2, 0, 0, 0, 0, 7])));
+    assert_eq!(bench.host().fdb(None).unwrap().len(), 2);
+    let reject = weft_model::from_text("macChanges: reject").unwrap();
+    let patch = VswitchPatch {
+        security: reject,
+        ..VswitchPatch::default()
+    };
+    bench
+        .change(&Change::SetVswitch("vSwitch1".parse().unwrap(), patch))
+        .unwrap();
+    assert_eq!(adopted(), None);
+}
+
+#[test]
+fn every_port_has_counters_and_every_reason_a_line() {
+    let bench = Bench::new(&["p-MyVM1", "p-MyVM2"]);
+    bench.apply(LAB);
+    bench.memory.send("p-MyVM1", &frame(9, 1));
+    eventually("the drop is counted", || {
+        bench.host().stats(&[]).unwrap()[0]
+            .drops
+            .get("UnknownUnicast")
+            == Some(&1)
+    });
+    let drops = bench.host().drops();
+    let unknown = drops
+        .reasons
+        .iter()
+        .find(|drop| drop.reason == "UnknownUnicast")
+        .unwrap();
+    assert_eq!(
+        (
+            unknown.count,
+            unknown.ports[0].name.as_str(),
+            unknown.ports[0].rx
+        ),
+        (1, "MyVM1", 1)
+    );
+    assert!(drops.reasons.iter().all(|drop| !drop.help.is_empty()));
+    let problem = bench.host().stats(&["MyVm1".to_owned()]).unwrap_err();
+    assert_eq!(
+        (problem.kind, problem.suggestion.as_deref()),
+        (ProblemKind::NotFound, Some("MyVM1"))
+    );
+}
+
+#[test]
+fn what_the_administrator_took_down_or_blocked_says_so() {
+    let bench = Bench::new(&["p-MyVM1", "p-MyVM2"]);
+    bench.apply(LAB);
+    let set = |text: &str| {
+        let patch: PortPatch = weft_model::from_text(text).unwrap();
+        bench
+            .change(&Change::SetPort("MyVM1".parse().unwrap(), patch))
+            .unwrap();
+        bench.port("MyVM1").status.state
+    };
+    assert_eq!(set("{block: true}"), PortState::Blocked);
+    assert_eq!(set("{block: false, link: down}"), PortState::Down);
+    assert_eq!(
+        bench.host().status().problems[0].next,
+        "weft port set MyVM1 --link up"
+    );
+    assert_eq!(set("{link: up}"), PortState::Up);
+}

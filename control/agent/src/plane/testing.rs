@@ -77,6 +77,15 @@ impl Memory {
         self.0.lock().unwrap().busy.insert(name.parse().unwrap());
     }
 
+    /// Has the other process let go.
+    pub(crate) fn release(&self, name: &str) {
+        self.0
+            .lock()
+            .unwrap()
+            .busy
+            .remove(&name.parse::<InterfaceName>().unwrap());
+    }
+
     /// Refuses engines for larger frames.
     pub(crate) fn limit_mtu(&self, mtu: u16) {
         self.0.lock().unwrap().largest_mtu = Some(mtu);
@@ -85,17 +94,6 @@ impl Memory {
     /// Sends a frame from behind an interface.
     pub(crate) fn send(&self, name: &str, frame: &[u8]) {
         self.0.lock().unwrap().ports[&name.parse::<InterfaceName>().unwrap()].send(frame);
-    }
-
-    /// The interfaces that are attached.
-    pub(crate) fn attached(&self) -> Vec<String> {
-        self.0
-            .lock()
-            .unwrap()
-            .ports
-            .keys()
-            .map(ToString::to_string)
-            .collect()
     }
 
     pub(super) fn links(&self) -> Links {

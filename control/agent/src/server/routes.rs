@@ -2,17 +2,18 @@
 
 use std::sync::Arc;
 
-use axum::body::Bytes;
-use axum::extract::{Path, Query, State};
-use axum::http::StatusCode;
+use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get};
 use axum::{Json, Router};
 use serde::Serialize;
-use serde::de::DeserializeOwned;
 use weft_api::{ChangeOptions, ChangeResult, Problem, ProblemKind, UplinkRequest, Wait};
-use weft_model::{Change, NameError};
+use weft_model::{
+    Change, NameError, PortPatch, PortSpec, PortgroupPatch, PortgroupSpec, VswitchPatch,
+    VswitchSpec,
+};
 
+use super::extract::{Asked, Body, Named, Refusal, invalid};
 use crate::host::Host;
 
 /// The whole API.
@@ -76,27 +77,6 @@ pub(crate) fn router(host: Arc<Host>) -> Router {
 type Shared = State<Arc<Host>>;
 type Answer = Result<Response, Refusal>;
 
-/// A problem as an answer.
-struct Refusal(Problem);
-
-impl<P: Into<Problem>> From<P> for Refusal {
-    fn from(problem: P) -> Self {
-        Self(problem.into())
-    }
-}
-
-impl IntoResponse for Refusal {
-    fn into_response(self) -> Response {
-        let status = StatusCode::from_u16(self.0.kind.http_status())
-            .unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        (status, Json(self.0)).into_response()
-    }
-}
-
-fn invalid(message: impl Into<String>) -> Problem {
-    Problem::new(ProblemKind::Invalid, message)
-}
-
 async fn no_such_path(path: axum::http::Uri) -> Refusal {
     let message = format!("the API has no path {}", path.path());
     Problem::new(ProblemKind::NotFound, message)
@@ -143,47 +123,35 @@ fn broken(error: &tokio::task::JoinError) -> Problem {
         .with_remedy("see the agent's log")
 }
 
-/// Reads a body with the same rules, and the same errors, as a manifest.
-fn body<T: DeserializeOwned>(bytes: &Bytes) -> Result<T, Problem> {
-    let text = std::str::from_utf8(bytes).map_err(|_| invalid("the body is not UTF-8"))?;
-    weft_model::from_text(text).map_err(|error| {
-        let suggestion = error.suggestion.clone();
-        Problem {
-            suggestion,
-            ..invalid(error.to_string())
-        }
-    })
-}
-
 fn name<N: std::str::FromStr<Err = NameError>>(text: &str) -> Result<N, Problem> {
     text.parse()
         .map_err(|error: NameError| invalid(error.to_string()))
 }
 
-type Options = Query<ChangeOptions>;
+type Options = Asked<ChangeOptions>;
 
 macro_rules! object_routes {
-    ($($show:ident $add:ident $set:ident $del:ident: $Add:ident $Set:ident $Del:ident;)*) => {
+    ($($show:ident $add:ident $set:ident $del:ident: $Add:ident($Spec:ty) $Set:ident($Patch:ty) $Del:ident;)*) => {
         $(
-            async fn $show(host: Shared, Path(named): Path<String>) -> Answer {
+            async fn $show(host: Shared, Named(named): Named<String>) -> Answer {
                 let named = name(&named)?;
                 answer(host, move |host| host.$show(&named)).await
             }
 
-            async fn $add(State(host): Shared, Query(options): Options, bytes: Bytes) -> Answer {
-                change(host, Change::$Add(body(&bytes)?), options).await
+            async fn $add(State(host): Shared, Asked(options): Options, Body(spec): Body<$Spec>) -> Answer {
+                change(host, Change::$Add(spec), options).await
             }
 
             async fn $set(
                 State(host): Shared,
-                Path(named): Path<String>,
-                Query(options): Options,
-                bytes: Bytes,
+                Named(named): Named<String>,
+                Asked(options): Options,
+                Body(patch): Body<$Patch>,
             ) -> Answer {
-                change(host, Change::$Set(name(&named)?, body(&bytes)?), options).await
+                change(host, Change::$Set(name(&named)?, patch), options).await
             }
 
-            async fn $del(State(host): Shared, Path(named): Path<String>, Query(options): Options) -> Answer {
+            async fn $del(State(host): Shared, Named(named): Named<String>, Asked(options): Options) -> Answer {
                 change(host, Change::$Del(name(&named)?), options).await
             }
         )*
@@ -191,25 +159,29 @@ macro_rules! object_routes {
 }
 
 object_routes! {
-    vswitch add_vswitch set_vswitch del_vswitch: AddVswitch SetVswitch DelVswitch;
-    portgroup add_portgroup set_portgroup del_portgroup: AddPortgroup SetPortgroup DelPortgroup;
-    port add_port set_port del_port: AddPort SetPort DelPort;
+    vswitch add_vswitch set_vswitch del_vswitch: AddVswitch(VswitchSpec) SetVswitch(VswitchPatch) DelVswitch;
+    portgroup add_portgroup set_portgroup del_portgroup: AddPortgroup(PortgroupSpec) SetPortgroup(PortgroupPatch) DelPortgroup;
+    port add_port set_port del_port: AddPort(PortSpec) SetPort(PortPatch) DelPort;
 }
 
-async fn policy(host: Shared, Path(named): Path<String>) -> Answer {
+async fn policy(host: Shared, Named(named): Named<String>) -> Answer {
     let named = name(&named)?;
     answer(host, move |host| host.policy(&named)).await
 }
 
-async fn add_uplink(State(host): Shared, Query(options): Options, bytes: Bytes) -> Answer {
-    let UplinkRequest { vswitch, interface } = body(&bytes)?;
+async fn add_uplink(
+    State(host): Shared,
+    Asked(options): Options,
+    Body(request): Body<UplinkRequest>,
+) -> Answer {
+    let UplinkRequest { vswitch, interface } = request;
     change(host, Change::AddUplink(vswitch, interface), options).await
 }
 
 async fn del_uplink(
     State(host): Shared,
-    Path((vswitch, interface)): Path<(String, String)>,
-    Query(options): Options,
+    Named((vswitch, interface)): Named<(String, String)>,
+    Asked(options): Options,
 ) -> Answer {
     change(
         host,
@@ -230,7 +202,7 @@ fn values<'a>(query: &'a [(String, String)], key: &str) -> Result<Vec<&'a str>, 
     }
 }
 
-async fn fdb(host: Shared, Query(query): Query<Vec<(String, String)>>) -> Answer {
+async fn fdb(host: Shared, Asked(query): Asked<Vec<(String, String)>>) -> Answer {
     let vswitch = values(&query, "vswitch")?
         .last()
         .map(|text| name(text))
@@ -238,7 +210,7 @@ async fn fdb(host: Shared, Query(query): Query<Vec<(String, String)>>) -> Answer
     answer(host, move |host| host.fdb(vswitch.as_ref())).await
 }
 
-async fn stats(host: Shared, Query(query): Query<Vec<(String, String)>>) -> Answer {
+async fn stats(host: Shared, Asked(query): Asked<Vec<(String, String)>>) -> Answer {
     let names: Vec<_> = values(&query, "port")?
         .into_iter()
         .map(str::to_owned)

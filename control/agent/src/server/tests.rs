@@ -1,1 +1,258 @@
+//! The API over a real Unix socket, through the client.
 
+use std::os::unix::fs::PermissionsExt;
+use std::sync::Arc;
+
+use weft_api::{ChangeOptions, Client, Problem, ProblemKind, Wait};
+use weft_model::{Manifest, Outcome, PortgroupSpec, ResourceVersion, VswitchPatch, VswitchSpec};
+
+use super::{Socket, router};
+use crate::error::AgentError;
+use crate::host::Host;
+use crate::plane::testing::Memory;
+use crate::store::Store;
+
+/// An agent with made-up interfaces, and a client for it.
+struct Served {
+    directory: tempfile::TempDir,
+    client: Client,
+    _socket: Socket,
+}
+
+fn serve() -> Served {
+    let directory = tempfile::tempdir().unwrap();
+    let memory = Memory::default();
+    memory.add("p-MyVM1");
+    memory.add("eth1");
+    let (sender, _) = crossbeam_channel::bounded(64);
+    let (store, loaded) = Store::open(&directory.path().join("state")).unwrap();
+    let (changed, _) = std::sync::mpsc::sync_channel(1);
+    let host = Host::restore(
+        "esxi01".parse().unwrap(),
+        store,
+        loaded,
+        memory.plane(&sender),
+        changed,
+    )
+    .unwrap();
+    let path = directory.path().join("agent.sock");
+    let mut socket = Socket::bind(&path).unwrap();
+    let listener = socket.listener().unwrap();
+    tokio::spawn(async move { axum::serve(listener, router(Arc::new(host))).await });
+    Served {
+        directory,
+        client: Client::new(path),
+        _socket: socket,
+    }
+}
+
+const NOW: ChangeOptions = ChangeOptions {
+    dry_run: false,
+    wait: Wait::Applied,
+    yes: false,
+    resource_version: None,
+};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_switch_with_a_port_is_made_shown_and_removed() {
+    let served = serve();
+    let client = &served.client;
+    let switch = VswitchSpec::new("vSwitch1".parse().unwrap());
+    assert_eq!(
+        client.add_vswitch(&switch, NOW).await.unwrap().outcome,
+        Outcome::Created
+    );
+    assert_eq!(
+        client.add_vswitch(&switch, NOW).await.unwrap().outcome,
+        Outcome::Unchanged
+    );
+    let group = PortgroupSpec::new("VM Network".parse().unwrap(), switch.name.clone());
+    client.add_portgroup(&group, NOW).await.unwrap();
+    let port =
+        weft_model::from_text("{name: MyVM1, portgroup: VM Network, veth: p-MyVM1}").unwrap();
+    let without_waiting = ChangeOptions {
+        wait: Wait::None,
+        ..NOW
+    };
+    assert_eq!(
+        client
+            .add_port(&port, without_waiting)
+            .await
+            .unwrap()
+            .outcome,
+        Outcome::Created
+    );
+    let uplink = "eth1".parse().unwrap();
+    client.add_uplink(&switch.name, &uplink, NOW).await.unwrap();
+
+    assert_eq!(
+        client.portgroup(&group.name).await.unwrap().spec,
+        group,
+        "a name with a space is a path"
+    );
+    assert_eq!(client.vswitch(&switch.name).await.unwrap().status.ports, 1);
+    assert_eq!(
+        client.port(&port.name).await.unwrap().status.vswitch,
+        switch.name
+    );
+    assert_eq!(client.uplinks().await.unwrap()[0].interface, uplink);
+    assert_eq!(client.policy(&port.name).await.unwrap().leaves.len(), 5);
+    assert_eq!(client.stats(&[]).await.unwrap().len(), 2);
+    assert!(client.fdb(Some(&switch.name)).await.unwrap().is_empty());
+    assert!(!client.drops().await.unwrap().reasons.is_empty());
+    let status = client.status().await.unwrap();
+    assert_eq!(
+        (
+            status.host.as_str(),
+            status.counts.ports,
+            status.counts.uplinks
+        ),
+        ("esxi01", 1, 1)
+    );
+    let exported = client.export().await.unwrap();
+    assert_eq!(Manifest::parse(&exported.to_yaml()).unwrap(), exported);
+
+    client.del_port(&port.name, NOW).await.unwrap();
+    client.del_portgroup(&group.name, NOW).await.unwrap();
+    client.del_uplink(&switch.name, &uplink, NOW).await.unwrap();
+    assert_eq!(
+        client.del_vswitch(&switch.name, NOW).await.unwrap().outcome,
+        Outcome::Deleted
+    );
+    assert!(client.vswitches().await.unwrap().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refusal_arrives_whole() {
+    let served = serve();
+    let client = &served.client;
+    let switch = VswitchSpec::new("vSwitch1".parse().unwrap());
+    client.add_vswitch(&switch, NOW).await.unwrap();
+    let group = PortgroupSpec::new("Lab".parse().unwrap(), "vSwitch".parse().unwrap());
+    let problem = client.add_portgroup(&group, NOW).await.unwrap_err();
+    assert_eq!(
+        (problem.kind, problem.kind.exit_code()),
+        (ProblemKind::NotFound, 3)
+    );
+    assert_eq!(
+        (problem.field.as_deref(), problem.suggestion.as_deref()),
+        (Some("vswitch"), Some("vSwitch1"))
+    );
+    let stale = ChangeOptions {
+        resource_version: Some(ResourceVersion(99)),
+        ..NOW
+    };
+    let problem = client
+        .set_vswitch(&switch.name, &VswitchPatch::default(), stale)
+        .await
+        .unwrap_err();
+    assert_eq!(problem.kind, ProblemKind::Conflict);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_there_is_unreachable_with_a_remedy() {
+    let directory = tempfile::tempdir().unwrap();
+    let problem = Client::new(directory.path().join("none.sock"))
+        .status()
+        .await
+        .unwrap_err();
+    assert_eq!(problem.kind.exit_code(), 5);
+    assert!(problem.remedy.unwrap().contains("weft agent --socket"));
+}
+
+/// The answer to a request that no client of ours sends.
+async fn raw(served: &Served, request: &str, body: &str) -> Problem {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let mut stream = tokio::net::UnixStream::connect(served.client.socket())
+        .await
+        .unwrap();
+    let head = format!(
+        "{request} HTTP/1.1\r\nhost: weft\r\nconnection: close\r\ncontent-length: {}\r\n\r\n",
+        body.len()
+    );
+    stream
+        .write_all(format!("{head}{body}").as_bytes())
+        .await
+        .unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    let (_, body) = answer.split_once("\r\n\r\n").unwrap();
+    serde_json::from_str(body).unwrap_or_else(|error| panic!("{error}: {answer}"))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_refusal_is_a_problem() {
+    let served = serve();
+    for (request, body, kind, part) in [
+        ("GET /v2/status", "", ProblemKind::NotFound, "/v2/status"),
+        ("PUT /v1/status", "", ProblemKind::Invalid, "PUT"),
+        (
+            "POST /v1/vswitches",
+            "{\"name\": \"a\", \"mtuu\": 1500}",
+            ProblemKind::Invalid,
+            "did you mean mtu?",
+        ),
+        (
+            "POST /v1/vswitches",
+            "{\"name\": \"a\", \"mtu\": 70000}",
+            ProblemKind::Invalid,
+            "1280-9000",
+        ),
+        ("POST /v1/vswitches", "{", ProblemKind::Invalid, "line 1"),
+        (
+            "POST /v1/vswitches?dryrun=true",
+            "{\"name\": \"a\"}",
+            ProblemKind::Invalid,
+            "dryrun",
+        ),
+        (
+            "POST /v1/portgroups",
+            "{\"name\": \"a\", \"vswitch\": \"b\", \"vlan\": 4096}",
+            ProblemKind::Invalid,
+            "4096",
+        ),
+        ("GET /v1/ports/a%2Fb", "", ProblemKind::Invalid, "port name"),
+        ("GET /v1/ports/%FF", "", ProblemKind::Invalid, ""),
+        ("GET /v1/stats?prt=a", "", ProblemKind::Invalid, "port"),
+        (
+            "DELETE /v1/ports/a",
+            "",
+            ProblemKind::NotFound,
+            "port a does not exist",
+        ),
+    ] {
+        let problem = raw(&served, request, body).await;
+        assert_eq!(problem.kind, kind, "{request}: {problem}");
+        assert!(problem.to_string().contains(part), "{request}: {problem}");
+    }
+    let large = format!("{{\"name\": \"{}\"}}", "a".repeat(3 << 20));
+    assert_eq!(
+        raw(&served, "POST /v1/vswitches", &large).await.kind,
+        ProblemKind::Invalid
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_socket_belongs_to_one_agent_and_goes_with_it() {
+    let served = serve();
+    let path = served.directory.path().join("agent.sock");
+    assert_eq!(
+        std::fs::metadata(&path).unwrap().permissions().mode() & 0o777,
+        0o660
+    );
+    let error = Socket::bind(&path).err().unwrap();
+    assert!(
+        matches!(error, AgentError::SocketInUse { .. }) && error.to_string().contains("agent.sock"),
+        "{error}"
+    );
+
+    let stale = served.directory.path().join("stale.sock");
+    drop(std::os::unix::net::UnixListener::bind(&stale).unwrap());
+    drop(Socket::bind(&stale).unwrap());
+    assert!(!stale.exists());
+
+    let file = served.directory.path().join("file");
+    std::fs::write(&file, "precious").unwrap();
+    assert!(Socket::bind(&file).is_err());
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), "precious");
+}

@@ -55,7 +55,9 @@ impl Manifest {
 
     /// The manifest as YAML.
     pub fn to_yaml(&self) -> String {
-        serde_saphyr::to_string(self).expect("a manifest has text keys and no fallible serializer")
+        let options = serde_saphyr::ser_options! { compact_list_indent: false };
+        serde_saphyr::to_string_with_options(self, options)
+            .expect("a manifest has text keys and no fallible serializer")
     }
 
     /// The manifest as indented JSON.

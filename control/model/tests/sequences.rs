@@ -1,0 +1,162 @@
+//! Any sequence of changes leaves a configuration that keeps its rules, survives export, and compiles the same way
+//! every time.
+
+use proptest::prelude::*;
+use weft_datapath::{PortId, SwitchId};
+use weft_model::{
+    Change, IdPool, Intent, Manifest, Outcome, PortKey, PortPatch, PortSpec, PortgroupPatch,
+    PortgroupSpec, Realisation, Realised, VswitchPatch, VswitchSpec, compile,
+};
+
+fn switch() -> impl Strategy<Value = String> {
+    (0..3u8).prop_map(|number| format!("vSwitch{number}"))
+}
+
+fn group() -> impl Strategy<Value = String> {
+    (0..4u8).prop_map(|number| format!("Group {number}"))
+}
+
+fn port() -> impl Strategy<Value = String> {
+    (0..6u8).prop_map(|number| format!("VM{number}"))
+}
+
+fn interface() -> impl Strategy<Value = String> {
+    (0..8u8).prop_map(|number| format!("eth{number}"))
+}
+
+fn vlan() -> impl Strategy<Value = u16> {
+    prop_oneof![Just(0), Just(10), Just(20), Just(4095)]
+}
+
+fn mac() -> impl Strategy<Value = Option<String>> {
+    prop_oneof![
+        Just(None),
+        (0..4u8).prop_map(|last| Some(format!("02:00:00:00:00:0{last}")))
+    ]
+}
+
+fn change() -> impl Strategy<Value = Change> {
+    let decision = prop_oneof![Just("accept"), Just("reject"), Just("inherit")];
+    prop_oneof![
+        switch().prop_map(|name| Change::AddVswitch(VswitchSpec::new(name.parse().unwrap()))),
+        switch().prop_map(|name| Change::DelVswitch(name.parse().unwrap())),
+        (switch(), 1280..9001u64).prop_map(|(name, mtu)| {
+            let patch = VswitchPatch {
+                mtu: Some(mtu.try_into().unwrap()),
+                ..VswitchPatch::default()
+            };
+            Change::SetVswitch(name.parse().unwrap(), patch)
+        }),
+        (group(), switch(), vlan()).prop_map(|(name, switch, vlan)| {
+            let mut spec = PortgroupSpec::new(name.parse().unwrap(), switch.parse().unwrap());
+            spec.vlan = vlan.to_string().parse().unwrap();
+            Change::AddPortgroup(spec)
+        }),
+        group().prop_map(|name| Change::DelPortgroup(name.parse().unwrap())),
+        (group(), vlan(), decision).prop_map(|(name, vlan, decision)| {
+            let text = format!("{{vlan: {vlan}, security: {{promiscuous: {decision}}}}}");
+            Change::SetPortgroup(
+                name.parse().unwrap(),
+                weft_model::from_text::<PortgroupPatch>(&text).unwrap(),
+            )
+        }),
+        (port(), group(), interface(), mac()).prop_map(|(name, group, interface, mac)| {
+            let mut spec = PortSpec::veth(
+                name.parse().unwrap(),
+                group.parse().unwrap(),
+                interface.parse().unwrap(),
+            );
+            spec.mac = mac.map(|mac| mac.parse().unwrap());
+            Change::AddPort(spec)
+        }),
+        port().prop_map(|name| Change::DelPort(name.parse().unwrap())),
+        (port(), group(), mac(), any::<bool>()).prop_map(|(name, group, mac, block)| {
+            let patch = PortPatch {
+                portgroup: Some(group.parse().unwrap()),
+                mac: Some(mac.map(|mac| mac.parse().unwrap())),
+                block: Some(block),
+                ..PortPatch::default()
+            };
+            Change::SetPort(name.parse().unwrap(), patch)
+        }),
+        (switch(), interface()).prop_map(|(switch, interface)| {
+            Change::AddUplink(switch.parse().unwrap(), interface.parse().unwrap())
+        }),
+        (switch(), interface()).prop_map(|(switch, interface)| {
+            Change::DelUplink(switch.parse().unwrap(), interface.parse().unwrap())
+        }),
+    ]
+}
+
+/// Numbers for everything, all of it up.
+fn realise(intent: &Intent) -> Realisation {
+    let mut switches = IdPool::new(64);
+    let mut ports = IdPool::new(64);
+    for name in intent.vswitches.keys() {
+        switches.hold(name.clone()).unwrap();
+    }
+    let uplinks = intent
+        .uplinks()
+        .map(|(_, interface)| PortKey::Uplink(interface.clone()));
+    for key in intent
+        .ports
+        .keys()
+        .cloned()
+        .map(PortKey::Port)
+        .chain(uplinks)
+    {
+        ports.hold(key).unwrap();
+    }
+    Realisation {
+        switches: switches
+            .iter()
+            .map(|(name, id)| (name.clone(), SwitchId(id)))
+            .collect(),
+        ports: ports
+            .iter()
+            .map(|(key, id)| {
+                (
+                    key.clone(),
+                    Realised {
+                        id: PortId(id),
+                        up: true,
+                        taken: None,
+                    },
+                )
+            })
+            .collect(),
+    }
+}
+
+proptest! {
+    #[test]
+    fn rules_hold_after_every_change(changes in prop::collection::vec(change(), 0..60)) {
+        let mut intent = Intent::default();
+        for change in &changes {
+            let Ok((next, outcome)) = intent.apply(change) else { continue };
+            prop_assert!(next.check().is_ok());
+            prop_assert_eq!(outcome == Outcome::Unchanged, next == intent);
+            prop_assert!(outcome == Outcome::Unchanged || next.revision > intent.revision);
+            if !matches!(outcome, Outcome::Deleted) && !matches!(change, Change::DelUplink(..)) {
+                prop_assert_eq!(next.apply(change).unwrap().1, Outcome::Unchanged, "a change twice is one change");
+            }
+            intent = next;
+        }
+
+        let exported = Manifest::export(&intent);
+        let read = Manifest::parse(&exported.to_yaml()).unwrap();
+        prop_assert_eq!(&read, &exported);
+        let again = read.changes().iter().fold(Intent::default(), |made, change| made.apply(change).unwrap().0);
+        prop_assert_eq!(Manifest::export(&again).to_yaml(), exported.to_yaml());
+        for change in read.changes() {
+            prop_assert_eq!(intent.apply(&change).unwrap().1, Outcome::Unchanged);
+        }
+
+        let stored: Intent = serde_json::from_str(&serde_json::to_string(&intent).unwrap()).unwrap();
+        prop_assert_eq!(&stored, &intent);
+        let config = compile(&intent, &realise(&intent));
+        prop_assert_eq!(&config, &compile(&stored, &realise(&stored)));
+        prop_assert_eq!(config.ports.len(), intent.ports.len() + intent.uplinks().count());
+        prop_assert!(config.ports.is_sorted_by_key(|port| port.id));
+    }
+}
