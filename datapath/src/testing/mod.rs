@@ -1,14 +1,19 @@
 //! What tests and benches use: a data path driven by hand over memory ports, an obvious reference switch, and the audit.
 
+mod allocations;
 mod reference;
 
 use std::collections::BTreeMap;
 
 use crossbeam_channel::{Receiver, bounded};
 
+use weft_packet::MacAddr;
+
 use crate::engine::memory::MemoryPort;
+use crate::mac_table::{MacTable, key};
 use crate::{Config, Datapath, Event, PortId, Worker};
 
+pub use allocations::{CountingAllocator, allocations};
 pub use reference::{Outcome, ReferenceSwitch};
 
 /// A data path whose poll thread is the test itself, so that every step is repeatable.
@@ -45,7 +50,15 @@ impl Rig {
     pub fn attach(&mut self, port: PortId, depth: usize) -> std::io::Result<()> {
         let handle = self.datapath.attach_memory(port, depth, true)?;
         self.ports.insert(port, handle);
+        self.worker.pass();
         Ok(())
+    }
+
+    /// Attaches a port that receives `frames` again and again and discards what is sent to it.
+    pub fn attach_replay(&mut self, port: PortId, frames: Vec<Vec<u8>>) {
+        self.datapath.attach_replay(port, frames);
+        // The commands that wait for the poll thread are bounded in number.
+        self.worker.pass();
     }
 
     /// Puts a configuration in force.
@@ -83,5 +96,25 @@ impl Rig {
                 panic!("{id}: {imbalance}");
             }
         }
+    }
+}
+
+/// The exact table of a switch by itself, for benches.
+pub struct AddressTable(MacTable);
+
+impl AddressTable {
+    /// A table of these entries: VLAN, address, port.
+    pub fn new(entries: impl IntoIterator<Item = (u16, MacAddr, PortId)>) -> Self {
+        let entries: Vec<_> = entries
+            .into_iter()
+            .map(|(vlan, mac, port)| (key(vlan, mac), port))
+            .collect();
+        Self(MacTable::build(&entries, 0))
+    }
+
+    /// The port that has `mac` on `vlan`.
+    #[inline]
+    pub fn find(&self, vlan: u16, mac: MacAddr) -> Option<PortId> {
+        self.0.find(vlan, mac)
     }
 }

@@ -1,0 +1,184 @@
+//! What a frame costs: parsing, admission, look-up, and the whole way over the memory engine in bursts of 32.
+//!
+//! Throughput is in frames; with one poll thread the time of a frame is its inverse. Before any forwarding bench is timed,
+//! its allocations are counted, and one is too many.
+
+use std::hint::black_box;
+
+use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use weft_datapath::testing::{AddressTable, CountingAllocator, Rig, allocations};
+use weft_datapath::{
+    Admission, Config, PortConfig, PortId, Role, StaticAddress, SwitchConfig, SwitchId,
+};
+use weft_packet::{Head, MacAddr};
+use weft_vlan::{Policy, VlanId};
+
+#[global_allocator]
+static ALLOCATOR: CountingAllocator = CountingAllocator;
+
+const BURST: usize = 32;
+const VLAN: u16 = 100;
+
+fn mac(n: u64) -> MacAddr {
+    MacAddr::from_bits(0x02_00_00_00_00_00 | n)
+}
+
+/// A UDP frame of `len` octets without FCS.
+fn frame(dst: MacAddr, src: MacAddr, len: usize) -> Vec<u8> {
+    let mut frame = [&dst.octets()[..], &src.octets(), &[0x08, 0x00, 0x45]].concat();
+    frame.resize(len, 0);
+    frame
+}
+
+fn access() -> Policy {
+    Policy::Access(VlanId::new(VLAN).expect("a VLAN"))
+}
+
+fn port(id: u16) -> PortConfig {
+    PortConfig {
+        id: PortId(id),
+        switch: SwitchId(0),
+        role: Role::Vm,
+        admission: Admission::Open,
+        vlan: access(),
+        mac: Some(mac(u64::from(id))),
+        promiscuous: false,
+        mac_changes: true,
+        forged_transmits: true,
+        mtu: 1500,
+    }
+}
+
+/// A switch of `ports` ports, of which the first two send each other frames of `len` octets without end, to `macs`
+/// addresses each.
+fn two_active(ports: u16, macs: u64, len: usize) -> Rig {
+    let mut rig = Rig::new().expect("an eventfd");
+    let address = |side: u64, n: u64| {
+        if n == 0 {
+            mac(side)
+        } else {
+            mac(0x10_0000 * (side + 1) + n)
+        }
+    };
+    for side in 0..2 {
+        // Addresses in a stride that the prefetcher cannot follow.
+        let frames = (0..macs.max(BURST as u64))
+            .map(|n| {
+                frame(
+                    address(1 - side, n.wrapping_mul(7919) % macs),
+                    mac(side),
+                    len,
+                )
+            })
+            .collect();
+        rig.attach_replay(PortId(side as u16), frames);
+    }
+    for id in 2..ports {
+        rig.attach_replay(PortId(id), vec![]);
+    }
+    let more = |side: u64| {
+        (1..macs).map(move |n| StaticAddress {
+            vlan: VLAN,
+            mac: address(side, n),
+            port: PortId(side as u16),
+        })
+    };
+    rig.apply(&Config {
+        switches: vec![SwitchConfig {
+            id: SwitchId(0),
+            static_addresses: more(0).chain(more(1)).collect(),
+        }],
+        ports: (0..ports).map(port).collect(),
+    });
+    rig
+}
+
+/// Runs passes until at least `frames` were forwarded.
+fn forward(rig: &mut Rig, frames: u64) {
+    let mut forwarded = 0;
+    while forwarded < frames {
+        forwarded += rig.worker.pass() as u64;
+    }
+}
+
+fn bench_forward(criterion: &mut Criterion, group: &str, cases: &[(u16, u64, usize)]) {
+    let mut group = criterion.benchmark_group(group);
+    // Both ports' bursts.
+    let batch = 2 * BURST as u64;
+    group.throughput(Throughput::Elements(batch));
+    for &(ports, macs, len) in cases {
+        let mut rig = two_active(ports, macs, len);
+        // Idle ports come to rest.
+        forward(&mut rig, 200_000);
+        let before = allocations();
+        forward(&mut rig, 100_000);
+        assert_eq!(allocations() - before, 0, "forwarding allocates");
+        let id = BenchmarkId::from_parameter(format!("{len}B/{ports}ports/{macs}macs"));
+        group.bench_function(id, |bencher| bencher.iter(|| forward(&mut rig, batch)));
+        rig.audit();
+    }
+    group.finish();
+}
+
+fn forwarding(criterion: &mut Criterion) {
+    bench_forward(
+        criterion,
+        "forward",
+        &[
+            (2, 1, 64),
+            (100, 1, 64),
+            (4096, 1, 64),
+            (2, 50_000, 64),
+            (2, 1, 1500),
+            (4096, 1, 1500),
+        ],
+    );
+}
+
+fn parsing(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("parse");
+    group.throughput(Throughput::Elements(1));
+    let untagged = frame(mac(1), mac(2), 64);
+    let tagged = [&untagged[..12], &[0x81, 0, 0, 100], &untagged[12..]].concat();
+    for (name, bytes) in [("untagged", untagged), ("tagged", tagged)] {
+        group.bench_function(name, |bencher| {
+            bencher.iter(|| Head::parse(black_box(&bytes[..64]), black_box(64)));
+        });
+    }
+    group.finish();
+}
+
+fn admission(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("admit");
+    group.throughput(Throughput::Elements(1));
+    let head = Head::parse(&frame(mac(1), mac(2), 64), 64).expect("a whole frame");
+    for (name, policy) in [
+        ("external", Policy::External),
+        ("access", access()),
+        ("trunk", Policy::trunk_all()),
+    ] {
+        group.bench_function(name, |bencher| {
+            bencher.iter(|| weft_vlan::admit(black_box(&policy), black_box(&head)));
+        });
+    }
+    group.finish();
+}
+
+fn look_up(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("lookup");
+    group.throughput(Throughput::Elements(1));
+    for size in [1u64, 100, 4096, 100_000] {
+        let table = AddressTable::new((0..size).map(|n| (VLAN, mac(n), PortId(n as u16))));
+        let mut n = 0;
+        group.bench_function(BenchmarkId::from_parameter(size), |bencher| {
+            bencher.iter(|| {
+                n = (n + 7919) % size;
+                table.find(VLAN, mac(black_box(n)))
+            });
+        });
+    }
+    group.finish();
+}
+
+criterion_group!(benches, parsing, admission, look_up, forwarding);
+criterion_main!(benches);
