@@ -1,6 +1,7 @@
 //! Rings against an oracle: two queues whose every step is obvious.
 
 use std::collections::VecDeque;
+use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
 use rustix::mm::MapFlags;
@@ -146,6 +147,8 @@ proptest! {
 #[test]
 fn carries_entries_between_threads_across_the_wrap() {
     const ENTRIES: u64 = 200_000;
+    let deadline = Instant::now() + Duration::from_secs(30);
+    let check = || assert!(Instant::now() < deadline, "the ring is stuck");
     let (mut producer, mut consumer) = twin(64, u32::MAX - 1000);
     std::thread::scope(|scope| {
         scope.spawn(move || {
@@ -155,6 +158,7 @@ fn carries_entries_between_threads_across_the_wrap() {
                     next += 1;
                 }
                 producer.publish();
+                check();
                 std::thread::yield_now();
             }
         });
@@ -165,6 +169,7 @@ fn carries_entries_between_threads_across_the_wrap() {
                 expected += 1;
             }
             consumer.release();
+            check();
             std::thread::yield_now();
         }
     });
