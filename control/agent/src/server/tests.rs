@@ -225,11 +225,22 @@ async fn every_refusal_is_a_problem() {
         assert_eq!(problem.kind, kind, "{request}: {problem}");
         assert!(problem.to_string().contains(part), "{request}: {problem}");
     }
-    let large = format!("{{\"name\": \"{}\"}}", "a".repeat(3 << 20));
-    assert_eq!(
-        raw(&served, "POST /v1/vswitches", &large).await.kind,
-        ProblemKind::Invalid
-    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_body_without_end_harms_nobody() {
+    use tokio::io::AsyncWriteExt;
+    let served = serve();
+    let mut stream = tokio::net::UnixStream::connect(served.client.socket())
+        .await
+        .unwrap();
+    let head = "POST /v1/vswitches HTTP/1.1\r\nhost: weft\r\ncontent-length: 99999999999\r\n\r\n";
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let ended = async { while stream.write_all(&[b' '; 1 << 16]).await.is_ok() {} };
+    tokio::time::timeout(std::time::Duration::from_secs(10), ended)
+        .await
+        .expect("the agent hangs up");
+    served.client.status().await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
