@@ -48,12 +48,34 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn run(arguments: Arguments, _context: &Context) -> Result<(), Failure> {
-    let Arguments { config, state, socket, cores, poll, host_name } = arguments;
-    let file = config.map(|path| Settings::read(&path)).transpose()?.unwrap_or_default();
-    let environment = Settings { socket: std::env::var_os("WEFT_AGENT").map(PathBuf::from), ..Settings::default() };
-    let flags = Settings { state, socket, cores, poll, host_name };
+    let Arguments {
+        config,
+        state,
+        socket,
+        cores,
+        poll,
+        host_name,
+    } = arguments;
+    let file = config
+        .map(|path| Settings::read(&path))
+        .transpose()?
+        .unwrap_or_default();
+    let environment = Settings {
+        socket: std::env::var_os("WEFT_AGENT").map(PathBuf::from),
+        ..Settings::default()
+    };
+    let flags = Settings {
+        state,
+        socket,
+        cores,
+        poll,
+        host_name,
+    };
     log_to_stderr();
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build();
     let runtime = runtime.map_err(|error| Failure::new(format!("no event loop: {error}")))?;
     Ok(runtime.block_on(weft_agent::run(flags.or(environment).or(file).options()))?)
 }
@@ -61,7 +83,8 @@ pub(crate) fn run(arguments: Arguments, _context: &Context) -> Result<(), Failur
 /// One line per event on standard error, with its fields as `name=value`. `WEFT_LOG` says what to log, as in `WEFT_LOG=debug`.
 fn log_to_stderr() {
     let chosen = EnvFilter::try_from_env("WEFT_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
-    let colour = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    let colour = io::stderr().is_terminal()
+        && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
     tracing_subscriber::fmt()
         .with_env_filter(chosen)
         .with_writer(io::stderr)

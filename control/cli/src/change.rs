@@ -2,7 +2,7 @@
 
 use clap::{Args, ValueEnum};
 use weft_api::{ChangeOptions, ChangeResult, Wait};
-use weft_model::Outcome;
+use weft_model::{FieldChange, ObjectKind, ObjectRef, Outcome};
 
 use crate::Context;
 use crate::failure::Failure;
@@ -34,12 +34,19 @@ impl ChangeFlags {
             WaitFlag::Applied => Wait::Applied,
             WaitFlag::None => Wait::None,
         };
-        ChangeOptions { dry_run: self.dry_run, wait, ..ChangeOptions::default() }
+        ChangeOptions {
+            dry_run: self.dry_run,
+            wait,
+            ..ChangeOptions::default()
+        }
     }
 
     /// The same, and whether to take an interface that the operator may be connected through.
     pub(crate) fn options_with(&self, yes: bool) -> ChangeOptions {
-        ChangeOptions { yes, ..self.options() }
+        ChangeOptions {
+            yes,
+            ..self.options()
+        }
     }
 
     /// Whether what changed can be looked at now.
@@ -49,7 +56,11 @@ impl ChangeFlags {
 }
 
 /// Prints what a change did. `detail` is added for an object that is new.
-pub(crate) fn report(context: &Context, result: &ChangeResult, detail: Option<&str>) -> Result<(), Failure> {
+pub(crate) fn report(
+    context: &Context,
+    result: &ChangeResult,
+    detail: Option<&str>,
+) -> Result<(), Failure> {
     for warning in &result.warnings {
         context.output.note(&format!("warning: {warning}"));
     }
@@ -57,7 +68,9 @@ pub(crate) fn report(context: &Context, result: &ChangeResult, detail: Option<&s
 }
 
 fn line(result: &ChangeResult, detail: Option<&str>) -> String {
-    let ChangeResult { object, dry_run, .. } = result;
+    let ChangeResult {
+        object, dry_run, ..
+    } = result;
     let would = if *dry_run { "would be " } else { "" };
     let detail = detail.unwrap_or_default();
     match &result.outcome {
@@ -65,21 +78,48 @@ fn line(result: &ChangeResult, detail: Option<&str>) -> String {
         Outcome::Deleted => format!("{object} {would}deleted"),
         Outcome::Unchanged => format!("{object}: unchanged"),
         Outcome::Changed { fields } => {
-            let fields: Vec<String> = fields.iter().map(ToString::to_string).collect();
+            let fields: Vec<String> = fields.iter().map(|field| shown(object, field)).collect();
             let affected = match result.ports.len() {
                 0 => String::new(),
                 1 => " (1 port)".to_owned(),
                 ports => format!(" ({ports} ports)"),
             };
-            format!("{object}{}: {}{affected}", if *dry_run { " would change" } else { "" }, fields.join(", "))
+            format!(
+                "{object}{}: {}{affected}",
+                if *dry_run { " would change" } else { "" },
+                fields.join(", ")
+            )
         }
     }
 }
 
+/// A leaf of a port group's policy that is not set is one that it inherits.
+fn shown(object: &ObjectRef, field: &FieldChange) -> String {
+    if object.kind != ObjectKind::Portgroup || !field.field.starts_with("security.") {
+        return field.to_string();
+    }
+    let worded = |value: &serde_json::Value| {
+        if value.is_null() {
+            "inherit".into()
+        } else {
+            value.clone()
+        }
+    };
+    let FieldChange {
+        field,
+        before,
+        after,
+    } = field;
+    FieldChange {
+        field: field.clone(),
+        before: worded(before),
+        after: worded(after),
+    }
+    .to_string()
+}
+
 #[cfg(test)]
 mod tests {
-    use weft_model::{FieldChange, ObjectKind, ObjectRef};
-
     use super::*;
 
     fn result(outcome: Outcome, dry_run: bool) -> ChangeResult {
@@ -94,18 +134,53 @@ mod tests {
     }
 
     #[test]
+    fn a_leaf_that_is_not_set_is_inherited() {
+        let field = FieldChange {
+            field: "security.promiscuous".to_owned(),
+            before: serde_json::Value::Null,
+            after: "accept".into(),
+        };
+        let group = ObjectRef::new(ObjectKind::Portgroup, "Lab");
+        assert_eq!(
+            shown(&group, &field),
+            "security.promiscuous inherit -> accept"
+        );
+    }
+
+    #[test]
     fn one_line_says_what_happened() {
-        let field = FieldChange { field: "block".to_owned(), before: false.into(), after: true.into() };
-        let changed = || Outcome::Changed { fields: vec![field.clone()] };
+        let field = FieldChange {
+            field: "block".to_owned(),
+            before: false.into(),
+            after: true.into(),
+        };
+        let changed = || Outcome::Changed {
+            fields: vec![field.clone()],
+        };
         let added = " to Lab: up on p-MyVM1 (af-xdp, native, copy)";
         assert_eq!(
             line(&result(Outcome::Created, false), Some(added)),
             "port MyVM1 added to Lab: up on p-MyVM1 (af-xdp, native, copy)"
         );
-        assert_eq!(line(&result(Outcome::Created, true), Some(" to Lab")), "port MyVM1 would be added to Lab");
-        assert_eq!(line(&result(Outcome::Unchanged, false), Some(added)), "port MyVM1: unchanged");
-        assert_eq!(line(&result(changed(), false), None), "port MyVM1: block false -> true (1 port)");
-        assert_eq!(line(&result(changed(), true), None), "port MyVM1 would change: block false -> true (1 port)");
-        assert_eq!(line(&result(Outcome::Deleted, false), None), "port MyVM1 deleted");
+        assert_eq!(
+            line(&result(Outcome::Created, true), Some(" to Lab")),
+            "port MyVM1 would be added to Lab"
+        );
+        assert_eq!(
+            line(&result(Outcome::Unchanged, false), Some(added)),
+            "port MyVM1: unchanged"
+        );
+        assert_eq!(
+            line(&result(changed(), false), None),
+            "port MyVM1: block false -> true (1 port)"
+        );
+        assert_eq!(
+            line(&result(changed(), true), None),
+            "port MyVM1 would change: block false -> true (1 port)"
+        );
+        assert_eq!(
+            line(&result(Outcome::Deleted, false), None),
+            "port MyVM1 deleted"
+        );
     }
 }

@@ -24,7 +24,9 @@ pub(crate) struct Arguments {
 pub(crate) async fn run(arguments: Arguments, context: &Context) -> Result<(), Failure> {
     watch::show(context, arguments.watch, || async move {
         let report = context.client.drops().await?;
-        context.output.render(&report, |style| table(style, &report))
+        context
+            .output
+            .render(&report, |style| table(style, &report))
     })
     .await
 }
@@ -38,9 +40,16 @@ fn table(style: Style, report: &DropsReport) -> String {
     let rows = report.reasons.iter().map(|reason| {
         let mut row = vec![reason.reason.clone(), reason.count.to_string()];
         if style.wide {
-            let ports = reason.ports.iter().map(|port| format!("{} {}", port.name, port.rx + port.tx));
+            let ports = reason
+                .ports
+                .iter()
+                .map(|port| format!("{} {}", port.name, port.rx + port.tx));
             let ports = ports.collect::<Vec<_>>().join(", ");
-            row.push(if ports.is_empty() { "-".to_owned() } else { ports });
+            row.push(if ports.is_empty() {
+                "-".to_owned()
+            } else {
+                ports
+            });
         }
         row.push(reason.help.clone());
         row

@@ -30,12 +30,20 @@ impl Failure {
     }
 
     pub(crate) fn of_kind(kind: ProblemKind, text: impl Into<String>) -> Self {
-        Self::Wrong { code: kind.exit_code(), text: text.into(), hint: None }
+        Self::Wrong {
+            code: kind.exit_code(),
+            text: text.into(),
+            hint: None,
+        }
     }
 
     pub(crate) fn with_hint(self, words: impl Into<String>) -> Self {
         match self {
-            Self::Wrong { code, text, .. } => Self::Wrong { code, text, hint: Some(words.into()) },
+            Self::Wrong { code, text, .. } => Self::Wrong {
+                code,
+                text,
+                hint: Some(words.into()),
+            },
             Self::NoReader => self,
         }
     }
@@ -53,7 +61,9 @@ impl Failure {
         match self {
             Self::NoReader => ExitCode::SUCCESS,
             Self::Wrong { code, text, hint } => {
-                let hint = hint.map(|hint| format!("  hint: {hint}\n")).unwrap_or_default();
+                let hint = hint
+                    .map(|hint| format!("  hint: {hint}\n"))
+                    .unwrap_or_default();
                 // There is nobody left to tell if this fails.
                 let _ = io::stderr().write_all(format!("error: {text}\n{hint}").as_bytes());
                 ExitCode::from(code)
@@ -64,13 +74,19 @@ impl Failure {
 
 impl From<Problem> for Failure {
     fn from(problem: Problem) -> Self {
-        Self::Wrong { code: problem.kind.exit_code(), text: text_of(&problem), hint: problem.remedy }
+        Self::Wrong {
+            code: problem.kind.exit_code(),
+            text: text_of(&problem),
+            hint: problem.remedy,
+        }
     }
 }
 
 /// `OBJECT: FIELD: what is wrong`. The message starts with the object, if there is one.
 fn text_of(problem: &Problem) -> String {
-    let (Some(object), Some(field)) = (&problem.object, &problem.field) else { return problem.message.clone() };
+    let (Some(object), Some(field)) = (&problem.object, &problem.field) else {
+        return problem.message.clone();
+    };
     let object = object.to_string();
     match problem.message.strip_prefix(&object) {
         Some(rest) => format!("{object}: {field}: {}", rest.trim_start_matches([':', ' '])),
@@ -92,7 +108,11 @@ impl From<AgentError> for Failure {
 
 impl From<LabError> for Failure {
     fn from(error: LabError) -> Self {
-        Self::Wrong { code: error.kind.exit_code(), text: error.to_string(), hint: error.hint }
+        Self::Wrong {
+            code: error.kind.exit_code(),
+            text: error.to_string(),
+            hint: error.hint,
+        }
     }
 }
 
@@ -104,18 +124,29 @@ mod tests {
 
     #[test]
     fn a_problem_names_object_field_and_remedy() {
-        let problem = Problem::new(ProblemKind::NotFound, "port MyVM1: port group Labb does not exist")
-            .about(ObjectRef::new(ObjectKind::Port, "MyVM1"))
-            .in_field("portgroup")
-            .with_remedy("did you mean Lab?");
-        let Failure::Wrong { code, text, hint } = problem.into() else { panic!("not an error") };
+        let problem = Problem::new(
+            ProblemKind::NotFound,
+            "port MyVM1: port group Labb does not exist",
+        )
+        .about(ObjectRef::new(ObjectKind::Port, "MyVM1"))
+        .in_field("portgroup")
+        .with_remedy("did you mean Lab?");
+        let Failure::Wrong { code, text, hint } = problem.into() else {
+            panic!("not an error")
+        };
         assert_eq!(code, 3);
-        assert_eq!(text, "port MyVM1: portgroup: port group Labb does not exist");
+        assert_eq!(
+            text,
+            "port MyVM1: portgroup: port group Labb does not exist"
+        );
         assert_eq!(hint.as_deref(), Some("did you mean Lab?"));
     }
 
     #[test]
     fn a_reader_that_has_gone_is_no_error() {
-        assert!(matches!(Failure::of_output(&io::ErrorKind::BrokenPipe.into()), Failure::NoReader));
+        assert!(matches!(
+            Failure::of_output(&io::ErrorKind::BrokenPipe.into()),
+            Failure::NoReader
+        ));
     }
 }

@@ -11,7 +11,9 @@ use crate::failure::Failure;
 #[derive(Subcommand)]
 pub(crate) enum Command {
     /// List every address with its port
-    #[command(after_help = "Examples:\n  weft fdb list\n  weft fdb list --vswitch vSwitch1 -o json")]
+    #[command(
+        after_help = "Examples:\n  weft fdb list\n  weft fdb list --vswitch vSwitch1 -o json"
+    )]
     List {
         /// Of this switch only
         #[arg(long, value_name = "SWITCH")]
@@ -23,7 +25,9 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<(), Failu
     let Command::List { vswitch } = command;
     let entries = context.client.fdb(vswitch.as_ref()).await?;
     if entries.is_empty() && context.output.is_for_people() {
-        context.output.note("no addresses; a port has one as soon as it is configured or its guest sends");
+        context
+            .output
+            .note("no addresses; a port has one as soon as it is configured or its guest sends");
         return Ok(());
     }
     context.output.print(&entries, |style| {

@@ -41,7 +41,9 @@ with one interface, and uplinks meet on a bridge in a namespace of their own.")]
         dry_run: bool,
     },
     /// Remove a lab and all that belongs to it, also after a crash
-    #[command(after_help = "Examples:\n  weft lab down               the only lab\n  weft lab down mirror")]
+    #[command(
+        after_help = "Examples:\n  weft lab down               the only lab\n  weft lab down mirror"
+    )]
     Down {
         /// The lab [default: the only one]
         lab: Option<LabName>,
@@ -50,7 +52,10 @@ with one interface, and uplinks meet on a bridge in a namespace of their own.")]
         dry_run: bool,
     },
     /// List all labs with their hosts and VMs
-    #[command(visible_alias = "list", after_help = "Examples:\n  weft lab ls\n  weft lab ls -o json")]
+    #[command(
+        visible_alias = "list",
+        after_help = "Examples:\n  weft lab ls\n  weft lab ls -o json"
+    )]
     Ls,
     /// Run a command in a VM or on a host, and end with its exit code
     #[command(after_help = "\
@@ -75,7 +80,11 @@ Examples:
 pub(crate) fn run(command: Command, context: &Context) -> Result<(), Failure> {
     let Context { output, .. } = context;
     match command {
-        Command::Up { file, name, dry_run } => {
+        Command::Up {
+            file,
+            name,
+            dry_run,
+        } => {
             let weft = executable()?;
             wait_for(async {
                 let wish = Wish::read(&file, name)?;
@@ -104,22 +113,29 @@ pub(crate) fn run(command: Command, context: &Context) -> Result<(), Failure> {
             }
             output.print(&labs, |style| table(style, &labs))
         }
-        Command::Exec { name, command } => Err(weft_lab::exec(&name, &command, &executable()?).into()),
-        Command::Demo => {
-            let weft = executable()?;
-            let mut say = |text: &str| {
-                let mut stdout = io::stdout().lock();
-                writeln!(stdout, "{text}")?;
-                stdout.flush()
-            };
-            wait_for(async { Ok(weft_lab::demo(&weft, &mut say).await?) })
+        Command::Exec { name, command } => {
+            Err(weft_lab::exec(&name, &command, &executable()?).into())
         }
+        Command::Demo => run_demo(),
     }
+}
+
+fn run_demo() -> Result<(), Failure> {
+    let weft = executable()?;
+    let mut unheard = None;
+    let mut say = |text: &str| {
+        let mut stdout = io::stdout().lock();
+        let said = writeln!(stdout, "{text}").and_then(|()| stdout.flush());
+        said.inspect_err(|error| unheard = Some(Failure::of_output(error)))
+    };
+    let result = wait_for(async { Ok(weft_lab::demo(&weft, &mut say).await?) });
+    unheard.map_or(result, Err)
 }
 
 /// The file that runs as the agents of a lab's hosts: this one.
 fn executable() -> Result<PathBuf, Failure> {
-    std::env::current_exe().map_err(|error| Failure::new(format!("weft cannot find its own executable: {error}")))
+    std::env::current_exe()
+        .map_err(|error| Failure::new(format!("weft cannot find its own executable: {error}")))
 }
 
 fn table(style: Style, labs: &[LabReport]) -> String {
@@ -140,7 +156,11 @@ fn table(style: Style, labs: &[LabReport]) -> String {
                 or_dash(member.agent_pid),
             ];
             if style.wide {
-                row.extend([or_dash(member.mac), or_dash(member.interface.as_ref()), member.namespace.clone()]);
+                row.extend([
+                    or_dash(member.mac),
+                    or_dash(member.interface.as_ref()),
+                    member.namespace.clone(),
+                ]);
             }
             row.push(member.problem.unwrap_or_default().to_owned());
             row

@@ -35,7 +35,11 @@ use output::{Format, Output};
 
 /// A virtual switch for hypervisor hosts
 #[derive(Parser)]
-#[command(name = "weft", version, arg_required_else_help = true, after_help = "\
+#[command(
+    name = "weft",
+    version,
+    arg_required_else_help = true,
+    after_help = "\
 Try it on this machine, without hardware and without touching its network:
   weft lab demo                                  promiscuous mode, step by step
   weft lab up examples/mirror.yaml               hosts and VMs to play with
@@ -48,10 +52,18 @@ On a host:
   weft port add MyVM1 --portgroup Lab --veth p-MyVM1
 
 Exit codes: 0 done, 1 failed, 2 usage, 3 not found, 4 conflict or already exists, 5 unreachable, 6 partly applied, \
-7 timed out, 8 not permitted.")]
+7 timed out, 8 not permitted."
+)]
 struct Cli {
     /// How to print data
-    #[arg(short, long = "output", value_name = "FORMAT", global = true, value_enum, default_value_t)]
+    #[arg(
+        short,
+        long = "output",
+        value_name = "FORMAT",
+        global = true,
+        value_enum,
+        default_value_t
+    )]
     output: Format,
 
     /// The socket of the agent to talk to
@@ -92,8 +104,15 @@ struct Context {
 }
 
 fn main() -> ExitCode {
-    let Cli { output, agent, command } = Cli::parse();
-    let context = Context { client: Client::new(agent), output: Output::new(output) };
+    let Cli {
+        output,
+        agent,
+        command,
+    } = Cli::parse();
+    let context = Context {
+        client: Client::new(agent),
+        output: Output::new(output),
+    };
     match run(command, &context) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => failure.report(),
@@ -119,8 +138,12 @@ fn run(command: Command, context: &Context) -> Result<(), Failure> {
 
 /// Runs one conversation; a command has nothing else to do meanwhile.
 fn wait_for(work: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    runtime.map_err(|error| Failure::new(format!("no event loop: {error}")))?.block_on(work)
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    runtime
+        .map_err(|error| Failure::new(format!("no event loop: {error}")))?
+        .block_on(work)
 }
 
 #[cfg(test)]
@@ -186,7 +209,9 @@ mod tests {
             "nonsense",
         ] {
             let words = std::iter::once("weft").chain(line.split(' '));
-            let code = Cli::try_parse_from(words).err().map(|error| error.exit_code());
+            let code = Cli::try_parse_from(words)
+                .err()
+                .map(|error| error.exit_code());
             assert_eq!(code, Some(2), "{line}");
         }
     }

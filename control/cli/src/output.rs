@@ -35,7 +35,11 @@ impl Output {
         // https://no-color.org: present and not empty, whatever its value.
         let refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
         let dumb = std::env::var_os("TERM").is_none_or(|term| term == "dumb");
-        Self { format, terminal, colour: terminal && !refused && !dumb }
+        Self {
+            format,
+            terminal,
+            colour: terminal && !refused && !dumb,
+        }
     }
 
     /// Whether somebody watches.
@@ -67,21 +71,33 @@ impl Output {
         data: &T,
         people: impl FnOnce(Style) -> String,
     ) -> Result<String, Failure> {
-        let style = Style { wide: self.format == Format::Wide, colour: self.colour };
+        let style = Style {
+            wide: self.format == Format::Wide,
+            colour: self.colour,
+        };
         let text = match self.format {
             Format::Table | Format::Wide => people(style),
-            Format::Json => serde_json::to_string_pretty(data)
-                .map_err(|error| Failure::new(format!("the answer cannot be written as JSON: {error}")))?,
-            Format::Yaml => serde_saphyr::to_string(&data)
-                .map_err(|error| Failure::new(format!("the answer cannot be written as YAML: {error}")))?,
+            Format::Json => serde_json::to_string_pretty(data).map_err(|error| {
+                Failure::new(format!("the answer cannot be written as JSON: {error}"))
+            })?,
+            Format::Yaml => serde_saphyr::to_string(&data).map_err(|error| {
+                Failure::new(format!("the answer cannot be written as YAML: {error}"))
+            })?,
         };
-        Ok(if text.is_empty() || text.ends_with('\n') { text } else { text + "\n" })
+        Ok(if text.is_empty() || text.ends_with('\n') {
+            text
+        } else {
+            text + "\n"
+        })
     }
 
     /// Prints a text as it is.
     pub(crate) fn text(&self, text: &str) -> Result<(), Failure> {
         let mut stdout = io::stdout().lock();
-        stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()).map_err(|error| Failure::of_output(&error))
+        stdout
+            .write_all(text.as_bytes())
+            .and_then(|()| stdout.flush())
+            .map_err(|error| Failure::of_output(&error))
     }
 
     /// Says something that is not data.
@@ -101,15 +117,25 @@ pub(crate) struct Style {
 impl Style {
     /// Aligned columns under upper-case headings, without lines. A heading that starts with `#` is of a column of numbers, which
     /// are aligned to the right.
-    pub(crate) fn table(self, headings: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> String {
+    pub(crate) fn table(
+        self,
+        headings: &[&str],
+        rows: impl IntoIterator<Item = Vec<String>>,
+    ) -> String {
         let mut table = Table::new();
-        table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
+        table
+            .load_style(presets::NOTHING)
+            .set_content_arrangement(ContentArrangement::Disabled);
         if self.colour {
             table.enforce_styling();
         } else {
             table.force_no_tty();
         }
-        table.set_header(headings.iter().map(|heading| heading.trim_start_matches('#')));
+        table.set_header(
+            headings
+                .iter()
+                .map(|heading| heading.trim_start_matches('#')),
+        );
         for row in rows {
             table.add_row(row.into_iter().map(|text| {
                 let cell = Cell::new(&text);
@@ -130,14 +156,27 @@ impl Style {
                 }
             }
         }
-        table.lines().map(|line| line.trim_end().to_owned() + "\n").collect()
+        table
+            .lines()
+            .map(|line| line.trim_end().to_owned() + "\n")
+            .collect()
     }
 
     /// One object: a field and its value per line.
     pub(crate) fn fields<'a>(self, fields: impl IntoIterator<Item = (&'a str, String)>) -> String {
-        let fields: Vec<_> = fields.into_iter().filter(|(_, value)| !value.is_empty()).collect();
-        let width = fields.iter().map(|(name, _)| name.len() + 1).max().unwrap_or_default();
-        fields.into_iter().map(|(name, value)| format!("{:width$}  {value}\n", format!("{name}:"))).collect()
+        let fields: Vec<_> = fields
+            .into_iter()
+            .filter(|(_, value)| !value.is_empty())
+            .collect();
+        let width = fields
+            .iter()
+            .map(|(name, _)| name.len() + 1)
+            .max()
+            .unwrap_or_default();
+        fields
+            .into_iter()
+            .map(|(name, value)| format!("{:width$}  {value}\n", format!("{name}:")))
+            .collect()
     }
 }
 
@@ -150,18 +189,29 @@ pub(crate) fn or_dash(value: Option<impl ToString>) -> String {
 mod tests {
     use super::*;
 
-    const PLAIN: Style = Style { wide: false, colour: false };
+    const PLAIN: Style = Style {
+        wide: false,
+        colour: false,
+    };
 
     #[test]
     fn tables_are_aligned_and_plain() {
-        let rows = [["MyVM1", "5", "up"], ["a", "12345", "down"]].map(|row| row.map(str::to_owned).to_vec());
+        let rows = [["MyVM1", "5", "up"], ["a", "12345", "down"]]
+            .map(|row| row.map(str::to_owned).to_vec());
         let table = PLAIN.table(&["PORT", "#FRAMES", "STATE"], rows);
-        assert_eq!(table, "PORT   FRAMES  STATE\nMyVM1       5  up\na       12345  down\n");
+        assert_eq!(
+            table,
+            "PORT   FRAMES  STATE\nMyVM1       5  up\na       12345  down\n"
+        );
     }
 
     #[test]
     fn fields_stand_under_each_other_and_empty_ones_are_left_out() {
-        let text = PLAIN.fields([("name", "a".to_owned()), ("reason", String::new()), ("mtu", "1500".to_owned())]);
+        let text = PLAIN.fields([
+            ("name", "a".to_owned()),
+            ("reason", String::new()),
+            ("mtu", "1500".to_owned()),
+        ]);
         assert_eq!(text, "name:  a\nmtu:   1500\n");
     }
 }

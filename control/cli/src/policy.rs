@@ -21,7 +21,10 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<(), Failu
     let Command::Show { port } = command;
     let policy = context.client.policy(&port).await?;
     context.output.print(&policy, |style| {
-        let rows = policy.leaves.iter().map(|leaf| vec![leaf.leaf.clone(), leaf.value.clone(), leaf.from.to_string()]);
+        let rows = policy
+            .leaves
+            .iter()
+            .map(|leaf| vec![leaf.leaf.clone(), leaf.value.clone(), leaf.from.to_string()]);
         style.table(&["SETTING", "IN FORCE", "FROM"], rows)
     })
 }

@@ -5,7 +5,8 @@ use std::str::FromStr;
 use clap::{Args, Subcommand};
 use weft_api::{EngineStatus, Port, PortState, PortStatus};
 use weft_model::{
-    Attachment, InterfaceName, LinkSetting, PortName, PortPatch, PortSpec, PortgroupName, VethEngine,
+    Attachment, InterfaceName, LinkSetting, PortName, PortPatch, PortSpec, PortgroupName,
+    VethEngine,
 };
 use weft_packet::MacAddr;
 
@@ -120,7 +121,10 @@ impl FromStr for MacSetting {
     fn from_str(text: &str) -> Result<Self, String> {
         match text {
             "none" => Ok(Self(None)),
-            _ => text.parse().map(|mac| Self(Some(mac))).map_err(|error| format!("{error}")),
+            _ => text
+                .parse()
+                .map(|mac| Self(Some(mac)))
+                .map_err(|error| format!("{error}")),
         }
     }
 }
@@ -139,7 +143,8 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<(), Failu
         Command::List => {
             let ports = client.ports().await?;
             if ports.is_empty() && output.is_for_people() {
-                output.note("no ports; add one with 'weft port add NAME --portgroup PG --veth DEV'");
+                output
+                    .note("no ports; add one with 'weft port add NAME --portgroup PG --veth DEV'");
                 return Ok(());
             }
             output.print(&ports, |style| table(style, &ports))
@@ -149,18 +154,48 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<(), Failu
             output.print(&port, |style| fields(style, &port))
         }
         Command::Add(add) => run_add(add, context).await,
-        Command::Set(Set { name, portgroup, mac, link, block, change }) => {
-            let patch = PortPatch { portgroup, mac: mac.map(|setting| setting.0), link, block };
-            report(context, &client.set_port(&name, &patch, change.options()).await?, None)
+        Command::Set(Set {
+            name,
+            portgroup,
+            mac,
+            link,
+            block,
+            change,
+        }) => {
+            let patch = PortPatch {
+                portgroup,
+                mac: mac.map(|setting| setting.0),
+                link,
+                block,
+            };
+            report(
+                context,
+                &client.set_port(&name, &patch, change.options()).await?,
+                None,
+            )
         }
-        Command::Del { name, change } => report(context, &client.del_port(&name, change.options()).await?, None),
+        Command::Del { name, change } => report(
+            context,
+            &client.del_port(&name, change.options()).await?,
+            None,
+        ),
     }
 }
 
 async fn run_add(add: Add, context: &Context) -> Result<(), Failure> {
-    let Add { name, portgroup, veth, engine, mac, change } = add;
+    let Add {
+        name,
+        portgroup,
+        veth,
+        engine,
+        mac,
+        change,
+    } = add;
     let mut spec = PortSpec::veth(name, portgroup, veth.clone());
-    spec.attachment = Attachment::Veth { interface: veth, engine: engine.unwrap_or_default() };
+    spec.attachment = Attachment::Veth {
+        interface: veth,
+        engine: engine.unwrap_or_default(),
+    };
     spec.mac = mac;
     let result = context.client.add_port(&spec, change.options()).await?;
     let mut detail = format!(" to {}", spec.portgroup);
@@ -173,7 +208,11 @@ async fn run_add(add: Add, context: &Context) -> Result<(), Failure> {
 
 /// `up on p-MyVM1 (af-xdp, native, copy)`, or `down: ` and the reason.
 fn standing(spec: &PortSpec, status: &PortStatus) -> String {
-    let on = spec.attachment.interface().map(|interface| format!(" on {interface}")).unwrap_or_default();
+    let on = spec
+        .attachment
+        .interface()
+        .map(|interface| format!(" on {interface}"))
+        .unwrap_or_default();
     let state = format!("{}{on}", state(status.state));
     match (&status.reason, &status.engine) {
         (Some(reason), _) => format!("{state}: {reason}"),
@@ -193,7 +232,9 @@ fn state(state: PortState) -> &'static str {
 /// Engine, XDP mode and copy mode, as far as they are known.
 pub(crate) fn describe(engine: &EngineStatus) -> Vec<&str> {
     let modes = [engine.xdp_mode.as_deref(), engine.copy_mode.as_deref()];
-    std::iter::once(engine.kind.as_str()).chain(modes.into_iter().flatten()).collect()
+    std::iter::once(engine.kind.as_str())
+        .chain(modes.into_iter().flatten())
+        .collect()
 }
 
 fn table(style: Style, ports: &[Port]) -> String {
@@ -212,7 +253,12 @@ fn table(style: Style, ports: &[Port]) -> String {
             or_dash(status.effective_mac()),
         ];
         if style.wide {
-            row.push(or_dash(status.engine.as_ref().map(|engine| describe(engine).join(","))));
+            row.push(or_dash(
+                status
+                    .engine
+                    .as_ref()
+                    .map(|engine| describe(engine).join(",")),
+            ));
         }
         row.push(status.reason.clone().unwrap_or_default());
         row
@@ -239,17 +285,37 @@ fn fields(style: Style, Port { spec, status, .. }: &Port) -> String {
         ("port group", spec.portgroup.to_string()),
         ("switch", status.vswitch.to_string()),
         ("interface", or_dash(spec.attachment.interface())),
-        ("addresses", if addresses.is_empty() { "none yet".to_owned() } else { addresses.join(", ") }),
+        (
+            "addresses",
+            if addresses.is_empty() {
+                "none yet".to_owned()
+            } else {
+                addresses.join(", ")
+            },
+        ),
         ("link", spec.link.to_string()),
         ("blocked", if spec.block { "yes" } else { "no" }.to_owned()),
     ];
     if let Some(engine) = &status.engine {
         fields.push(("engine", describe(engine).join(", ")));
-        fields.push(("queues", engine.queues.map(|queues| queues.to_string()).unwrap_or_default()));
+        fields.push((
+            "queues",
+            engine
+                .queues
+                .map(|queues| queues.to_string())
+                .unwrap_or_default(),
+        ));
         fields.push(("driver", engine.driver.clone().unwrap_or_default()));
-        let pages = engine.huge_pages.map(|huge| if huge { "huge pages" } else { "ordinary pages" });
+        let pages = engine
+            .huge_pages
+            .map(|huge| if huge { "huge pages" } else { "ordinary pages" });
         fields.push(("memory", pages.unwrap_or_default().to_owned()));
-        fields.extend(engine.warnings.iter().map(|warning| ("warning", warning.clone())));
+        fields.extend(
+            engine
+                .warnings
+                .iter()
+                .map(|warning| ("warning", warning.clone())),
+        );
     }
     style.fields(fields)
 }
@@ -260,7 +326,11 @@ mod tests {
 
     #[test]
     fn a_new_port_says_how_it_stands() {
-        let spec = PortSpec::veth("MyVM1".parse().unwrap(), "Lab".parse().unwrap(), "p-MyVM1".parse().unwrap());
+        let spec = PortSpec::veth(
+            "MyVM1".parse().unwrap(),
+            "Lab".parse().unwrap(),
+            "p-MyVM1".parse().unwrap(),
+        );
         let engine = EngineStatus {
             kind: "af-xdp".to_owned(),
             xdp_mode: Some("native".to_owned()),
@@ -277,9 +347,15 @@ mod tests {
             engine: Some(engine),
             addresses: Vec::new(),
         };
-        assert_eq!(standing(&spec, &status), "up on p-MyVM1 (af-xdp, native, copy)");
+        assert_eq!(
+            standing(&spec, &status),
+            "up on p-MyVM1 (af-xdp, native, copy)"
+        );
         status.state = PortState::Down;
         status.reason = Some("interface p-MyVM1 does not exist".to_owned());
-        assert_eq!(standing(&spec, &status), "down on p-MyVM1: interface p-MyVM1 does not exist");
+        assert_eq!(
+            standing(&spec, &status),
+            "down on p-MyVM1: interface p-MyVM1 does not exist"
+        );
     }
 }

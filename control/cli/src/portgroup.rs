@@ -2,7 +2,9 @@
 
 use clap::{Args, Subcommand};
 use weft_api::Portgroup;
-use weft_model::{Inheritable, PortgroupName, PortgroupPatch, PortgroupSecurity, PortgroupSpec, VswitchName};
+use weft_model::{
+    Inheritable, PortgroupName, PortgroupPatch, PortgroupSecurity, PortgroupSpec, VswitchName,
+};
 use weft_vlan::PortgroupVlan;
 
 use crate::Context;
@@ -92,7 +94,8 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<(), Failu
         Command::List => {
             let groups = client.portgroups().await?;
             if groups.is_empty() && output.is_for_people() {
-                output.note("no port groups; add one with 'weft portgroup add Lab --vswitch SWITCH'");
+                output
+                    .note("no port groups; add one with 'weft portgroup add Lab --vswitch SWITCH'");
                 return Ok(());
             }
             output.print(&groups, |style| table(style, &groups))
@@ -101,23 +104,52 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<(), Failu
             let group = client.portgroup(&name).await?;
             output.print(&group, |style| fields(style, &group))
         }
-        Command::Add(Add { name, vswitch, vlan, security, change }) => {
+        Command::Add(Add {
+            name,
+            vswitch,
+            vlan,
+            security,
+            change,
+        }) => {
             let leaves = security.patch();
             let security = PortgroupSecurity {
                 promiscuous: leaves.promiscuous.unwrap_or_default(),
                 mac_changes: leaves.mac_changes.unwrap_or_default(),
                 forged_transmits: leaves.forged_transmits.unwrap_or_default(),
             };
-            let spec = PortgroupSpec { name, vswitch, vlan: vlan.unwrap_or_default(), security };
+            let spec = PortgroupSpec {
+                name,
+                vswitch,
+                vlan: vlan.unwrap_or_default(),
+                security,
+            };
             let detail = format!(" to {}: {}", spec.vswitch, meaning(spec.vlan));
             let result = client.add_portgroup(&spec, change.options()).await?;
             report(context, &result, Some(&detail))
         }
-        Command::Set(Set { name, vlan, security, change }) => {
-            let patch = PortgroupPatch { vlan, security: security.patch() };
-            report(context, &client.set_portgroup(&name, &patch, change.options()).await?, None)
+        Command::Set(Set {
+            name,
+            vlan,
+            security,
+            change,
+        }) => {
+            let patch = PortgroupPatch {
+                vlan,
+                security: security.patch(),
+            };
+            report(
+                context,
+                &client
+                    .set_portgroup(&name, &patch, change.options())
+                    .await?,
+                None,
+            )
         }
-        Command::Del { name, change } => report(context, &client.del_portgroup(&name, change.options()).await?, None),
+        Command::Del { name, change } => report(
+            context,
+            &client.del_portgroup(&name, change.options()).await?,
+            None,
+        ),
     }
 }
 
@@ -165,5 +197,9 @@ fn fields(style: Style, Portgroup { spec, status, .. }: &Portgroup) -> String {
 }
 
 fn leaves(security: &PortgroupSecurity) -> [Inheritable; 3] {
-    [security.promiscuous, security.mac_changes, security.forged_transmits]
+    [
+        security.promiscuous,
+        security.mac_changes,
+        security.forged_transmits,
+    ]
 }

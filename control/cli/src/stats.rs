@@ -49,15 +49,32 @@ fn table(style: Style, stats: &[PortStats]) -> String {
     }
     let mut headings = vec!["PORT", "#RX FRAMES", "#RX BYTES", "#TX FRAMES", "#TX BYTES"];
     if style.wide {
-        headings.extend(["#RX DELIVERED", "#RX UNDELIVERED", "#TX ATTEMPTS", "#CHECKSUMS", "KERNEL DROPS"]);
+        headings.extend([
+            "#RX DELIVERED",
+            "#RX UNDELIVERED",
+            "#TX ATTEMPTS",
+            "#CHECKSUMS",
+            "KERNEL DROPS",
+        ]);
     }
     headings.push("DROPS");
     let rows = stats.iter().map(|port| {
-        let name = if port.uplink { format!("{} (uplink)", port.name) } else { port.name.clone() };
+        let name = if port.uplink {
+            format!("{} (uplink)", port.name)
+        } else {
+            port.name.clone()
+        };
         let numbers = [port.rx_frames, port.rx_bytes, port.tx_frames, port.tx_bytes];
-        let mut row: Vec<String> = std::iter::once(name).chain(numbers.map(|number| number.to_string())).collect();
+        let mut row: Vec<String> = std::iter::once(name)
+            .chain(numbers.map(|number| number.to_string()))
+            .collect();
         if style.wide {
-            let more = [port.rx_delivered, port.rx_undelivered, port.tx_attempts, port.checksums_completed];
+            let more = [
+                port.rx_delivered,
+                port.rx_undelivered,
+                port.tx_attempts,
+                port.checksums_completed,
+            ];
             row.extend(more.map(|number| number.to_string()));
             row.push(counted(&port.kernel_drops));
         }
@@ -76,7 +93,10 @@ fn counted(drops: &BTreeMap<String, u64>) -> String {
         [] => "0".to_owned(),
         [(reason, count)] => format!("{reason} {count}"),
         several => {
-            let list: Vec<String> = several.iter().map(|(reason, count)| format!("{reason} {count}")).collect();
+            let list: Vec<String> = several
+                .iter()
+                .map(|(reason, count)| format!("{reason} {count}"))
+                .collect();
             format!("{total}: {}", list.join(", "))
         }
     }
@@ -88,9 +108,16 @@ mod tests {
 
     #[test]
     fn drops_are_listed_most_frequent_first() {
-        let drops = |list: &[(&str, u64)]| list.iter().map(|(name, count)| ((*name).to_owned(), *count)).collect();
+        let drops = |list: &[(&str, u64)]| {
+            list.iter()
+                .map(|(name, count)| ((*name).to_owned(), *count))
+                .collect()
+        };
         assert_eq!(counted(&drops(&[])), "0");
         assert_eq!(counted(&drops(&[("Runt", 2), ("TooLong", 0)])), "Runt 2");
-        assert_eq!(counted(&drops(&[("Runt", 2), ("ForgedTransmit", 10)])), "12: ForgedTransmit 10, Runt 2");
+        assert_eq!(
+            counted(&drops(&[("Runt", 2), ("ForgedTransmit", 10)])),
+            "12: ForgedTransmit 10, Runt 2"
+        );
     }
 }

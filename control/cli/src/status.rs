@@ -22,7 +22,15 @@ pub(crate) async fn run(context: &Context) -> Result<(), Failure> {
 }
 
 fn text(style: Style, status: &Status) -> String {
-    let Status { host, version, pid, uptime_seconds, threads, counts, problems } = status;
+    let Status {
+        host,
+        version,
+        pid,
+        uptime_seconds,
+        threads,
+        counts,
+        problems,
+    } = status;
     let mut text = format!(
         "host {host}: weft {version}, process {pid}, up {}\n\
          {} switches, {} port groups, {} of {} ports up, {} of {} uplinks up\n\n",
@@ -45,11 +53,26 @@ fn text(style: Style, status: &Status) -> String {
             or_dash(thread.cycles_per_frame.map(|cycles| format!("{cycles:.0}"))),
         ]
     });
-    let headings = ["#THREAD", "#CORE", "#PORTS", "#FRAMES", "#BUSY", "#ASLEEP", "#CYCLES/FRAME"];
+    let headings = [
+        "#THREAD",
+        "#CORE",
+        "#PORTS",
+        "#FRAMES",
+        "#BUSY",
+        "#ASLEEP",
+        "#CYCLES/FRAME",
+    ];
     text += &style.table(&headings, rows);
-    text += if problems.is_empty() { "\nnothing is wrong\n" } else { "\nwhat is wrong:\n" };
+    text += if problems.is_empty() {
+        "\nnothing is wrong\n"
+    } else {
+        "\nwhat is wrong:\n"
+    };
     for problem in problems {
-        text += &format!("  {}: {}\n    next: {}\n", problem.object, problem.reason, problem.next);
+        text += &format!(
+            "  {}: {}\n    next: {}\n",
+            problem.object, problem.reason, problem.next
+        );
     }
     text
 }

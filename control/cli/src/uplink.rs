@@ -72,19 +72,46 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<(), Failu
             let uplink = uplink.ok_or_else(|| unknown(&interface, &uplinks))?;
             output.print(uplink, |style| fields(style, uplink))
         }
-        Command::Add { vswitch, interface, yes, change } => {
-            report(context, &client.add_uplink(&vswitch, &interface, change.options_with(yes)).await?, None)
-        }
-        Command::Del { vswitch, interface, change } => {
-            report(context, &client.del_uplink(&vswitch, &interface, change.options()).await?, None)
-        }
+        Command::Add {
+            vswitch,
+            interface,
+            yes,
+            change,
+        } => report(
+            context,
+            &client
+                .add_uplink(&vswitch, &interface, change.options_with(yes))
+                .await?,
+            None,
+        ),
+        Command::Del {
+            vswitch,
+            interface,
+            change,
+        } => report(
+            context,
+            &client
+                .del_uplink(&vswitch, &interface, change.options())
+                .await?,
+            None,
+        ),
     }
 }
 
 fn unknown(interface: &InterfaceName, uplinks: &[Uplink]) -> Failure {
-    let near = nearest(interface.as_str(), uplinks.iter().map(|uplink| uplink.interface.as_str()));
-    let hint = near.map_or_else(|| "see 'weft uplink list'".to_owned(), |near| format!("did you mean {near}?"));
-    Failure::of_kind(weft_api::ProblemKind::NotFound, format!("uplink {interface} does not exist")).with_hint(hint)
+    let near = nearest(
+        interface.as_str(),
+        uplinks.iter().map(|uplink| uplink.interface.as_str()),
+    );
+    let hint = near.map_or_else(
+        || "see 'weft uplink list'".to_owned(),
+        |near| format!("did you mean {near}?"),
+    );
+    Failure::of_kind(
+        weft_api::ProblemKind::NotFound,
+        format!("uplink {interface} does not exist"),
+    )
+    .with_hint(hint)
 }
 
 fn state(uplink: &Uplink) -> String {
@@ -96,7 +123,11 @@ fn state(uplink: &Uplink) -> String {
 }
 
 fn link(uplink: &Uplink) -> String {
-    or_dash(uplink.link.map(|carrier| if carrier { "carrier" } else { "no carrier" }))
+    or_dash(
+        uplink
+            .link
+            .map(|carrier| if carrier { "carrier" } else { "no carrier" }),
+    )
 }
 
 fn speed(uplink: &Uplink) -> String {
@@ -104,7 +135,12 @@ fn speed(uplink: &Uplink) -> String {
 }
 
 fn engine(uplink: &Uplink) -> String {
-    or_dash(uplink.engine.as_ref().map(|engine| describe(engine).join(",")))
+    or_dash(
+        uplink
+            .engine
+            .as_ref()
+            .map(|engine| describe(engine).join(",")),
+    )
 }
 
 fn table(style: Style, uplinks: &[Uplink]) -> String {
@@ -115,7 +151,13 @@ fn table(style: Style, uplinks: &[Uplink]) -> String {
     headings.push("REASON");
     let rows = uplinks.iter().map(|uplink| {
         let name = uplink.interface.to_string();
-        let mut row = vec![name, state(uplink), uplink.vswitch.to_string(), link(uplink), speed(uplink)];
+        let mut row = vec![
+            name,
+            state(uplink),
+            uplink.vswitch.to_string(),
+            link(uplink),
+            speed(uplink),
+        ];
         if style.wide {
             row.push(engine(uplink));
         }
@@ -136,5 +178,9 @@ fn fields(style: Style, uplink: &Uplink) -> String {
         ("speed", speed(uplink)),
         ("engine", engine(uplink)),
     ];
-    style.fields(fields.into_iter().chain(warnings.map(|warning| ("warning", warning.clone()))))
+    style.fields(
+        fields
+            .into_iter()
+            .chain(warnings.map(|warning| ("warning", warning.clone()))),
+    )
 }

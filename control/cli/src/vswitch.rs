@@ -22,7 +22,9 @@ pub(crate) enum Command {
     #[command(after_help = "Examples:\n  weft vswitch list\n  weft vswitch list -o json")]
     List,
     /// Show one switch
-    #[command(after_help = "Examples:\n  weft vswitch show vSwitch1\n  weft vswitch show vSwitch1 -o yaml")]
+    #[command(
+        after_help = "Examples:\n  weft vswitch show vSwitch1\n  weft vswitch show vSwitch1 -o yaml"
+    )]
     Show {
         /// The switch
         name: VswitchName,
@@ -104,16 +106,44 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<(), Failu
             let switch = client.vswitch(&name).await?;
             output.print(&switch, |style| fields(style, &switch))
         }
-        Command::Add(Add { name, uplinks, mtu, yes, security, change }) => {
-            let spec = VswitchSpec { name, uplinks, mtu: mtu.unwrap_or_default(), security: security.policy() };
+        Command::Add(Add {
+            name,
+            uplinks,
+            mtu,
+            yes,
+            security,
+            change,
+        }) => {
+            let spec = VswitchSpec {
+                name,
+                uplinks,
+                mtu: mtu.unwrap_or_default(),
+                security: security.policy(),
+            };
             let result = client.add_vswitch(&spec, change.options_with(yes)).await?;
             report(context, &result, None)
         }
-        Command::Set(Set { name, mtu, security, change }) => {
-            let patch = VswitchPatch { mtu, security: security.patch() };
-            report(context, &client.set_vswitch(&name, &patch, change.options()).await?, None)
+        Command::Set(Set {
+            name,
+            mtu,
+            security,
+            change,
+        }) => {
+            let patch = VswitchPatch {
+                mtu,
+                security: security.patch(),
+            };
+            report(
+                context,
+                &client.set_vswitch(&name, &patch, change.options()).await?,
+                None,
+            )
         }
-        Command::Del { name, change } => report(context, &client.del_vswitch(&name, change.options()).await?, None),
+        Command::Del { name, change } => report(
+            context,
+            &client.del_vswitch(&name, change.options()).await?,
+            None,
+        ),
     }
 }
 
@@ -133,7 +163,14 @@ fn table(style: Style, switches: &[Vswitch]) -> String {
         ];
         if style.wide {
             let policy = &spec.security;
-            row.extend([policy.promiscuous, policy.mac_changes, policy.forged_transmits].map(|leaf| leaf.to_string()));
+            row.extend(
+                [
+                    policy.promiscuous,
+                    policy.mac_changes,
+                    policy.forged_transmits,
+                ]
+                .map(|leaf| leaf.to_string()),
+            );
         }
         row
     });
@@ -141,7 +178,11 @@ fn table(style: Style, switches: &[Vswitch]) -> String {
 }
 
 fn fields(style: Style, Vswitch { spec, status, .. }: &Vswitch) -> String {
-    let groups: Vec<&str> = status.portgroups.iter().map(|group| group.as_str()).collect();
+    let groups: Vec<&str> = status
+        .portgroups
+        .iter()
+        .map(|group| group.as_str())
+        .collect();
     style.fields([
         ("switch", spec.name.to_string()),
         ("mtu", spec.mtu.to_string()),
@@ -150,7 +191,10 @@ fn fields(style: Style, Vswitch { spec, status, .. }: &Vswitch) -> String {
         ("ports", format!("{}, {} up", status.ports, status.ports_up)),
         ("promiscuous", spec.security.promiscuous.to_string()),
         ("MAC changes", spec.security.mac_changes.to_string()),
-        ("forged transmits", spec.security.forged_transmits.to_string()),
+        (
+            "forged transmits",
+            spec.security.forged_transmits.to_string(),
+        ),
     ])
 }
 
@@ -158,5 +202,9 @@ fn uplinks(spec: &VswitchSpec) -> String {
     if spec.uplinks.is_empty() {
         return "none".to_owned();
     }
-    spec.uplinks.iter().map(|uplink| uplink.as_str()).collect::<Vec<_>>().join(",")
+    spec.uplinks
+        .iter()
+        .map(|uplink| uplink.as_str())
+        .collect::<Vec<_>>()
+        .join(",")
 }

@@ -16,14 +16,22 @@ const CLEAR: &str = "\x1b[H\x1b[2J";
 
 /// Prints what `render` returns once, or with `again` every second until Ctrl-C: in place on a terminal, otherwise one
 /// after the other.
-pub(crate) async fn show<F>(context: &Context, again: bool, render: impl Fn() -> F) -> Result<(), Failure>
+pub(crate) async fn show<F>(
+    context: &Context,
+    again: bool,
+    render: impl Fn() -> F,
+) -> Result<(), Failure>
 where
     F: Future<Output = Result<String, Failure>>,
 {
     if !again {
         return context.output.text(&render().await?);
     }
-    let clear = if context.output.is_terminal() && context.output.is_for_people() { CLEAR } else { "" };
+    let clear = if context.output.is_terminal() && context.output.is_for_people() {
+        CLEAR
+    } else {
+        ""
+    };
     let mut ticks = interval(EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let repeat = async {

@@ -9,8 +9,12 @@ use crate::LabError;
 use weft_api::ProblemKind;
 
 /// The programs that a lab runs, with the Debian packages that hold them.
-pub(crate) const PROGRAMS: [(&str, &str); 4] =
-    [("ip", "iproute2"), ("ethtool", "ethtool"), ("ping", "iputils-ping"), ("tcpdump", "tcpdump")];
+pub(crate) const PROGRAMS: [(&str, &str); 4] = [
+    ("ip", "iproute2"),
+    ("ethtool", "ethtool"),
+    ("ping", "iputils-ping"),
+    ("tcpdump", "tcpdump"),
+];
 
 /// Where programs are looked for besides `PATH`: a user's `PATH` on Debian has no system directories.
 const SYSTEM_DIRECTORIES: [&str; 4] = ["/usr/local/sbin", "/usr/sbin", "/sbin", "/usr/bin"];
@@ -20,7 +24,10 @@ pub(crate) fn program(name: &str) -> Command {
     let path = find(name).unwrap_or_else(|| name.into());
     let mut command = Command::new(path);
     // A Ctrl-C on the terminal is for weft alone, which then takes the lab apart in order.
-    command.process_group(0).kill_on_drop(true).stdin(Stdio::null());
+    command
+        .process_group(0)
+        .kill_on_drop(true)
+        .stdin(Stdio::null());
     command
 }
 
@@ -41,12 +48,19 @@ pub(crate) fn check_requirements(what: &str, programs: &[&str]) -> Result<(), La
         .map(|(_, package)| *package)
         .collect();
     if !missing.is_empty() {
-        return Err(LabError::failed(what, format!("needs programs of the packages {}", missing.join(", ")))
-            .hint(format!("apt-get install {}", missing.join(" "))));
+        return Err(LabError::failed(
+            what,
+            format!("needs programs of the packages {}", missing.join(", ")),
+        )
+        .hint(format!("apt-get install {}", missing.join(" "))));
     }
     if !rustix::process::geteuid().is_root() {
-        return Err(LabError::new(ProblemKind::NotPermitted, what, "only root can make network namespaces")
-            .hint("run it with sudo"));
+        return Err(LabError::new(
+            ProblemKind::NotPermitted,
+            what,
+            "only root can make network namespaces",
+        )
+        .hint("run it with sudo"));
     }
     Ok(())
 }
@@ -58,9 +72,19 @@ pub(crate) async fn ip(arguments: &[&str]) -> Result<String, LabError> {
 
 /// Runs several `ip` commands in one process, all in `namespace`. The first that fails ends it.
 pub(crate) async fn ip_batch(namespace: &str, commands: &[String]) -> Result<(), LabError> {
-    run("ip", &["-n", namespace, "-batch", "-"], &commands.join("\n")).await.map(drop).map_err(|mut error| {
+    run(
+        "ip",
+        &["-n", namespace, "-batch", "-"],
+        &commands.join("\n"),
+    )
+    .await
+    .map(drop)
+    .map_err(|mut error| {
         // ip names the line of its input, which only this function knows.
-        let line = error.problem.rsplit_once("-:").and_then(|(_, number)| number.trim().parse::<usize>().ok());
+        let line = error
+            .problem
+            .rsplit_once("-:")
+            .and_then(|(_, number)| number.trim().parse::<usize>().ok());
         if let Some(command) = line.and_then(|line| commands.get(line.checked_sub(1)?)) {
             error.object = format!("ip -n {namespace} {command}");
         }
@@ -69,8 +93,17 @@ pub(crate) async fn ip_batch(namespace: &str, commands: &[String]) -> Result<(),
 }
 
 /// Runs a program in `namespace` and returns what it printed.
-pub(crate) async fn inside(namespace: &str, arguments: &[&str], input: &str) -> Result<String, LabError> {
-    run("ip", &[&["netns", "exec", namespace], arguments].concat(), input).await
+pub(crate) async fn inside(
+    namespace: &str,
+    arguments: &[&str],
+    input: &str,
+) -> Result<String, LabError> {
+    run(
+        "ip",
+        &[&["netns", "exec", namespace], arguments].concat(),
+        input,
+    )
+    .await
 }
 
 async fn run(name: &str, arguments: &[&str], input: &str) -> Result<String, LabError> {
@@ -86,15 +119,28 @@ async fn run(name: &str, arguments: &[&str], input: &str) -> Result<String, LabE
         // A program that ends without reading says why with its status.
         let _ = stdin.write_all(input.as_bytes()).await;
     }
-    let output = child.wait_with_output().await.map_err(|error| LabError::io(shown(), &error))?;
+    let output = child
+        .wait_with_output()
+        .await
+        .map_err(|error| LabError::io(shown(), &error))?;
     if output.status.success() {
         return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
     }
-    let said = String::from_utf8_lossy(&output.stderr).trim().replace('\n', "; ");
-    let problem = if said.is_empty() { output.status.to_string() } else { said };
+    let said = String::from_utf8_lossy(&output.stderr)
+        .trim()
+        .replace('\n', "; ");
+    let problem = if said.is_empty() {
+        output.status.to_string()
+    } else {
+        said
+    };
     let error = LabError::failed(shown(), problem);
     Err(if error.problem.contains("Operation not permitted") {
-        LabError { kind: ProblemKind::NotPermitted, ..error }.hint("network namespaces take root with CAP_SYS_ADMIN")
+        LabError {
+            kind: ProblemKind::NotPermitted,
+            ..error
+        }
+        .hint("network namespaces take root with CAP_SYS_ADMIN")
     } else {
         error
     })

@@ -13,7 +13,7 @@ use weft_model::{Manifest, PortName};
 use crate::command::{check_requirements, program};
 use crate::plan::Plan;
 use crate::record::{HostPaths, Record};
-use crate::signal::interrupted;
+use crate::signal::Interrupts;
 use crate::{LabError, Wish, down, up};
 use capture::Capture;
 
@@ -76,10 +76,18 @@ struct Evidence {
 ///
 /// # Errors
 /// When the lab cannot be made, MyVM2 sees what it should not, does not see what it should, or `say` fails.
-pub async fn demo(weft: &Path, say: &mut dyn FnMut(&str) -> io::Result<()>) -> Result<(), LabError> {
+pub async fn demo(
+    weft: &Path,
+    say: &mut dyn FnMut(&str) -> io::Result<()>,
+) -> Result<(), LabError> {
     check_requirements("demo", &["ip", "ethtool", "ping", "tcpdump"])?;
-    let manifest = Manifest::parse(LAB_FILE).map_err(|error| LabError::invalid("mirror.yaml", error.to_string()))?;
-    let wish = Wish { lab: LAB.parse()?, manifest };
+    let manifest = Manifest::parse(LAB_FILE)
+        .map_err(|error| LabError::invalid("mirror.yaml", error.to_string()))?;
+    let wish = Wish {
+        lab: LAB.parse()?,
+        manifest,
+    };
+    let mut interrupts = Interrupts::catch()?;
     if let Some(left) = Record::load(&wish.lab)?.filter(Record::is_abandoned) {
         tell(say, "An earlier demo was killed; removing what it left.\n")?;
         down::remove(&left).await?;
@@ -87,14 +95,17 @@ pub async fn demo(weft: &Path, say: &mut dyn FnMut(&str) -> io::Result<()>) -> R
     let record = up::claim(Plan::new(&wish.lab, &wish.manifest)?, &wish, true)?;
     let ran = tokio::select! {
         ran = run(record.clone(), weft, say) => ran,
-        signal = interrupted() => Err(signal),
+        signal = interrupts.next() => Err(signal),
     };
     let removed = down::remove(&record).await;
     let evidence = ran?;
     removed?;
     check_gone(&record.plan)?;
     tell(say, &summary(&evidence))?;
-    tell(say, "The lab is removed: no namespace, interface, process or file is left behind.")
+    tell(
+        say,
+        "The lab is removed: no namespace, interface, process or file is left behind.",
+    )
 }
 
 async fn run(
@@ -102,9 +113,20 @@ async fn run(
     weft: &Path,
     say: &mut dyn FnMut(&str) -> io::Result<()>,
 ) -> Result<Vec<Evidence>, LabError> {
-    tell(say, "An isolated standard switch, vSwitch1, with the port group Lab on VLAN 4095, and three VMs on it:")?;
+    tell(
+        say,
+        "An isolated standard switch, vSwitch1, with the port group Lab on VLAN 4095, and three VMs on it:",
+    )?;
     for vm in &record.plan.vms {
-        tell(say, &format!("  {}  {}  {}", vm.name, vm.ip.as_deref().unwrap_or("-"), vm.mac))?;
+        tell(
+            say,
+            &format!(
+                "  {}  {}  {}",
+                vm.name,
+                vm.ip.as_deref().unwrap_or("-"),
+                vm.mac
+            ),
+        )?;
     }
     tell(say, "  $ weft lab up examples/mirror.yaml")?;
     up::make(&record.plan, weft).await?;
@@ -125,27 +147,56 @@ async fn show(
     step: &Step,
     say: &mut dyn FnMut(&str) -> io::Result<()>,
 ) -> Result<Evidence, LabError> {
-    let host = plan.hosts.first().ok_or_else(|| LabError::invalid("mirror.yaml", "has no host"))?;
+    let host = plan
+        .hosts
+        .first()
+        .ok_or_else(|| LabError::invalid("mirror.yaml", "has no host"))?;
     let socket = HostPaths::new(&plan.lab, host).socket();
     if !step.command.is_empty() {
-        tell(say, &format!("  $ weft lab exec {} -- weft {}", host.name, step.command.join(" ")))?;
-        let said = output(program(&weft.to_string_lossy()).args(step.command).env("WEFT_AGENT", &socket)).await?;
+        tell(
+            say,
+            &format!(
+                "  $ weft lab exec {} -- weft {}",
+                host.name,
+                step.command.join(" ")
+            ),
+        )?;
+        let said = output(
+            program(&weft.to_string_lossy())
+                .args(step.command)
+                .env("WEFT_AGENT", &socket),
+        )
+        .await?;
         tell(say, &indented(&said))?;
     }
-    tell(say, "  $ weft lab exec MyVM2 -- tcpdump -n -i eth0 icmp      # in a second terminal")?;
+    tell(
+        say,
+        "  $ weft lab exec MyVM2 -- tcpdump -n -i eth0 icmp      # in a second terminal",
+    )?;
     let mut capture = Capture::start(namespace(plan, "MyVM2")?).await?;
-    tell(say, &format!("  $ weft lab exec MyVM1 -- ping -n -c {PINGS} -i 0.2 192.168.10.3"))?;
+    tell(
+        say,
+        &format!("  $ weft lab exec MyVM1 -- ping -n -c {PINGS} -i 0.2 192.168.10.3"),
+    )?;
     let pings = PINGS.to_string();
     let said = ping(plan, "MyVM1", &["-c", &pings, "-i", "0.2", "192.168.10.3"]).await?;
-    let result = said.lines().find(|line| line.contains("packets transmitted")).unwrap_or(&said);
+    let result = said
+        .lines()
+        .find(|line| line.contains("packets transmitted"))
+        .unwrap_or(&said);
     tell(say, &indented(result))?;
     if !result.contains(&format!(" {PINGS} received")) {
-        return Err(LabError::failed(format!("step {number}"), format!("MyVM1 does not reach MyVM3: {result}")));
+        return Err(LabError::failed(
+            format!("step {number}"),
+            format!("MyVM1 does not reach MyVM3: {result}"),
+        ));
     }
     // The answer to MyVM2's own ping takes the same way as anything that the switch mirrored before, and after it: when
     // tcpdump has printed it, it has printed all, and what it did not print was not sent to MyVM2.
     ping(plan, "MyVM2", &["-c", "1", "192.168.10.1"]).await?;
-    capture.until("192.168.10.1 > 192.168.10.2: ICMP echo reply").await?;
+    capture
+        .until("192.168.10.1 > 192.168.10.2: ICMP echo reply")
+        .await?;
     let lines = capture.stop().await?;
     let (requests, replies) = (
         matching(&lines, "192.168.10.1 > 192.168.10.3: ICMP echo request"),
@@ -156,7 +207,13 @@ async fn show(
         requests: requests.len(),
         replies: replies.len(),
     };
-    tell(say, &format!("  MyVM2 saw {} requests and {} replies of it.", evidence.requests, evidence.replies))?;
+    tell(
+        say,
+        &format!(
+            "  MyVM2 saw {} requests and {} replies of it.",
+            evidence.requests, evidence.replies
+        ),
+    )?;
     for line in requests.iter().take(1).chain(replies.iter().take(1)) {
         tell(say, &indented(line))?;
     }
@@ -178,7 +235,11 @@ fn tell(say: &mut dyn FnMut(&str) -> io::Result<()>, text: &str) -> Result<(), L
 }
 
 fn indented(text: &str) -> String {
-    text.trim_end().lines().map(|line| format!("      {line}")).collect::<Vec<_>>().join("\n")
+    text.trim_end()
+        .lines()
+        .map(|line| format!("      {line}"))
+        .collect::<Vec<_>>()
+        .join("\n")
 }
 
 fn matching<'a>(lines: &'a [String], what: &str) -> Vec<&'a String> {
@@ -192,44 +253,88 @@ fn namespace<'a>(plan: &'a Plan, vm: &str) -> Result<&'a str, LabError> {
 
 /// Runs ping in a VM and returns what it said, also when nobody answered.
 async fn ping(plan: &Plan, vm: &str, arguments: &[&str]) -> Result<String, LabError> {
-    let fixed = ["netns", "exec", namespace(plan, vm)?, "ping", "-n", "-W", "2"];
-    let output = program("ip").args(fixed).args(arguments).output().await.map_err(|error| LabError::io("ping", &error))?;
-    Ok(String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr))
+    let fixed = [
+        "netns",
+        "exec",
+        namespace(plan, vm)?,
+        "ping",
+        "-n",
+        "-W",
+        "2",
+    ];
+    let output = program("ip")
+        .args(fixed)
+        .args(arguments)
+        .output()
+        .await
+        .map_err(|error| LabError::io("ping", &error))?;
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned()
+        + &String::from_utf8_lossy(&output.stderr))
 }
 
 /// Runs a weft command and returns what it printed.
 async fn output(command: &mut tokio::process::Command) -> Result<String, LabError> {
     let command = command.stdout(Stdio::piped()).stderr(Stdio::piped());
-    let output = command.output().await.map_err(|error| LabError::io("weft", &error))?;
+    let output = command
+        .output()
+        .await
+        .map_err(|error| LabError::io("weft", &error))?;
     if output.status.success() {
         return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
     }
-    Err(LabError::failed("weft", String::from_utf8_lossy(&output.stderr).trim().to_owned()))
+    Err(LabError::failed(
+        "weft",
+        String::from_utf8_lossy(&output.stderr).trim().to_owned(),
+    ))
 }
 
 /// Promiscuous mode of MyVM2 as the agent applies it, with the object that decides.
 async fn promiscuous_in_force(socket: &Path) -> Result<String, LabError> {
     let port: PortName = "MyVM2".parse().expect("letters and digits are a port name");
-    let policy = Client::new(socket).policy(&port).await.map_err(|problem| LabError::of_agent("esxi01", problem))?;
-    let leaf = policy.leaves.iter().find(|leaf| leaf.leaf == "security.promiscuous");
+    let policy = Client::new(socket)
+        .policy(&port)
+        .await
+        .map_err(|problem| LabError::of_agent("esxi01", problem))?;
+    let leaf = policy
+        .leaves
+        .iter()
+        .find(|leaf| leaf.leaf == "security.promiscuous");
     leaf.map(|leaf| format!("{} ({})", leaf.value, leaf.from))
         .ok_or_else(|| LabError::failed("port MyVM2", "the agent reports no promiscuous mode"))
 }
 
 fn check_gone(plan: &Plan) -> Result<(), LabError> {
-    match plan.namespaces().find(|name| Path::new("/run/netns").join(name).exists()) {
-        Some(left) => Err(LabError::failed(format!("namespace {left}"), "is still there")),
+    match plan
+        .namespaces()
+        .find(|name| Path::new("/run/netns").join(name).exists())
+    {
+        Some(left) => Err(LabError::failed(
+            format!("namespace {left}"),
+            "is still there",
+        )),
         None => Ok(()),
     }
 }
 
 fn summary(evidence: &[Evidence]) -> String {
-    let mut text = String::from("\nPromiscuous mode                                              MyVM2 saw\n");
-    let _ = writeln!(text, "   {:8} {:10} {:39} {:>8} {:>8}", "switch", "port group", "in force for MyVM2", "requests", "replies");
+    let mut text =
+        String::from("\nPromiscuous mode                                              MyVM2 saw\n");
+    let _ = writeln!(
+        text,
+        "   {:8} {:10} {:39} {:>8} {:>8}",
+        "switch", "port group", "in force for MyVM2", "requests", "replies"
+    );
     for (number, (step, seen)) in STEPS.iter().zip(evidence).enumerate() {
-        let Evidence { in_force, requests, replies } = seen;
+        let Evidence {
+            in_force,
+            requests,
+            replies,
+        } = seen;
         let (number, switch, portgroup) = (number + 1, step.switch, step.portgroup);
-        let _ = writeln!(text, "{number}. {switch:8} {portgroup:10} {in_force:39} {requests:8} {replies:8}");
+        let _ = writeln!(
+            text,
+            "{number}. {switch:8} {portgroup:10} {in_force:39} {requests:8} {replies:8}"
+        );
     }
     text
 }
@@ -243,8 +348,16 @@ mod tests {
         let manifest = Manifest::parse(LAB_FILE).unwrap();
         let plan = Plan::new(&LAB.parse().unwrap(), &manifest).unwrap();
         assert_eq!(plan.hosts.len(), 1);
-        for (vm, ip) in [("MyVM1", "192.168.10.1/24"), ("MyVM2", "192.168.10.2/24"), ("MyVM3", "192.168.10.3/24")] {
-            assert!(plan.vms.iter().any(|planned| planned.name == vm && planned.ip.as_deref() == Some(ip)));
+        for (vm, ip) in [
+            ("MyVM1", "192.168.10.1/24"),
+            ("MyVM2", "192.168.10.2/24"),
+            ("MyVM3", "192.168.10.3/24"),
+        ] {
+            assert!(
+                plan.vms
+                    .iter()
+                    .any(|planned| planned.name == vm && planned.ip.as_deref() == Some(ip))
+            );
         }
         assert!(plan.hosts[0].manifest.vswitches[0].uplinks.is_empty());
     }
@@ -252,7 +365,11 @@ mod tests {
     #[test]
     fn the_summary_is_aligned() {
         let in_force = "reject (standard switch vSwitch1)".to_owned();
-        let evidence = [Evidence { in_force, requests: 0, replies: 0 }];
+        let evidence = [Evidence {
+            in_force,
+            requests: 0,
+            replies: 0,
+        }];
         let text = summary(&evidence);
         let lines: Vec<&str> = text.lines().skip(2).collect();
         assert_eq!(lines.len(), 2);

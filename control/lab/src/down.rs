@@ -25,17 +25,26 @@ pub async fn down(lab: Option<&LabName>, dry_run: bool) -> Result<Option<LabName
             [] => return Ok(None),
             [only] => only.clone(),
             several => {
-                let names: Vec<&str> = several.iter().map(|record| record.plan.lab.as_str()).collect();
-                return Err(LabError::conflict("lab", format!("there are several: {}", names.join(", ")))
-                    .hint(format!("name one: weft lab down {}", names[0])));
+                let names: Vec<&str> = several
+                    .iter()
+                    .map(|record| record.plan.lab.as_str())
+                    .collect();
+                return Err(LabError::conflict(
+                    "lab",
+                    format!("there are several: {}", names.join(", ")),
+                )
+                .hint(format!("name one: weft lab down {}", names[0])));
             }
         },
     };
     let lab = record.plan.lab.clone();
     let this = ProcessId::of_self();
     if !record.complete && record.maker.is_running() && Some(record.maker) != this {
-        return Err(LabError::conflict(format!("lab {lab}"), format!("is being made by process {}", record.maker.pid))
-            .hint("wait for it, or stop that process: it then removes the lab itself"));
+        return Err(LabError::conflict(
+            format!("lab {lab}"),
+            format!("is being made by process {}", record.maker.pid),
+        )
+        .hint("wait for it, or stop that process: it then removes the lab itself"));
     }
     if !dry_run {
         check_requirements(&format!("lab {lab}"), &["ip"])?;
@@ -49,10 +58,16 @@ pub(crate) async fn remove(record: &Record) -> Result<(), LabError> {
     let plan = &record.plan;
     for host in &plan.hosts {
         if let Some(agent) = HostPaths::new(&plan.lab, host).agent() {
-            agent.stop(GRACE).await.map_err(|error| LabError::io(format!("host {}: agent", host.name), &error))?;
+            agent
+                .stop(GRACE)
+                .await
+                .map_err(|error| LabError::io(format!("host {}: agent", host.name), &error))?;
         }
     }
-    for namespace in plan.namespaces().filter(|name| Path::new("/run/netns").join(name).exists()) {
+    for namespace in plan
+        .namespaces()
+        .filter(|name| Path::new("/run/netns").join(name).exists())
+    {
         empty(namespace).await?;
         ip(&["netns", "del", namespace]).await?;
     }
@@ -64,8 +79,12 @@ async fn empty(namespace: &str) -> Result<(), LabError> {
     for _ in 0..10 {
         let listed = ip(&["netns", "pids", namespace]).await?;
         let this = std::process::id();
-        let found: Vec<ProcessId> =
-            listed.split_ascii_whitespace().filter_map(|pid| pid.parse().ok()).filter(|pid| *pid != this).filter_map(ProcessId::of).collect();
+        let found: Vec<ProcessId> = listed
+            .split_ascii_whitespace()
+            .filter_map(|pid| pid.parse().ok())
+            .filter(|pid| *pid != this)
+            .filter_map(ProcessId::of)
+            .collect();
         if found.is_empty() {
             return Ok(());
         }
@@ -76,6 +95,9 @@ async fn empty(namespace: &str) -> Result<(), LabError> {
                 .map_err(|error| LabError::io(format!("namespace {namespace}"), &error))?;
         }
     }
-    Err(LabError::failed(format!("namespace {namespace}"), "processes in it start faster than they can be ended")
-        .hint(format!("see 'ip netns pids {namespace}'")))
+    Err(LabError::failed(
+        format!("namespace {namespace}"),
+        "processes in it start faster than they can be ended",
+    )
+    .hint(format!("see 'ip netns pids {namespace}'")))
 }

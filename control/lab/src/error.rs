@@ -19,8 +19,17 @@ pub struct LabError {
 }
 
 impl LabError {
-    pub(crate) fn new(kind: ProblemKind, object: impl Into<String>, problem: impl Into<String>) -> Self {
-        Self { kind, object: object.into(), problem: problem.into(), hint: None }
+    pub(crate) fn new(
+        kind: ProblemKind,
+        object: impl Into<String>,
+        problem: impl Into<String>,
+    ) -> Self {
+        Self {
+            kind,
+            object: object.into(),
+            problem: problem.into(),
+            hint: None,
+        }
     }
 
     pub(crate) fn failed(object: impl Into<String>, problem: impl Into<String>) -> Self {

@@ -18,12 +18,16 @@ use crate::record::{HostPaths, Record};
 /// The lab of this name.
 pub(crate) fn lab(name: &LabName) -> Result<Record, LabError> {
     Record::load(name)?.ok_or_else(|| {
-        let known: Vec<String> =
-            Record::load_all().unwrap_or_default().iter().map(|record| record.plan.lab.to_string()).collect();
+        let known: Vec<String> = Record::load_all()
+            .unwrap_or_default()
+            .iter()
+            .map(|record| record.plan.lab.to_string())
+            .collect();
         let near = nearest(name.as_str(), known.iter().map(String::as_str));
-        LabError::not_found(format!("lab {name}"), "does not exist").hint(
-            near.map_or_else(|| "see 'weft lab ls'".to_owned(), |near| format!("did you mean {near}?")),
-        )
+        LabError::not_found(format!("lab {name}"), "does not exist").hint(near.map_or_else(
+            || "see 'weft lab ls'".to_owned(),
+            |near| format!("did you mean {near}?"),
+        ))
     })
 }
 
@@ -104,7 +108,8 @@ fn report(record: &Record) -> LabReport {
         ip: None,
         agent_pid: None,
         agent_socket: None,
-        problem: (!Path::new("/run/netns").join(namespace).exists()).then_some("its namespace is gone"),
+        problem: (!Path::new("/run/netns").join(namespace).exists())
+            .then_some("its namespace is gone"),
     };
     let hosts = plan.hosts.iter().map(|host| {
         let paths = HostPaths::new(&plan.lab, host);
@@ -113,7 +118,9 @@ fn report(record: &Record) -> LabReport {
         Member {
             agent_pid: agent.map(|agent| agent.pid),
             agent_socket: Some(paths.socket()),
-            problem: member.problem.or_else(|| agent.is_none().then_some("its agent does not run")),
+            problem: member
+                .problem
+                .or_else(|| agent.is_none().then_some("its agent does not run")),
             ..member
         }
     });
@@ -124,14 +131,24 @@ fn report(record: &Record) -> LabReport {
         ip: vm.ip.clone(),
         ..blank("vm", &vm.name, &vm.namespace)
     });
-    let fabric = plan.fabric.iter().map(|namespace| blank("fabric", FABRIC, namespace));
+    let fabric = plan
+        .fabric
+        .iter()
+        .map(|namespace| blank("fabric", FABRIC, namespace));
     let members: Vec<Member> = hosts.chain(vms).chain(fabric).collect();
-    let state = match (record.complete, members.iter().all(|member| member.problem.is_none())) {
+    let state = match (
+        record.complete,
+        members.iter().all(|member| member.problem.is_none()),
+    ) {
         (true, true) if !record.is_abandoned() => LabState::Up,
         (false, _) if record.maker.is_running() => LabState::Starting,
         _ => LabState::Broken,
     };
-    LabReport { name: plan.lab.to_string(), state, members }
+    LabReport {
+        name: plan.lab.to_string(),
+        state,
+        members,
+    }
 }
 
 /// Becomes `command`, in the namespace of the VM or host that `name` or `LAB/NAME` says. On a host, `weft` is `weft` itself
@@ -145,25 +162,41 @@ pub fn exec(name: &str, command: &[OsString], weft: &Path) -> LabError {
 
 fn prepare(name: &str, command: &[OsString], weft: &Path) -> Result<Command, LabError> {
     let (record, member) = resolve(name)?;
-    let (namespace, host) = record.plan.member(&member).expect("a member was resolved in this plan");
+    let (namespace, host) = record
+        .plan
+        .member(&member)
+        .expect("a member was resolved in this plan");
     let Some((first, _)) = command.split_first() else {
-        return Err(LabError::invalid("command", "is missing").hint("write it behind '--', as in: -- ip addr"));
+        return Err(LabError::invalid("command", "is missing")
+            .hint("write it behind '--', as in: -- ip addr"));
     };
     let plain = first.to_str().filter(|first| !first.contains('/'));
     let own = weft.file_name().is_some_and(|own| own == first);
     if plain.is_some_and(|first| !own && command::find(first).is_none()) {
-        return Err(LabError::not_found(format!("command {}", first.display()), "is in no directory of PATH"));
+        return Err(LabError::not_found(
+            format!("command {}", first.display()),
+            "is in no directory of PATH",
+        ));
     }
-    let ip = command::find("ip").ok_or_else(|| LabError::failed("ip", "is not installed").hint("apt-get install iproute2"))?;
+    let ip = command::find("ip").ok_or_else(|| {
+        LabError::failed("ip", "is not installed").hint("apt-get install iproute2")
+    })?;
     let mut prepared = Command::new(ip);
     prepared.args(["netns", "exec", namespace]).args(command);
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let directories = weft.parent().map(Path::to_owned).into_iter().chain(std::env::split_paths(&path));
+    let directories = weft
+        .parent()
+        .map(Path::to_owned)
+        .into_iter()
+        .chain(std::env::split_paths(&path));
     if let Ok(path) = std::env::join_paths(directories) {
         prepared.env("PATH", path);
     }
     if let Some(host) = host {
-        prepared.env("WEFT_AGENT", HostPaths::new(&record.plan.lab, host).socket());
+        prepared.env(
+            "WEFT_AGENT",
+            HostPaths::new(&record.plan.lab, host).socket(),
+        );
     }
     Ok(prepared)
 }
@@ -174,22 +207,36 @@ fn resolve(name: &str) -> Result<(Record, String), LabError> {
         Some((lab_name, member)) => (vec![lab(&lab_name.parse()?)?], member),
         None => (Record::load_all()?, name),
     };
-    let matching: Vec<&Record> = labs.iter().filter(|record| record.plan.member(member).is_some()).collect();
+    let matching: Vec<&Record> = labs
+        .iter()
+        .filter(|record| record.plan.member(member).is_some())
+        .collect();
     match matching.as_slice() {
         [only] => Ok(((*only).clone(), member.to_owned())),
         [] => {
             let known = labs.iter().flat_map(|record| record.plan.members());
             let hint = match nearest(member, known) {
                 Some(near) => format!("did you mean {near}?"),
-                None if labs.is_empty() => "no lab is up; start one with 'weft lab up FILE'".to_owned(),
+                None if labs.is_empty() => {
+                    "no lab is up; start one with 'weft lab up FILE'".to_owned()
+                }
                 None => "see 'weft lab ls'".to_owned(),
             };
-            Err(LabError::not_found(format!("VM or host {member}"), "does not exist in any lab").hint(hint))
+            Err(
+                LabError::not_found(format!("VM or host {member}"), "does not exist in any lab")
+                    .hint(hint),
+            )
         }
         several => {
-            let names: Vec<String> = several.iter().map(|record| format!("{}/{member}", record.plan.lab)).collect();
-            Err(LabError::conflict(format!("VM or host {member}"), format!("exists in several labs: {}", names.join(", ")))
-                .hint(format!("say which: weft lab exec {} -- ...", names[0])))
+            let names: Vec<String> = several
+                .iter()
+                .map(|record| format!("{}/{member}", record.plan.lab))
+                .collect();
+            Err(LabError::conflict(
+                format!("VM or host {member}"),
+                format!("exists in several labs: {}", names.join(", ")),
+            )
+            .hint(format!("say which: weft lab exec {} -- ...", names[0])))
         }
     }
 }

@@ -31,7 +31,11 @@ impl LabName {
     /// When the file's name cannot be made a lab's.
     pub fn of_file(file: &Path) -> Result<Self, LabError> {
         let stem = file.file_stem().unwrap_or_default().to_string_lossy();
-        let name: String = stem.chars().map(|c| if allowed(c) { c } else { '-' }).take(32).collect();
+        let name: String = stem
+            .chars()
+            .map(|c| if allowed(c) { c } else { '-' })
+            .take(32)
+            .collect();
         name.parse()
     }
 }
@@ -85,10 +89,15 @@ pub(crate) fn namespace(lab: &LabName, member: &str) -> String {
 /// that follow from the whole. The result is added to `taken`.
 pub(crate) fn interface(prefix: &str, name: &str, taken: &mut BTreeSet<String>) -> String {
     let plain = format!("{prefix}{name}");
-    if plain.len() <= LONGEST_INTERFACE && name.chars().all(allowed) && taken.insert(plain.clone()) {
+    if plain.len() <= LONGEST_INTERFACE && name.chars().all(allowed) && taken.insert(plain.clone())
+    {
         return plain;
     }
-    let readable: String = plain.chars().map(|c| if allowed(c) { c } else { '-' }).take(LONGEST_INTERFACE - 5).collect();
+    let readable: String = plain
+        .chars()
+        .map(|c| if allowed(c) { c } else { '-' })
+        .take(LONGEST_INTERFACE - 5)
+        .collect();
     for attempt in 0u32.. {
         let candidate = format!("{readable}-{:04x}", hash(name, attempt) & 0xffff);
         if taken.insert(candidate.clone()) {
@@ -126,8 +135,18 @@ mod tests {
 
     #[test]
     fn a_lab_is_named_after_its_file() {
-        assert_eq!(LabName::of_file(Path::new("examples/mirror.yaml")).unwrap().as_str(), "mirror");
-        assert_eq!(LabName::of_file(Path::new("two hosts.yml")).unwrap().as_str(), "two-hosts");
+        assert_eq!(
+            LabName::of_file(Path::new("examples/mirror.yaml"))
+                .unwrap()
+                .as_str(),
+            "mirror"
+        );
+        assert_eq!(
+            LabName::of_file(Path::new("two hosts.yml"))
+                .unwrap()
+                .as_str(),
+            "two-hosts"
+        );
         assert!(LabName::of_file(Path::new("/")).is_err());
     }
 
@@ -142,17 +161,28 @@ mod tests {
     fn short_interface_names_stay_as_they_are() {
         let mut taken = BTreeSet::new();
         assert_eq!(interface("p-", "MyVM1", &mut taken), "p-MyVM1");
-        assert_eq!(interface("p-", "a234567890123", &mut taken), "p-a234567890123");
+        assert_eq!(
+            interface("p-", "a234567890123", &mut taken),
+            "p-a234567890123"
+        );
     }
 
     #[test]
     fn long_interface_names_are_cut_and_stay_apart() {
         let mut taken = BTreeSet::new();
-        let names: Vec<String> =
-            (0..500).map(|n| interface("p-", &format!("production-database-{n}"), &mut taken)).collect();
+        let names: Vec<String> = (0..500)
+            .map(|n| interface("p-", &format!("production-database-{n}"), &mut taken))
+            .collect();
         assert_eq!(names.iter().collect::<BTreeSet<_>>().len(), 500);
-        assert!(names.iter().all(|name| name.len() <= LONGEST_INTERFACE && name.starts_with("p-producti-")));
-        assert_eq!(interface("p-", "production-database-0", &mut BTreeSet::new()), names[0]);
+        assert!(
+            names
+                .iter()
+                .all(|name| name.len() <= LONGEST_INTERFACE && name.starts_with("p-producti-"))
+        );
+        assert_eq!(
+            interface("p-", "production-database-0", &mut BTreeSet::new()),
+            names[0]
+        );
     }
 
     #[test]

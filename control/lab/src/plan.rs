@@ -6,8 +6,8 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 use weft_model::{
-    Attachment, Change, HostSpec, Intent, InterfaceName, LinkSetting, Manifest, Mtu, PortSpec, VethEngine, VmEngine,
-    VmSpec, VswitchSection, nearest,
+    Attachment, Change, HostSpec, Intent, InterfaceName, LinkSetting, Manifest, Mtu, PortSpec,
+    VethEngine, VmEngine, VmSpec, VswitchSection, nearest,
 };
 use weft_packet::MacAddr;
 
@@ -83,13 +83,25 @@ impl Plan {
         let mut ends = BTreeSet::from(["lo".to_owned(), crate::up::BRIDGE.to_owned()]);
         for host in &mut hosts {
             for uplink in &mut host.uplinks {
-                uplink.fabric_end = name::interface("", &format!("{}-{}", host.name, uplink.interface), &mut ends);
+                uplink.fabric_end = name::interface(
+                    "",
+                    &format!("{}-{}", host.name, uplink.interface),
+                    &mut ends,
+                );
             }
         }
         let vms = plan_vms(lab, manifest, &specs, &mut hosts)?;
         hosts.iter().try_for_each(check_configuration)?;
-        let fabric = hosts.iter().any(|host| !host.uplinks.is_empty()).then(|| name::namespace(lab, FABRIC));
-        Ok(Self { lab: lab.clone(), fabric, hosts, vms })
+        let fabric = hosts
+            .iter()
+            .any(|host| !host.uplinks.is_empty())
+            .then(|| name::namespace(lab, FABRIC));
+        Ok(Self {
+            lab: lab.clone(),
+            fabric,
+            hosts,
+            vms,
+        })
     }
 
     /// Every namespace of the lab.
@@ -101,16 +113,32 @@ impl Plan {
 
     /// The member of this name: its namespace, and the host if it is one.
     pub(crate) fn member(&self, name: &str) -> Option<(&str, Option<&Host>)> {
-        let host = self.hosts.iter().find(|host| host.name == name).map(|host| (host.namespace.as_str(), Some(host)));
-        let vm = || self.vms.iter().find(|vm| vm.name == name).map(|vm| (vm.namespace.as_str(), None));
-        let fabric = || self.fabric.as_deref().filter(|_| name == FABRIC).map(|namespace| (namespace, None));
+        let host = self
+            .hosts
+            .iter()
+            .find(|host| host.name == name)
+            .map(|host| (host.namespace.as_str(), Some(host)));
+        let vm = || {
+            self.vms
+                .iter()
+                .find(|vm| vm.name == name)
+                .map(|vm| (vm.namespace.as_str(), None))
+        };
+        let fabric = || {
+            self.fabric
+                .as_deref()
+                .filter(|_| name == FABRIC)
+                .map(|namespace| (namespace, None))
+        };
         host.or_else(vm).or_else(fabric)
     }
 
     /// The names of all members.
     pub(crate) fn members(&self) -> impl Iterator<Item = &str> {
         let hosts = self.hosts.iter().map(|host| host.name.as_str());
-        hosts.chain(self.vms.iter().map(|vm| vm.name.as_str())).chain(self.fabric.as_ref().map(|_| FABRIC))
+        hosts
+            .chain(self.vms.iter().map(|vm| vm.name.as_str()))
+            .chain(self.fabric.as_ref().map(|_| FABRIC))
     }
 }
 
@@ -120,8 +148,14 @@ fn hosts_of(manifest: &Manifest) -> Result<Vec<HostSpec>, LabError> {
             .hint("add 'hosts:' and 'vms:'; examples/mirror.yaml is a lab file"));
     }
     if let Some(port) = manifest.ports.first() {
-        return Err(LabError::invalid(format!("port {}", port.name), "a lab makes its ports from 'vms:'")
-            .hint(format!("write it as a VM: {{name: {}, portgroup: {}}}", port.name, port.portgroup)));
+        return Err(LabError::invalid(
+            format!("port {}", port.name),
+            "a lab makes its ports from 'vms:'",
+        )
+        .hint(format!(
+            "write it as a VM: {{name: {}, portgroup: {}}}",
+            port.name, port.portgroup
+        )));
     }
     if !manifest.hosts.is_empty() {
         return Ok(manifest.hosts.clone());
@@ -130,10 +164,20 @@ fn hosts_of(manifest: &Manifest) -> Result<Vec<HostSpec>, LabError> {
         .vswitches
         .iter()
         .find_map(|section| section.host.clone())
-        .unwrap_or_else(|| IMPLIED_HOST.parse().expect("a letter and a digit are a host name"));
-    let uplinks: BTreeSet<InterfaceName> =
-        manifest.vswitches.iter().flat_map(|section| section.uplinks.clone()).collect();
-    Ok(vec![HostSpec { name, uplinks: uplinks.into_iter().collect() }])
+        .unwrap_or_else(|| {
+            IMPLIED_HOST
+                .parse()
+                .expect("a letter and a digit are a host name")
+        });
+    let uplinks: BTreeSet<InterfaceName> = manifest
+        .vswitches
+        .iter()
+        .flat_map(|section| section.uplinks.clone())
+        .collect();
+    Ok(vec![HostSpec {
+        name,
+        uplinks: uplinks.into_iter().collect(),
+    }])
 }
 
 /// `lab exec` finds members by name, so hosts and VMs share one space of names.
@@ -142,58 +186,109 @@ fn check_names(manifest: &Manifest, hosts: &[HostSpec]) -> Result<(), LabError> 
     let names = hosts.iter().map(|host| ("host", host.name.as_str()));
     for (kind, name) in names.chain(manifest.vms.iter().map(|vm| ("VM", vm.name.as_str()))) {
         if let Some(other) = seen.insert(name, if kind == "VM" { "a VM" } else { "a host" }) {
-            return Err(LabError::invalid(format!("{kind} {name}: name"), format!("is also that of {other}"))
-                .hint("give every host and VM of a lab its own name"));
+            return Err(LabError::invalid(
+                format!("{kind} {name}: name"),
+                format!("is also that of {other}"),
+            )
+            .hint("give every host and VM of a lab its own name"));
         }
     }
     Ok(())
 }
 
 /// The host that an object of the lab file names, or the only one.
-fn resolve<'a>(object: &str, named: Option<&str>, hosts: &'a [HostSpec]) -> Result<&'a HostSpec, LabError> {
+fn resolve<'a>(
+    object: &str,
+    named: Option<&str>,
+    hosts: &'a [HostSpec],
+) -> Result<&'a HostSpec, LabError> {
     match (named, hosts) {
         (None, [only]) => Ok(only),
-        (None, _) => Err(LabError::invalid(format!("{object}: host"), "is missing in a lab of several hosts")
-            .hint(format!("add 'host: {}'", hosts[0].name))),
-        (Some(name), _) => hosts.iter().find(|host| host.name.as_str() == name).ok_or_else(|| {
-            let known = hosts.iter().map(|host| host.name.as_str());
-            LabError::new(ProblemKind::NotFound, format!("{object}: host"), format!("{name} does not exist")).hint(
-                nearest(name, known)
-                    .map_or_else(|| "add it under 'hosts:'".to_owned(), |near| format!("did you mean {near}?")),
-            )
-        }),
+        (None, _) => Err(LabError::invalid(
+            format!("{object}: host"),
+            "is missing in a lab of several hosts",
+        )
+        .hint(format!("add 'host: {}'", hosts[0].name))),
+        (Some(name), _) => hosts
+            .iter()
+            .find(|host| host.name.as_str() == name)
+            .ok_or_else(|| {
+                let known = hosts.iter().map(|host| host.name.as_str());
+                LabError::new(
+                    ProblemKind::NotFound,
+                    format!("{object}: host"),
+                    format!("{name} does not exist"),
+                )
+                .hint(nearest(name, known).map_or_else(
+                    || "add it under 'hosts:'".to_owned(),
+                    |near| format!("did you mean {near}?"),
+                ))
+            }),
     }
 }
 
-fn plan_host(lab: &LabName, spec: &HostSpec, whole: &Manifest, hosts: &[HostSpec]) -> Result<Host, LabError> {
+fn plan_host(
+    lab: &LabName,
+    spec: &HostSpec,
+    whole: &Manifest,
+    hosts: &[HostSpec],
+) -> Result<Host, LabError> {
     let name = spec.name.to_string();
     let socket = record::directory(lab).join(&name).join(record::SOCKET);
     if socket.as_os_str().len() > LONGEST_SOCKET {
-        return Err(LabError::invalid(format!("host {name}: name"), "is too long for the path of the agent's socket")
-            .hint("use a shorter name for the host, or a shorter --name for the lab"));
+        return Err(LabError::invalid(
+            format!("host {name}: name"),
+            "is too long for the path of the agent's socket",
+        )
+        .hint("use a shorter name for the host, or a shorter --name for the lab"));
     }
     let mut vswitches: Vec<VswitchSection> = Vec::new();
     for section in &whole.vswitches {
         let object = format!("standard switch {}", section.name);
-        if resolve(&object, section.host.as_ref().map(|host| host.as_str()), hosts)?.name != spec.name {
+        if resolve(
+            &object,
+            section.host.as_ref().map(|host| host.as_str()),
+            hosts,
+        )?
+        .name
+            != spec.name
+        {
             continue;
         }
         if vswitches.iter().any(|other| other.name == section.name) {
-            return Err(LabError::invalid(object, format!("stands twice on host {name}")).hint("keep one of them"));
+            return Err(
+                LabError::invalid(object, format!("stands twice on host {name}"))
+                    .hint("keep one of them"),
+            );
         }
-        if let Some(unknown) = section.uplinks.iter().find(|uplink| !spec.uplinks.contains(uplink)) {
+        if let Some(unknown) = section
+            .uplinks
+            .iter()
+            .find(|uplink| !spec.uplinks.contains(uplink))
+        {
             return Err(LabError::new(
                 ProblemKind::NotFound,
                 format!("{object}: uplinks"),
                 format!("host {name} has no interface {unknown}"),
             )
-            .hint(format!("add it: hosts: [{{name: {name}, uplinks: [{unknown}]}}]")));
+            .hint(format!(
+                "add it: hosts: [{{name: {name}, uplinks: [{unknown}]}}]"
+            )));
         }
-        vswitches.push(VswitchSection { host: None, ..section.clone() });
+        vswitches.push(VswitchSection {
+            host: None,
+            ..section.clone()
+        });
     }
     let mtu = |uplink: &InterfaceName| {
-        let users = vswitches.iter().filter(|section| section.uplinks.contains(uplink));
-        users.map(|section| section.mtu).max().unwrap_or_default().octets()
+        let users = vswitches
+            .iter()
+            .filter(|section| section.uplinks.contains(uplink));
+        users
+            .map(|section| section.mtu)
+            .max()
+            .unwrap_or_default()
+            .octets()
     };
     let uplinks = spec.uplinks.iter().map(|uplink| Uplink {
         interface: uplink.to_string(),
@@ -203,7 +298,10 @@ fn plan_host(lab: &LabName, spec: &HostSpec, whole: &Manifest, hosts: &[HostSpec
     Ok(Host {
         namespace: name::namespace(lab, &name),
         uplinks: uplinks.collect(),
-        manifest: Manifest { vswitches, ..Manifest::default() },
+        manifest: Manifest {
+            vswitches,
+            ..Manifest::default()
+        },
         name,
     })
 }
@@ -217,7 +315,13 @@ fn plan_vms(
     let mut macs: BTreeSet<MacAddr> = manifest.vms.iter().filter_map(|vm| vm.mac).collect();
     let mut ends: Vec<BTreeSet<String>> = hosts
         .iter()
-        .map(|host| host.uplinks.iter().map(|uplink| uplink.interface.clone()).chain(["lo".to_owned()]).collect())
+        .map(|host| {
+            host.uplinks
+                .iter()
+                .map(|uplink| uplink.interface.clone())
+                .chain(["lo".to_owned()])
+                .collect()
+        })
         .collect();
     let mut vms = Vec::with_capacity(manifest.vms.len());
     for spec in &manifest.vms {
@@ -233,8 +337,14 @@ fn plan_vms(
             host: host.name.clone(),
             namespace: name::namespace(lab, spec.name.as_str()),
             host_end: name::interface("p-", spec.name.as_str(), ends),
-            mac: spec.mac.unwrap_or_else(|| name::mac(spec.name.as_str(), &mut macs)),
-            ip: spec.ip.as_deref().map(|ip| check_ip(&object, ip)).transpose()?,
+            mac: spec
+                .mac
+                .unwrap_or_else(|| name::mac(spec.name.as_str(), &mut macs)),
+            ip: spec
+                .ip
+                .as_deref()
+                .map(|ip| check_ip(&object, ip))
+                .transpose()?,
             mtu: mtu_of(spec, host).octets(),
         };
         host.manifest.ports.push(port(spec, &vm)?);
@@ -245,21 +355,35 @@ fn plan_vms(
 
 fn mtu_of(vm: &VmSpec, host: &Host) -> Mtu {
     let mut switches = host.manifest.vswitches.iter();
-    let own = switches.find(|section| section.portgroups.iter().any(|group| group.name == vm.portgroup));
+    let own = switches.find(|section| {
+        section
+            .portgroups
+            .iter()
+            .any(|group| group.name == vm.portgroup)
+    });
     own.map(|section| section.mtu).unwrap_or_default()
 }
 
 fn port(spec: &VmSpec, vm: &Vm) -> Result<PortSpec, LabError> {
     if spec.engine != VmEngine::Veth {
-        return Err(LabError::failed(format!("VM {}: engine", vm.name), "only 'veth' is supported yet")
-            .hint("leave the field out"));
+        return Err(LabError::failed(
+            format!("VM {}: engine", vm.name),
+            "only 'veth' is supported yet",
+        )
+        .hint("leave the field out"));
     }
-    let interface = vm.host_end.parse().expect("interface names of labs are short and plain");
+    let interface = vm
+        .host_end
+        .parse()
+        .expect("interface names of labs are short and plain");
     Ok(PortSpec {
         name: spec.name.clone(),
         portgroup: spec.portgroup.clone(),
         mac: Some(vm.mac),
-        attachment: Attachment::Veth { interface, engine: VethEngine::AfXdp },
+        attachment: Attachment::Veth {
+            interface,
+            engine: VethEngine::AfXdp,
+        },
         link: LinkSetting::Up,
         block: false,
     })
@@ -267,23 +391,30 @@ fn port(spec: &VmSpec, vm: &Vm) -> Result<PortSpec, LabError> {
 
 /// `ADDRESS/PREFIX`, returned as it was written.
 fn check_ip(object: &str, text: &str) -> Result<String, LabError> {
-    let sound = text.split_once('/').is_some_and(|(address, prefix)| match address.parse() {
-        Ok(IpAddr::V4(_)) => prefix.parse::<u8>().is_ok_and(|bits| bits <= 32),
-        Ok(IpAddr::V6(_)) => prefix.parse::<u8>().is_ok_and(|bits| bits <= 128),
-        Err(_) => false,
-    });
+    let sound = text
+        .split_once('/')
+        .is_some_and(|(address, prefix)| match address.parse() {
+            Ok(IpAddr::V4(_)) => prefix.parse::<u8>().is_ok_and(|bits| bits <= 32),
+            Ok(IpAddr::V6(_)) => prefix.parse::<u8>().is_ok_and(|bits| bits <= 128),
+            Err(_) => false,
+        });
     if sound {
         return Ok(text.to_owned());
     }
-    Err(LabError::invalid(format!("{object}: ip"), format!("{text:?} is not an address with a prefix length"))
-        .hint("write it as 192.168.10.1/24"))
+    Err(LabError::invalid(
+        format!("{object}: ip"),
+        format!("{text:?} is not an address with a prefix length"),
+    )
+    .hint("write it as 192.168.10.1/24"))
 }
 
 /// Does what the host's agent will do, on paper.
 fn check_configuration(host: &Host) -> Result<(), LabError> {
     let mut intent = Intent::default();
     for change in host.manifest.changes() {
-        (intent, _) = intent.apply(&change).map_err(|error| refused(host, &change, &error))?;
+        (intent, _) = intent
+            .apply(&change)
+            .map_err(|error| refused(host, &change, &error))?;
     }
     Ok(())
 }
@@ -297,7 +428,9 @@ fn refused(host: &Host, change: &Change, error: &weft_model::ModelError) -> LabE
     // The error's text starts with its object.
     let problem = error.to_string();
     let object = change.object().to_string();
-    let problem = problem.strip_prefix(&object).map_or(problem.as_str(), |rest| rest.trim_start_matches([':', ' ']));
+    let problem = problem
+        .strip_prefix(&object)
+        .map_or(problem.as_str(), |rest| rest.trim_start_matches([':', ' ']));
     LabError::new(kind, format!("host {}: {object}", host.name), problem).hint(error.remedy())
 }
 

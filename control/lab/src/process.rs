@@ -31,7 +31,10 @@ impl ProcessId {
     /// The process that has this number now. `None`: none has, or it has ended and only waits to be reaped.
     pub(crate) fn of(pid: u32) -> Option<Self> {
         let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-        Some(Self { pid, start_time: start_time_of_running(&stat)? })
+        Some(Self {
+            pid,
+            start_time: start_time_of_running(&stat)?,
+        })
     }
 
     /// Whether it still runs.
@@ -41,13 +44,19 @@ impl ProcessId {
 
     /// Asks the process to end, waits for `grace`, then kills it. Returns when it is gone.
     pub(crate) async fn stop(self, grace: Duration) -> io::Result<()> {
-        tokio::task::spawn_blocking(move || self.stop_blocking(grace)).await.map_err(io::Error::other)?
+        tokio::task::spawn_blocking(move || self.stop_blocking(grace))
+            .await
+            .map_err(io::Error::other)?
     }
 
     fn stop_blocking(self, grace: Duration) -> io::Result<()> {
-        let Some(pid) = i32::try_from(self.pid).ok().and_then(Pid::from_raw) else { return Ok(()) };
+        let Some(pid) = i32::try_from(self.pid).ok().and_then(Pid::from_raw) else {
+            return Ok(());
+        };
         // The file descriptor pins the process, the comparison after it makes sure that it is the right one.
-        let Ok(pidfd) = pidfd_open(pid, PidfdFlags::empty()) else { return Ok(()) };
+        let Ok(pidfd) = pidfd_open(pid, PidfdFlags::empty()) else {
+            return Ok(());
+        };
         if !self.is_running() {
             return Ok(());
         }
@@ -64,7 +73,10 @@ impl ProcessId {
                 return Ok(());
             }
         }
-        Err(io::Error::new(io::ErrorKind::TimedOut, format!("process {} does not end", self.pid)))
+        Err(io::Error::new(
+            io::ErrorKind::TimedOut,
+            format!("process {} does not end", self.pid),
+        ))
     }
 }
 
@@ -101,9 +113,16 @@ mod tests {
     fn the_start_time_is_found_behind_any_program_name() {
         let rest = "S 1 7 7 0 -1 4194560 1 0 0 0 0 0 0 0 20 0 1 0 4711 2703360 1";
         for name in ["weft", "a b", "a) R 1 (b"] {
-            assert_eq!(start_time_of_running(&format!("7 ({name}) {rest}")), Some(4711), "{name}");
+            assert_eq!(
+                start_time_of_running(&format!("7 ({name}) {rest}")),
+                Some(4711),
+                "{name}"
+            );
         }
-        assert_eq!(start_time_of_running(&format!("7 (weft) {}", rest.replace("S ", "Z "))), None);
+        assert_eq!(
+            start_time_of_running(&format!("7 (weft) {}", rest.replace("S ", "Z "))),
+            None
+        );
         assert_eq!(start_time_of_running("7 (weft"), None);
     }
 
@@ -111,14 +130,29 @@ mod tests {
     fn a_process_is_known_by_its_start_time() {
         let this = ProcessId::of_self().unwrap();
         assert!(this.is_running());
-        assert!(!ProcessId { start_time: this.start_time + 1, ..this }.is_running());
+        assert!(
+            !ProcessId {
+                start_time: this.start_time + 1,
+                ..this
+            }
+            .is_running()
+        );
     }
 
     #[tokio::test]
     async fn a_stranger_with_the_same_number_is_left_alone() {
-        let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+        let mut child = std::process::Command::new("sleep")
+            .arg("60")
+            .spawn()
+            .unwrap();
         let id = ProcessId::of(child.id()).unwrap();
-        ProcessId { start_time: id.start_time + 1, ..id }.stop(Duration::from_secs(1)).await.unwrap();
+        ProcessId {
+            start_time: id.start_time + 1,
+            ..id
+        }
+        .stop(Duration::from_secs(1))
+        .await
+        .unwrap();
         assert!(id.is_running());
         id.stop(Duration::from_secs(1)).await.unwrap();
         assert!(!id.is_running());

@@ -16,10 +16,10 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use weft_model::Manifest;
 
+use crate::LabError;
 use crate::name::LabName;
 use crate::plan::{Host, Plan};
 use crate::process::ProcessId;
-use crate::LabError;
 use weft_api::ProblemKind;
 
 /// Where labs are recorded.
@@ -108,9 +108,18 @@ impl Record {
             .unwrap_or_else(|| Err(ErrorKind::NotFound.into()));
         result.map_err(|error| {
             let _ = fs::remove_dir_all(&draft);
-            if matches!(error.kind(), ErrorKind::DirectoryNotEmpty | ErrorKind::AlreadyExists) {
-                return LabError::new(ProblemKind::Conflict, format!("lab {lab}"), "exists already")
-                    .hint(format!("choose another --name, or run 'weft lab down {lab}' first"));
+            if matches!(
+                error.kind(),
+                ErrorKind::DirectoryNotEmpty | ErrorKind::AlreadyExists
+            ) {
+                return LabError::new(
+                    ProblemKind::Conflict,
+                    format!("lab {lab}"),
+                    "exists already",
+                )
+                .hint(format!(
+                    "choose another --name, or run 'weft lab down {lab}' first"
+                ));
             }
             LabError::io(draft.display().to_string(), &error)
         })
@@ -125,7 +134,8 @@ impl Record {
     pub(crate) fn finish(&mut self) -> Result<(), LabError> {
         self.complete = true;
         let directory = directory(&self.plan.lab);
-        self.write_into(&directory).map_err(|error| LabError::io(directory.display().to_string(), &error))
+        self.write_into(&directory)
+            .map_err(|error| LabError::io(directory.display().to_string(), &error))
     }
 
     fn write_into(&self, directory: &Path) -> io::Result<()> {
@@ -146,8 +156,11 @@ impl Record {
             Err(error) => return Err(LabError::io(file.display().to_string(), &error)),
         };
         serde_json::from_slice(&bytes).map(Some).map_err(|error| {
-            LabError::failed(file.display().to_string(), format!("is not the record of a lab: {error}"))
-                .hint("remove the lab with the version of weft that made it")
+            LabError::failed(
+                file.display().to_string(),
+                format!("is not the record of a lab: {error}"),
+            )
+            .hint("remove the lab with the version of weft that made it")
         })
     }
 
@@ -161,10 +174,15 @@ impl Record {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
             Err(error) => return Err(LabError::io(LABS, &error)),
         };
-        let mut names: Vec<LabName> =
-            entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
+        let mut names: Vec<LabName> = entries
+            .flatten()
+            .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+            .collect();
         names.sort();
-        names.iter().filter_map(|name| Self::load(name).transpose()).collect()
+        names
+            .iter()
+            .filter_map(|name| Self::load(name).transpose())
+            .collect()
     }
 
     /// Removes the lab's files, and the parent directories if they are empty then.
@@ -189,7 +207,9 @@ impl Record {
 fn erase_drafts() {
     for entry in fs::read_dir(LABS).into_iter().flatten().flatten() {
         let name = entry.file_name();
-        let maker = name.to_str().and_then(|name| name.strip_prefix('.')?.rsplit_once('.')?.1.parse().ok());
+        let maker = name
+            .to_str()
+            .and_then(|name| name.strip_prefix('.')?.rsplit_once('.')?.1.parse().ok());
         if maker.is_some_and(|pid| ProcessId::of(pid).is_none()) {
             let _ = fs::remove_dir_all(entry.path());
         }

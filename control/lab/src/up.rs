@@ -13,7 +13,7 @@ use crate::name::LabName;
 use crate::plan::{Host, Plan, Vm};
 use crate::process::ProcessId;
 use crate::record::{HostPaths, Record};
-use crate::signal::interrupted;
+use crate::signal::Interrupts;
 use crate::{LabError, Wish, down};
 
 /// The bridge in the fabric's namespace.
@@ -46,16 +46,20 @@ pub async fn up(wish: &Wish, weft: &Path, dry_run: bool) -> Result<UpOutcome, La
         return Ok(UpOutcome::Made);
     }
     check_requirements(&format!("lab {}", wish.lab), &["ip", "ethtool"])?;
+    let mut interrupts = Interrupts::catch()?;
     let mut record = claim(plan, wish, false)?;
     let made = tokio::select! {
         made = make(&record.plan, weft) => made,
-        signal = interrupted() => Err(signal),
+        signal = interrupts.next() => Err(signal),
     };
     let made = made.and_then(|()| record.finish());
     if let Err(error) = made {
         return Err(match down::remove(&record).await {
             Ok(()) => error,
-            Err(also) => LabError { problem: format!("{}; and then {also}", error.problem), ..error },
+            Err(also) => LabError {
+                problem: format!("{}; and then {also}", error.problem),
+                ..error
+            },
         });
     }
     Ok(UpOutcome::Made)
@@ -65,16 +69,29 @@ fn check_same(present: &Record, wanted: &Manifest) -> Result<UpOutcome, LabError
     let lab = &present.plan.lab;
     let exists = |problem: &str| {
         let error = LabError::conflict(format!("lab {lab}"), problem);
-        Err(error.hint(format!("run 'weft lab down {lab}' first, or choose another --name")))
+        Err(error.hint(format!(
+            "run 'weft lab down {lab}' first, or choose another --name"
+        )))
     };
     if !present.complete {
-        return exists(if present.maker.is_running() { "is being made" } else { "was left unfinished" });
+        return exists(if present.maker.is_running() {
+            "is being made"
+        } else {
+            "was left unfinished"
+        });
     }
     if present.manifest != *wanted {
         return exists("exists already, made from another file");
     }
-    let agents = present.plan.hosts.iter().map(|host| HostPaths::new(lab, host).agent());
-    if !agents.into_iter().all(|agent| agent.is_some_and(ProcessId::is_running)) {
+    let agents = present
+        .plan
+        .hosts
+        .iter()
+        .map(|host| HostPaths::new(lab, host).agent());
+    if !agents
+        .into_iter()
+        .all(|agent| agent.is_some_and(ProcessId::is_running))
+    {
         return exists("exists already, and an agent in it has ended");
     }
     Ok(UpOutcome::Unchanged)
@@ -83,13 +100,28 @@ fn check_same(present: &Record, wanted: &Manifest) -> Result<UpOutcome, LabError
 /// Takes the name of the lab, and writes down what is going to be made.
 pub(crate) fn claim(plan: Plan, wish: &Wish, temporary: bool) -> Result<Record, LabError> {
     // A namespace of that name is somebody else's: taking the lab down must not remove it.
-    if let Some(taken) = plan.namespaces().find(|name| Path::new("/run/netns").join(name).exists()) {
-        return Err(LabError::conflict(format!("namespace {taken}"), "exists already, outside of any lab")
-            .hint(format!("choose another --name, or run 'ip netns del {taken}' if nobody needs it")));
+    if let Some(taken) = plan
+        .namespaces()
+        .find(|name| Path::new("/run/netns").join(name).exists())
+    {
+        return Err(LabError::conflict(
+            format!("namespace {taken}"),
+            "exists already, outside of any lab",
+        )
+        .hint(format!(
+            "choose another --name, or run 'ip netns del {taken}' if nobody needs it"
+        )));
     }
-    let maker = ProcessId::of_self()
-        .ok_or_else(|| LabError::failed("/proc", "does not show this process").hint("mount /proc"))?;
-    let record = Record { maker, temporary, complete: false, manifest: wish.manifest.clone(), plan };
+    let maker = ProcessId::of_self().ok_or_else(|| {
+        LabError::failed("/proc", "does not show this process").hint("mount /proc")
+    })?;
+    let record = Record {
+        maker,
+        temporary,
+        complete: false,
+        manifest: wish.manifest.clone(),
+        plan,
+    };
     record.claim().map(|()| record)
 }
 
@@ -133,7 +165,9 @@ async fn make_host(plan: &Plan, host: &Host) -> Result<(), LabError> {
     for uplink in &host.uplinks {
         let fabric = plan.fabric.as_deref().unwrap_or_default();
         let (near, far, mtu) = (&uplink.interface, &uplink.fabric_end, uplink.mtu);
-        commands.push(format!("link add {near} mtu {mtu} type veth peer name {far} mtu {mtu} netns '{fabric}'"));
+        commands.push(format!(
+            "link add {near} mtu {mtu} type veth peer name {far} mtu {mtu} netns '{fabric}'"
+        ));
         commands.push(format!("link set {near} up"));
     }
     ip_batch(&host.namespace, &commands).await?;
@@ -141,43 +175,76 @@ async fn make_host(plan: &Plan, host: &Host) -> Result<(), LabError> {
         let fabric = plan.fabric.as_deref().unwrap_or_default();
         // The bridge takes tags out of frames; without the offload its port puts them back in.
         show_frames_as_they_are(fabric, &uplink.fabric_end).await?;
-        ip_batch(fabric, &[format!("link set {} master {BRIDGE} up", uplink.fabric_end)]).await?;
+        ip_batch(
+            fabric,
+            &[format!("link set {} master {BRIDGE} up", uplink.fabric_end)],
+        )
+        .await?;
     }
     Ok(())
 }
 
 async fn make_vm(plan: &Plan, vm: &Vm) -> Result<(), LabError> {
-    let host = plan.hosts.iter().find(|host| host.name == vm.host).expect("a VM is planned on a planned host");
+    let host = plan
+        .hosts
+        .iter()
+        .find(|host| host.name == vm.host)
+        .expect("a VM is planned on a planned host");
     let ipv6 = vm.ip.as_ref().is_some_and(|ip| ip.contains(':'));
     if !ipv6 {
         silence_ipv6(&vm.namespace).await?;
     }
     let (end, mac, mtu, namespace) = (&vm.host_end, vm.mac, vm.mtu, &vm.namespace);
     let commands = [
-        format!("link add {end} mtu {mtu} type veth peer name eth0 address {mac} mtu {mtu} netns '{namespace}'"),
+        format!(
+            "link add {end} mtu {mtu} type veth peer name eth0 address {mac} mtu {mtu} netns '{namespace}'"
+        ),
         format!("link set {end} up"),
     ];
     ip_batch(&host.namespace, &commands).await?;
     show_frames_as_they_are(namespace, "eth0").await?;
-    let address = vm.ip.as_ref().map(|ip| format!("addr add {ip} dev eth0{}", if ipv6 { " nodad" } else { "" }));
-    let commands = ["link set lo up".to_owned()].into_iter().chain(address).chain(["link set eth0 up".to_owned()]);
+    let address = vm
+        .ip
+        .as_ref()
+        .map(|ip| format!("addr add {ip} dev eth0{}", if ipv6 { " nodad" } else { "" }));
+    let commands = ["link set lo up".to_owned()]
+        .into_iter()
+        .chain(address)
+        .chain(["link set eth0 up".to_owned()]);
     ip_batch(namespace, &commands.collect::<Vec<_>>()).await
 }
 
 /// Offloads leave checksums and VLAN tags beside the frame, where an AF_XDP socket on the other end does not see them.
 async fn show_frames_as_they_are(namespace: &str, interface: &str) -> Result<(), LabError> {
-    let offloads = ["tx", "off", "txvlan", "off", "tx-vlan-stag-hw-insert", "off"];
-    inside(namespace, &[&["ethtool", "-K", interface], &offloads[..]].concat(), "").await.map(drop)
+    let offloads = [
+        "tx",
+        "off",
+        "txvlan",
+        "off",
+        "tx-vlan-stag-hw-insert",
+        "off",
+    ];
+    inside(
+        namespace,
+        &[&["ethtool", "-K", interface], &offloads[..]].concat(),
+        "",
+    )
+    .await
+    .map(drop)
 }
 
 /// Keeps the kernel from sending router solicitations and multicast reports from every new interface.
 async fn silence_ipv6(namespace: &str) -> Result<(), LabError> {
-    const SETTINGS: [&str; 2] =
-        ["/proc/sys/net/ipv6/conf/all/disable_ipv6", "/proc/sys/net/ipv6/conf/default/disable_ipv6"];
+    const SETTINGS: [&str; 2] = [
+        "/proc/sys/net/ipv6/conf/all/disable_ipv6",
+        "/proc/sys/net/ipv6/conf/default/disable_ipv6",
+    ];
     if !SETTINGS.iter().all(|setting| Path::new(setting).exists()) {
         return Ok(());
     }
-    inside(namespace, &["tee", SETTINGS[0], SETTINGS[1]], "1\n").await.map(drop)
+    inside(namespace, &["tee", SETTINGS[0], SETTINGS[1]], "1\n")
+        .await
+        .map(drop)
 }
 
 /// An agent that was started and may not be ready.
@@ -210,9 +277,15 @@ async fn start_agent(plan: &Plan, host: &Host, weft: &Path) -> Result<StartedAge
     };
     let process = start().map_err(|error| LabError::io(object(), &error))?;
     if let Some(agent) = process.id().and_then(ProcessId::of) {
-        paths.write_agent(agent).map_err(|error| LabError::io(object(), &error))?;
+        paths
+            .write_agent(agent)
+            .map_err(|error| LabError::io(object(), &error))?;
     }
-    Ok(StartedAgent { process, client: Client::new(paths.socket()), log: paths.log() })
+    Ok(StartedAgent {
+        process,
+        client: Client::new(paths.socket()),
+        log: paths.log(),
+    })
 }
 
 impl StartedAgent {
@@ -220,7 +293,9 @@ impl StartedAgent {
     async fn ready(mut self, host: &Host) -> Result<Client, LabError> {
         let started = Instant::now();
         loop {
-            let Err(problem) = self.client.status().await else { return Ok(self.client) };
+            let Err(problem) = self.client.status().await else {
+                return Ok(self.client);
+            };
             let ended = self.process.try_wait().ok().flatten();
             if ended.is_none() && started.elapsed() < AGENT_START {
                 tokio::time::sleep(Duration::from_millis(10)).await;
@@ -230,8 +305,15 @@ impl StartedAgent {
             let last = said.trim_end().lines().rev().take(5).collect::<Vec<_>>();
             let last: Vec<&str> = last.into_iter().rev().collect();
             let problem = match ended {
-                Some(status) => format!("its agent ended with {status} and said: {}", last.join(" / ")),
-                None => format!("its agent does not answer ({}) and said: {}", problem.message, last.join(" / ")),
+                Some(status) => format!(
+                    "its agent ended with {status} and said: {}",
+                    last.join(" / ")
+                ),
+                None => format!(
+                    "its agent does not answer ({}) and said: {}",
+                    problem.message,
+                    last.join(" / ")
+                ),
             };
             return Err(LabError::failed(format!("host {}", host.name), problem));
         }
@@ -247,7 +329,12 @@ async fn configure(client: &Client, host: &Host) -> Result<(), LabError> {
             Change::AddPortgroup(spec) => client.add_portgroup(spec, options).await,
             Change::AddPort(spec) => client.add_port(spec, options).await,
             // A manifest only adds; another kind of change would be a field that labs do not know yet.
-            other => return Err(LabError::failed(other.object().to_string(), "is not supported in labs yet")),
+            other => {
+                return Err(LabError::failed(
+                    other.object().to_string(),
+                    "is not supported in labs yet",
+                ));
+            }
         };
         answer.map_err(|problem| LabError::of_agent(&host.name, problem))?;
     }
@@ -262,7 +349,11 @@ impl Wish {
     pub fn read(file: &Path, name: Option<LabName>) -> Result<Self, LabError> {
         let shown = file.display().to_string();
         let text = std::fs::read_to_string(file).map_err(|error| LabError::io(&shown, &error))?;
-        let manifest = Manifest::parse(&text).map_err(|error| LabError::invalid(shown, error.to_string()))?;
-        Ok(Self { lab: name.map_or_else(|| LabName::of_file(file), Ok)?, manifest })
+        let manifest =
+            Manifest::parse(&text).map_err(|error| LabError::invalid(shown, error.to_string()))?;
+        Ok(Self {
+            lab: name.map_or_else(|| LabName::of_file(file), Ok)?,
+            manifest,
+        })
     }
 }

@@ -27,7 +27,15 @@ impl Capture {
     /// Starts tcpdump for the ICMP frames of `eth0` in a namespace, and returns when it listens.
     pub(super) async fn start(namespace: &str) -> Result<Self, LabError> {
         // Each frame is handed over and printed at once, not with the next buffer.
-        let arguments = ["tcpdump", "-n", "-i", "eth0", "-l", "--immediate-mode", "icmp"];
+        let arguments = [
+            "tcpdump",
+            "-n",
+            "-i",
+            "eth0",
+            "-l",
+            "--immediate-mode",
+            "icmp",
+        ];
         let mut tcpdump = program("ip")
             .args(["netns", "exec", namespace])
             .args(arguments)
@@ -38,7 +46,12 @@ impl Capture {
         let missing = || LabError::failed("tcpdump", "has no output");
         let stdout = BufReader::new(tcpdump.stdout.take().ok_or_else(missing)?).lines();
         let stderr = BufReader::new(tcpdump.stderr.take().ok_or_else(missing)?).lines();
-        let mut capture = Self { tcpdump, stdout, stderr, lines: Vec::new() };
+        let mut capture = Self {
+            tcpdump,
+            stdout,
+            stderr,
+            lines: Vec::new(),
+        };
         let mut said = String::new();
         let listening = async {
             while let Ok(Some(line)) = capture.stderr.next_line().await {
@@ -51,7 +64,10 @@ impl Capture {
         };
         match timeout(PATIENCE, listening).await {
             Ok(true) => Ok(capture),
-            _ => Err(LabError::failed("tcpdump", format!("does not start to listen: {said}"))),
+            _ => Err(LabError::failed(
+                "tcpdump",
+                format!("does not start to listen: {said}"),
+            )),
         }
     }
 
@@ -69,16 +85,24 @@ impl Capture {
         };
         match timeout(PATIENCE, printed).await {
             Ok(true) => Ok(()),
-            _ => Err(LabError::failed("tcpdump", format!("does not see {marker:?}"))),
+            _ => Err(LabError::failed(
+                "tcpdump",
+                format!("does not see {marker:?}"),
+            )),
         }
     }
 
     /// Ends it and returns every line that it printed.
     pub(super) async fn stop(mut self) -> Result<Vec<String>, LabError> {
-        let pid = self.tcpdump.id().and_then(|pid| i32::try_from(pid).ok()).and_then(Pid::from_raw);
+        let pid = self
+            .tcpdump
+            .id()
+            .and_then(|pid| i32::try_from(pid).ok())
+            .and_then(Pid::from_raw);
         if let Some(pid) = pid {
             // Not yet waited for, so the number is still its own.
-            kill_process(pid, Signal::INT).map_err(|error| LabError::io("tcpdump", &error.into()))?;
+            kill_process(pid, Signal::INT)
+                .map_err(|error| LabError::io("tcpdump", &error.into()))?;
         }
         let rest = async {
             while let Ok(Some(line)) = self.stdout.next_line().await {

@@ -4,7 +4,8 @@ fn plan(yaml: &str) -> Result<Plan, LabError> {
     Plan::new(&"test".parse().unwrap(), &Manifest::parse(yaml).unwrap())
 }
 
-const ONE_SWITCH: &str = "vswitches: [{name: vSwitch1, mtu: 3000, portgroups: [{name: Lab, vlan: 4095}]}]";
+const ONE_SWITCH: &str =
+    "vswitches: [{name: vSwitch1, mtu: 3000, portgroups: [{name: Lab, vlan: 4095}]}]";
 
 #[test]
 fn the_examples_are_labs() {
@@ -30,7 +31,9 @@ fn a_lab_without_hosts_has_one() {
 
 #[test]
 fn every_member_is_found_by_name() {
-    let lab = plan(&format!("{ONE_SWITCH}\nhosts: [{{name: h, uplinks: [eth1]}}]\nvms: [{{name: a, portgroup: Lab}}]"));
+    let lab = plan(&format!(
+        "{ONE_SWITCH}\nhosts: [{{name: h, uplinks: [eth1]}}]\nvms: [{{name: a, portgroup: Lab}}]"
+    ));
     let lab = lab.unwrap();
     assert_eq!(lab.members().collect::<Vec<_>>(), ["h", "a", "fabric"]);
     assert!(lab.members().all(|name| lab.member(name).is_some()));
@@ -44,15 +47,41 @@ fn what_cannot_work_is_refused_with_a_remedy() {
     let two_hosts = "hosts: [{name: h1}, {name: h2}]";
     let cases = [
         ("vswitches: []", "lists neither hosts nor VMs"),
-        ("vms: [{name: a, portgroup: Labb}]\nvswitches: [{name: s, portgroups: [{name: Lab}]}]", "Labb does not exist"),
-        ("hosts: [{name: a}]\nvms: [{name: a, portgroup: Lab}]", "is also that of a host"),
+        (
+            "vms: [{name: a, portgroup: Labb}]\nvswitches: [{name: s, portgroups: [{name: Lab}]}]",
+            "Labb does not exist",
+        ),
+        (
+            "hosts: [{name: a}]\nvms: [{name: a, portgroup: Lab}]",
+            "is also that of a host",
+        ),
         ("hosts: [{name: fabric}]", "where uplinks meet"),
-        (&format!("{two_hosts}\n{ONE_SWITCH}"), "is missing in a lab of several hosts"),
-        (&format!("{two_hosts}\nvswitches: [{{name: s, host: h3}}]"), "h3 does not exist"),
-        ("hosts: [{name: h}]\nvswitches: [{name: s, uplinks: [eth1]}]", "has no interface eth1"),
-        (&format!("{ONE_SWITCH}\nvms: [{{name: a, portgroup: Lab, ip: 10.0.0.1}}]"), "is not an address with a prefix"),
-        (&format!("{ONE_SWITCH}\nvms: [{{name: a, portgroup: Lab, engine: tap}}]"), "only 'veth' is supported"),
-        (&format!("hosts: [{{name: h}}]\n{ONE_SWITCH}\nports: [{{name: a, portgroup: Lab, veth: x}}]"), "makes its ports from 'vms:'"),
+        (
+            &format!("{two_hosts}\n{ONE_SWITCH}"),
+            "is missing in a lab of several hosts",
+        ),
+        (
+            &format!("{two_hosts}\nvswitches: [{{name: s, host: h3}}]"),
+            "h3 does not exist",
+        ),
+        (
+            "hosts: [{name: h}]\nvswitches: [{name: s, uplinks: [eth1]}]",
+            "has no interface eth1",
+        ),
+        (
+            &format!("{ONE_SWITCH}\nvms: [{{name: a, portgroup: Lab, ip: 10.0.0.1}}]"),
+            "is not an address with a prefix",
+        ),
+        (
+            &format!("{ONE_SWITCH}\nvms: [{{name: a, portgroup: Lab, engine: tap}}]"),
+            "only 'veth' is supported",
+        ),
+        (
+            &format!(
+                "hosts: [{{name: h}}]\n{ONE_SWITCH}\nports: [{{name: a, portgroup: Lab, veth: x}}]"
+            ),
+            "makes its ports from 'vms:'",
+        ),
     ];
     for (yaml, problem) in cases {
         let error = plan(yaml).expect_err(yaml);
