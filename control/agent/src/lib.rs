@@ -18,6 +18,7 @@ mod error;
 mod host;
 mod links;
 mod options;
+mod patience;
 mod plane;
 mod server;
 mod state;

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use tokio::net::UnixListener;
 
 use crate::error::AgentError;
+use crate::patience::once_its_holder_died;
 pub(crate) use routes::router;
 
 /// A bound socket, removed when it is dropped.
@@ -72,12 +73,17 @@ fn remove_stale(path: &Path) -> Result<(), AgentError> {
         }
         Ok(_) => {}
     }
-    match std::os::unix::net::UnixStream::connect(path) {
-        Ok(_) => Err(AgentError::SocketInUse { path: path.into() }),
-        Err(error) if error.kind() == ErrorKind::ConnectionRefused => {
-            std::fs::remove_file(path).map_err(failed)
-        }
-        Err(error) => Err(failed(error)),
+    let probe = || match std::os::unix::net::UnixStream::connect(path) {
+        Ok(_) => None,
+        Err(error) => Some(error),
+    };
+    let error =
+        once_its_holder_died(probe).ok_or_else(|| AgentError::SocketInUse { path: path.into() })?;
+    match error.kind() {
+        ErrorKind::ConnectionRefused => std::fs::remove_file(path).map_err(failed),
+        // It went between the two looks.
+        ErrorKind::NotFound => Ok(()),
+        _ => Err(failed(error)),
     }
 }
 

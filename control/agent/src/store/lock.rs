@@ -7,6 +7,7 @@ use std::path::Path;
 use rustix::fs::{FlockOperation, flock};
 
 use crate::error::AgentError;
+use crate::patience::once_its_holder_died;
 
 /// Held until it is dropped or its process ends.
 pub(super) struct Lock {
@@ -33,7 +34,11 @@ impl Lock {
             .truncate(false)
             .open(&path)
             .map_err(failed)?;
-        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        let lock = || match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Err(rustix::io::Errno::WOULDBLOCK) => None,
+            other => Some(other),
+        };
+        match once_its_holder_died(lock).unwrap_or(Err(rustix::io::Errno::WOULDBLOCK)) {
             Ok(()) => {}
             Err(rustix::io::Errno::WOULDBLOCK) => {
                 let mut holder = String::new();
