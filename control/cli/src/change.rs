@@ -1,6 +1,7 @@
 //! Making a change and saying what it did, in one line.
 
 use clap::{Args, ValueEnum};
+use serde_json::Value;
 use weft_api::{ChangeOptions, ChangeResult, Wait};
 use weft_model::{FieldChange, ObjectKind, ObjectRef, Outcome};
 
@@ -93,23 +94,25 @@ fn line(result: &ChangeResult, detail: Option<&str>) -> String {
     }
 }
 
-/// A leaf of a port group's policy that is not set is one that it inherits.
-fn shown(object: &ObjectRef, field: &FieldChange) -> String {
-    if object.kind != ObjectKind::Portgroup || !field.field.starts_with("security.") {
-        return field.to_string();
-    }
-    let worded = |value: &serde_json::Value| {
-        if value.is_null() {
-            "inherit".into()
-        } else {
-            value.clone()
-        }
-    };
+/// A change in the words of the flags. A field that is not set shows what that means.
+fn shown(object: &ObjectRef, change: &FieldChange) -> String {
     let FieldChange {
         field,
         before,
         after,
-    } = field;
+    } = change;
+    let unset = match field.as_str() {
+        "mac" => "none",
+        "link" => "up",
+        "block" => "no",
+        leaf if object.kind == ObjectKind::Portgroup && leaf.starts_with("security.") => "inherit",
+        _ => return change.to_string(),
+    };
+    let worded = |value: &Value| match value {
+        Value::Null => unset.into(),
+        Value::Bool(yes) => if *yes { "yes" } else { "no" }.into(),
+        other => other.clone(),
+    };
     FieldChange {
         field: field.clone(),
         before: worded(before),
@@ -137,7 +140,7 @@ mod tests {
     fn a_leaf_that_is_not_set_is_inherited() {
         let field = FieldChange {
             field: "security.promiscuous".to_owned(),
-            before: serde_json::Value::Null,
+            before: Value::Null,
             after: "accept".into(),
         };
         let group = ObjectRef::new(ObjectKind::Portgroup, "Lab");
@@ -151,7 +154,7 @@ mod tests {
     fn one_line_says_what_happened() {
         let field = FieldChange {
             field: "block".to_owned(),
-            before: false.into(),
+            before: Value::Null,
             after: true.into(),
         };
         let changed = || Outcome::Changed {
@@ -172,11 +175,11 @@ mod tests {
         );
         assert_eq!(
             line(&result(changed(), false), None),
-            "port MyVM1: block false -> true (1 port)"
+            "port MyVM1: block no -> yes (1 port)"
         );
         assert_eq!(
             line(&result(changed(), true), None),
-            "port MyVM1 would change: block false -> true (1 port)"
+            "port MyVM1 would change: block no -> yes (1 port)"
         );
         assert_eq!(
             line(&result(Outcome::Deleted, false), None),

@@ -89,8 +89,11 @@ fn text_of(problem: &Problem) -> String {
     };
     let object = object.to_string();
     match problem.message.strip_prefix(&object) {
-        Some(rest) => format!("{object}: {field}: {}", rest.trim_start_matches([':', ' '])),
-        None => problem.message.clone(),
+        // Where several fields are wrong, the message lists them.
+        Some(rest) if !rest.contains(field) => {
+            format!("{object}: {field}: {}", rest.trim_start_matches([':', ' ']))
+        }
+        _ => problem.message.clone(),
     }
 }
 

@@ -4,9 +4,9 @@ use std::process::Stdio;
 
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
+use weft_api::ProblemKind;
 
 use crate::LabError;
-use weft_api::ProblemKind;
 
 /// The programs that a lab runs, with the Debian packages that hold them.
 pub(crate) const PROGRAMS: [(&str, &str); 4] = [

@@ -1,8 +1,8 @@
 //! The demonstration: promiscuous mode of a standard switch, with real interfaces, ping and tcpdump.
 
 mod capture;
+mod story;
 
-use std::fmt::Write as _;
 use std::io;
 use std::path::Path;
 use std::process::Stdio;
@@ -16,60 +16,11 @@ use crate::record::{HostPaths, Record};
 use crate::signal::Interrupts;
 use crate::{LabError, Wish, down, up};
 use capture::Capture;
+use story::{Evidence, PINGS, STEPS, Step, summary};
 
 /// The lab of the demonstration; `weft lab up` takes the same file.
 const LAB_FILE: &str = include_str!("../../../examples/mirror.yaml");
 const LAB: &str = "demo";
-
-/// How many echo requests MyVM1 sends in each step.
-const PINGS: usize = 5;
-
-/// One step: what the administrator does, and whether MyVM2 then sees the traffic of the others.
-struct Step {
-    title: &'static str,
-    command: &'static [&'static str],
-    switch: &'static str,
-    portgroup: &'static str,
-    seen: bool,
-}
-
-const STEPS: [Step; 4] = [
-    Step {
-        title: "Promiscuous mode is rejected unless an administrator accepts it.",
-        command: &[],
-        switch: "reject",
-        portgroup: "inherit",
-        seen: false,
-    },
-    Step {
-        title: "The administrator accepts it on the switch, and the port group Lab inherits that.",
-        command: &["vswitch", "set", "vSwitch1", "--promiscuous", "accept"],
-        switch: "accept",
-        portgroup: "inherit",
-        seen: true,
-    },
-    Step {
-        title: "Rejected again.",
-        command: &["vswitch", "set", "vSwitch1", "--promiscuous", "reject"],
-        switch: "reject",
-        portgroup: "inherit",
-        seen: false,
-    },
-    Step {
-        title: "Accepted on the port group alone; the switch still rejects it.",
-        command: &["portgroup", "set", "Lab", "--promiscuous", "accept"],
-        switch: "reject",
-        portgroup: "accept",
-        seen: true,
-    },
-];
-
-/// What a step showed.
-struct Evidence {
-    in_force: String,
-    requests: usize,
-    replies: usize,
-}
 
 /// Runs the demonstration and tells each step to `say`, a line or several at a time. Nothing of it remains afterwards,
 /// whatever happens.
@@ -316,29 +267,6 @@ fn check_gone(plan: &Plan) -> Result<(), LabError> {
     }
 }
 
-fn summary(evidence: &[Evidence]) -> String {
-    let mut text =
-        String::from("\nPromiscuous mode                                              MyVM2 saw\n");
-    let _ = writeln!(
-        text,
-        "   {:8} {:10} {:39} {:>8} {:>8}",
-        "switch", "port group", "in force for MyVM2", "requests", "replies"
-    );
-    for (number, (step, seen)) in STEPS.iter().zip(evidence).enumerate() {
-        let Evidence {
-            in_force,
-            requests,
-            replies,
-        } = seen;
-        let (number, switch, portgroup) = (number + 1, step.switch, step.portgroup);
-        let _ = writeln!(
-            text,
-            "{number}. {switch:8} {portgroup:10} {in_force:39} {requests:8} {replies:8}"
-        );
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -360,19 +288,5 @@ mod tests {
             );
         }
         assert!(plan.hosts[0].manifest.vswitches[0].uplinks.is_empty());
-    }
-
-    #[test]
-    fn the_summary_is_aligned() {
-        let in_force = "reject (standard switch vSwitch1)".to_owned();
-        let evidence = [Evidence {
-            in_force,
-            requests: 0,
-            replies: 0,
-        }];
-        let text = summary(&evidence);
-        let lines: Vec<&str> = text.lines().skip(2).collect();
-        assert_eq!(lines.len(), 2);
-        assert_eq!(lines[0].len(), lines[1].len(), "{text}");
     }
 }

@@ -4,11 +4,11 @@
 use std::path::Path;
 use std::time::Duration;
 
+use crate::LabError;
 use crate::command::{check_requirements, ip};
 use crate::name::LabName;
 use crate::process::ProcessId;
 use crate::record::{HostPaths, Record};
-use crate::{LabError, find};
 
 /// How long an agent may take to end by itself.
 const GRACE: Duration = Duration::from_secs(3);
@@ -20,7 +20,7 @@ const GRACE: Duration = Duration::from_secs(3);
 /// When there is no lab of that name, several and none is named, or something does not go away.
 pub async fn down(lab: Option<&LabName>, dry_run: bool) -> Result<Option<LabName>, LabError> {
     let record = match lab {
-        Some(lab) => find::lab(lab)?,
+        Some(lab) => Record::find(lab)?,
         None => match Record::load_all()?.as_mut_slice() {
             [] => return Ok(None),
             [only] => only.clone(),

@@ -19,11 +19,13 @@
 //! ```
 #![forbid(unsafe_code)]
 
+mod agent;
 mod command;
 mod demo;
 mod down;
 mod error;
-mod find;
+mod exec;
+mod list;
 mod name;
 mod plan;
 mod process;
@@ -34,7 +36,8 @@ mod up;
 pub use demo::demo;
 pub use down::down;
 pub use error::LabError;
-pub use find::{LabReport, LabState, Member, exec, list};
+pub use exec::exec;
+pub use list::{LabReport, LabState, Member, list};
 pub use name::LabName;
 pub use up::{UpOutcome, up};
 

@@ -1,19 +1,17 @@
 //! From a lab file to everything that is to be made, by name. A pure function: a lab that cannot work is refused before
 //! anything exists.
 
+mod vms;
+
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
-use weft_model::{
-    Attachment, Change, HostSpec, Intent, InterfaceName, LinkSetting, Manifest, Mtu, PortSpec,
-    VethEngine, VmEngine, VmSpec, VswitchSection, nearest,
-};
+use weft_api::ProblemKind;
+use weft_model::{Change, HostSpec, Intent, InterfaceName, Manifest, VswitchSection, nearest};
 use weft_packet::MacAddr;
 
 use crate::name::{self, LabName};
 use crate::{LabError, record};
-use weft_api::ProblemKind;
 
 /// The member of a lab where uplinks meet. No host and no VM has this name.
 pub(crate) const FABRIC: &str = "fabric";
@@ -90,7 +88,7 @@ impl Plan {
                 );
             }
         }
-        let vms = plan_vms(lab, manifest, &specs, &mut hosts)?;
+        let vms = vms::plan(lab, manifest, &specs, &mut hosts)?;
         hosts.iter().try_for_each(check_configuration)?;
         let fabric = hosts
             .iter()
@@ -304,108 +302,6 @@ fn plan_host(
         },
         name,
     })
-}
-
-fn plan_vms(
-    lab: &LabName,
-    manifest: &Manifest,
-    specs: &[HostSpec],
-    hosts: &mut [Host],
-) -> Result<Vec<Vm>, LabError> {
-    let mut macs: BTreeSet<MacAddr> = manifest.vms.iter().filter_map(|vm| vm.mac).collect();
-    let mut ends: Vec<BTreeSet<String>> = hosts
-        .iter()
-        .map(|host| {
-            host.uplinks
-                .iter()
-                .map(|uplink| uplink.interface.clone())
-                .chain(["lo".to_owned()])
-                .collect()
-        })
-        .collect();
-    let mut vms = Vec::with_capacity(manifest.vms.len());
-    for spec in &manifest.vms {
-        let object = format!("VM {}", spec.name);
-        let place = resolve(&object, spec.host.as_ref().map(|host| host.as_str()), specs)?;
-        let (host, ends) = hosts
-            .iter_mut()
-            .zip(&mut ends)
-            .find(|(host, _)| host.name == place.name.as_str())
-            .expect("every spec of a host was planned");
-        let vm = Vm {
-            name: spec.name.to_string(),
-            host: host.name.clone(),
-            namespace: name::namespace(lab, spec.name.as_str()),
-            host_end: name::interface("p-", spec.name.as_str(), ends),
-            mac: spec
-                .mac
-                .unwrap_or_else(|| name::mac(spec.name.as_str(), &mut macs)),
-            ip: spec
-                .ip
-                .as_deref()
-                .map(|ip| check_ip(&object, ip))
-                .transpose()?,
-            mtu: mtu_of(spec, host).octets(),
-        };
-        host.manifest.ports.push(port(spec, &vm)?);
-        vms.push(vm);
-    }
-    Ok(vms)
-}
-
-fn mtu_of(vm: &VmSpec, host: &Host) -> Mtu {
-    let mut switches = host.manifest.vswitches.iter();
-    let own = switches.find(|section| {
-        section
-            .portgroups
-            .iter()
-            .any(|group| group.name == vm.portgroup)
-    });
-    own.map(|section| section.mtu).unwrap_or_default()
-}
-
-fn port(spec: &VmSpec, vm: &Vm) -> Result<PortSpec, LabError> {
-    if spec.engine != VmEngine::Veth {
-        return Err(LabError::failed(
-            format!("VM {}: engine", vm.name),
-            "only 'veth' is supported yet",
-        )
-        .hint("leave the field out"));
-    }
-    let interface = vm
-        .host_end
-        .parse()
-        .expect("interface names of labs are short and plain");
-    Ok(PortSpec {
-        name: spec.name.clone(),
-        portgroup: spec.portgroup.clone(),
-        mac: Some(vm.mac),
-        attachment: Attachment::Veth {
-            interface,
-            engine: VethEngine::AfXdp,
-        },
-        link: LinkSetting::Up,
-        block: false,
-    })
-}
-
-/// `ADDRESS/PREFIX`, returned as it was written.
-fn check_ip(object: &str, text: &str) -> Result<String, LabError> {
-    let sound = text
-        .split_once('/')
-        .is_some_and(|(address, prefix)| match address.parse() {
-            Ok(IpAddr::V4(_)) => prefix.parse::<u8>().is_ok_and(|bits| bits <= 32),
-            Ok(IpAddr::V6(_)) => prefix.parse::<u8>().is_ok_and(|bits| bits <= 128),
-            Err(_) => false,
-        });
-    if sound {
-        return Ok(text.to_owned());
-    }
-    Err(LabError::invalid(
-        format!("{object}: ip"),
-        format!("{text:?} is not an address with a prefix length"),
-    )
-    .hint("write it as 192.168.10.1/24"))
 }
 
 /// Does what the host's agent will do, on paper.

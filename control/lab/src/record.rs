@@ -14,7 +14,7 @@ use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
-use weft_model::Manifest;
+use weft_model::{Manifest, nearest};
 
 use crate::LabError;
 use crate::name::LabName;
@@ -161,6 +161,25 @@ impl Record {
                 format!("is not the record of a lab: {error}"),
             )
             .hint("remove the lab with the version of weft that made it")
+        })
+    }
+
+    /// The lab of this name.
+    ///
+    /// # Errors
+    /// [`ProblemKind::NotFound`] with the nearest name.
+    pub(crate) fn find(lab: &LabName) -> Result<Self, LabError> {
+        Self::load(lab)?.ok_or_else(|| {
+            let known = Self::load_all().unwrap_or_default();
+            let near = nearest(
+                lab.as_str(),
+                known.iter().map(|record| record.plan.lab.as_str()),
+            );
+            let hint = near.map_or_else(
+                || "see 'weft lab ls'".to_owned(),
+                |near| format!("did you mean {near}?"),
+            );
+            LabError::not_found(format!("lab {lab}"), "does not exist").hint(hint)
         })
     }
 

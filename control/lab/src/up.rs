@@ -1,14 +1,12 @@
 //! Making a lab.
 
-use std::path::{Path, PathBuf};
-use std::process::Stdio;
-use std::time::{Duration, Instant};
+use std::path::Path;
 
-use tokio::process::Child;
 use weft_api::{ChangeOptions, Client};
 use weft_model::{Change, Manifest};
 
-use crate::command::{check_requirements, inside, ip, ip_batch, program};
+use crate::agent::StartedAgent;
+use crate::command::{check_requirements, inside, ip, ip_batch};
 use crate::name::LabName;
 use crate::plan::{Host, Plan, Vm};
 use crate::process::ProcessId;
@@ -18,9 +16,6 @@ use crate::{LabError, Wish, down};
 
 /// The bridge in the fabric's namespace.
 pub(crate) const BRIDGE: &str = "br0";
-
-/// How long an agent may take from its start to its first answer.
-const AGENT_START: Duration = Duration::from_secs(10);
 
 /// What [`up`] found to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -136,7 +131,7 @@ pub(crate) async fn make(plan: &Plan, weft: &Path) -> Result<(), LabError> {
     let mut agents = Vec::new();
     for host in &plan.hosts {
         make_host(plan, host).await?;
-        agents.push(start_agent(plan, host, weft).await?);
+        agents.push(StartedAgent::new(&plan.lab, host, weft)?);
     }
     for vm in &plan.vms {
         make_vm(plan, vm).await?;
@@ -245,79 +240,6 @@ async fn silence_ipv6(namespace: &str) -> Result<(), LabError> {
     inside(namespace, &["tee", SETTINGS[0], SETTINGS[1]], "1\n")
         .await
         .map(drop)
-}
-
-/// An agent that was started and may not be ready.
-struct StartedAgent {
-    process: Child,
-    client: Client,
-    log: PathBuf,
-}
-
-async fn start_agent(plan: &Plan, host: &Host, weft: &Path) -> Result<StartedAgent, LabError> {
-    let paths = HostPaths::new(&plan.lab, host);
-    let object = || format!("host {}: agent", host.name);
-    let start = || -> std::io::Result<Child> {
-        std::fs::create_dir_all(paths.directory())?;
-        let log = std::fs::File::create(paths.log())?;
-        program("ip")
-            .args(["netns", "exec", &host.namespace])
-            .arg(weft)
-            .arg("agent")
-            .args(["--poll", "adaptive", "--host-name", &host.name])
-            .arg("--state")
-            .arg(paths.state())
-            .arg("--socket")
-            .arg(paths.socket())
-            .current_dir("/")
-            .stdout(Stdio::null())
-            .stderr(log)
-            .kill_on_drop(false)
-            .spawn()
-    };
-    let process = start().map_err(|error| LabError::io(object(), &error))?;
-    if let Some(agent) = process.id().and_then(ProcessId::of) {
-        paths
-            .write_agent(agent)
-            .map_err(|error| LabError::io(object(), &error))?;
-    }
-    Ok(StartedAgent {
-        process,
-        client: Client::new(paths.socket()),
-        log: paths.log(),
-    })
-}
-
-impl StartedAgent {
-    /// Waits until the agent answers.
-    async fn ready(mut self, host: &Host) -> Result<Client, LabError> {
-        let started = Instant::now();
-        loop {
-            let Err(problem) = self.client.status().await else {
-                return Ok(self.client);
-            };
-            let ended = self.process.try_wait().ok().flatten();
-            if ended.is_none() && started.elapsed() < AGENT_START {
-                tokio::time::sleep(Duration::from_millis(10)).await;
-                continue;
-            }
-            let said = std::fs::read_to_string(&self.log).unwrap_or_default();
-            let last = said.trim_end().lines().rev().take(5).collect::<Vec<_>>();
-            let last: Vec<&str> = last.into_iter().rev().collect();
-            let problem = match ended {
-                Some(status) => format!(
-                    "its agent ended with {status} and said: {}",
-                    last.join(" / ")
-                ),
-                None => format!(
-                    "its agent does not answer ({}) and said: {}",
-                    problem.message,
-                    last.join(" / ")
-                ),
-            };
-            return Err(LabError::failed(format!("host {}", host.name), problem));
-        }
-    }
 }
 
 /// Tells the host's agent what the lab file says.
