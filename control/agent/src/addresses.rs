@@ -53,7 +53,7 @@ impl Addresses {
             .ports
             .get(port)
             .and_then(|object| object.spec.mac)
-            .or(self.of(port).taken);
+            .or_else(|| self.of(port).taken);
         if !accepts
             || own == Some(mac)
             || self.of(port).adopted == Some(mac)

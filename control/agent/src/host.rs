@@ -7,6 +7,7 @@ mod change;
 mod counters;
 mod reconcile;
 mod report;
+mod status;
 
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, mpsc};

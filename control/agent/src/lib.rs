@@ -175,7 +175,7 @@ async fn follow_links(host: Weak<Host>) {
             match links::watch(sender.clone()).await {
                 Ok(()) => break,
                 Err(error) => {
-                    tracing::error!(error, "network interfaces are not watched; trying again")
+                    tracing::error!(error, "network interfaces are not watched; trying again");
                 }
             }
             tokio::time::sleep(RETRY).await;

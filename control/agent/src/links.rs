@@ -229,8 +229,7 @@ async fn default_routes(handle: &Handle, link: Link) -> Result<Vec<String>, rtne
         while let Some(message) = messages.try_next().await? {
             let out = message
                 .attributes
-                .iter()
-                .any(|attribute| *attribute == RouteAttribute::Oif(link.index));
+                .contains(&RouteAttribute::Oif(link.index));
             if out && message.header.destination_prefix_length == 0 {
                 return Ok(vec!["carries the default route".to_owned()]);
             }

@@ -73,10 +73,7 @@ fn remove_stale(path: &Path) -> Result<(), AgentError> {
         }
         Ok(_) => {}
     }
-    let probe = || match std::os::unix::net::UnixStream::connect(path) {
-        Ok(_) => None,
-        Err(error) => Some(error),
-    };
+    let probe = || std::os::unix::net::UnixStream::connect(path).err();
     let error =
         once_its_holder_died(probe).ok_or_else(|| AgentError::SocketInUse { path: path.into() })?;
     match error.kind() {

@@ -90,7 +90,7 @@ impl Store {
             match read(&store.path(*number)) {
                 Ok(intent) => return Ok((store, Loaded { intent, damaged })),
                 Err(problem) => {
-                    damaged.push(format!("{}: {problem}", store.path(*number).display()))
+                    damaged.push(format!("{}: {problem}", store.path(*number).display()));
                 }
             }
         }
@@ -161,7 +161,7 @@ impl Store {
 /// # Errors
 /// What the system said; the file is then as it was.
 pub(crate) fn write_durably(path: &Path, content: &[u8]) -> io::Result<()> {
-    let directory = path.parent().unwrap_or(Path::new("."));
+    let directory = path.parent().unwrap_or_else(|| Path::new("."));
     let temporary = path.with_extension("tmp");
     let written = (|| {
         let mut file = File::create(&temporary)?;

@@ -63,7 +63,7 @@ pub struct Problem {
     pub message: String,
     /// The object that it is about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub object: Option<ObjectRef>,
+    pub object: Option<Box<ObjectRef>>,
     /// The field that it is about, as a manifest names it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub field: Option<String>,
@@ -92,7 +92,7 @@ impl Problem {
     #[must_use]
     pub fn about(self, object: impl Into<ObjectRef>) -> Self {
         Self {
-            object: Some(object.into()),
+            object: Some(Box::new(object.into())),
             ..self
         }
     }
@@ -151,7 +151,7 @@ impl From<ModelError> for Problem {
         Self {
             kind,
             message: error.to_string(),
-            object: Some(error.object().clone()),
+            object: Some(Box::new(error.object().clone())),
             field: error.field(),
             remedy: Some(error.remedy()),
             suggestion: error.suggestion().map(str::to_owned),

@@ -32,13 +32,12 @@ mod ids;
 mod intent;
 mod manifest;
 mod name;
+mod patch;
 mod policy;
 mod rules;
 mod spec;
 
-pub use change::{
-    Change, Outcome, PortPatch, PortgroupPatch, SecurityPatch, SwitchSecurityPatch, VswitchPatch,
-};
+pub use change::{Change, Outcome};
 pub use compile::{PortKey, Realisation, Realised, compile};
 pub use error::ModelError;
 pub use fields::FieldChange;
@@ -49,6 +48,7 @@ pub use manifest::{
     from_text,
 };
 pub use name::{HostName, InterfaceName, NameError, PortName, PortgroupName, VswitchName, nearest};
+pub use patch::{PortPatch, PortgroupPatch, SecurityPatch, SwitchSecurityPatch, VswitchPatch};
 pub use policy::{EffectivePolicy, Leaf};
 pub use spec::{
     Attachment, Decision, Inheritable, LinkSetting, Mtu, MtuError, PortSpec, PortgroupSecurity,

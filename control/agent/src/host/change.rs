@@ -82,14 +82,12 @@ impl Host {
             let Some(link) = self.plane.link(&interface)? else {
                 return Err(no_interface(before, &interface, change.object()).in_field(field));
             };
-            if !yes {
-                if let Some(used) = self.plane.uses(link)?.first() {
-                    let message = format!("{}: interface {interface} {used}", change.object());
-                    return Err(Problem::new(ProblemKind::Conflict, message)
-                        .about(change.object())
-                        .in_field(field)
-                        .with_remedy("the host itself loses it; say --yes if that is meant, or use another interface"));
-                }
+            if !yes && let Some(used) = self.plane.uses(link)?.first() {
+                let message = format!("{}: interface {interface} {used}", change.object());
+                return Err(Problem::new(ProblemKind::Conflict, message)
+                    .about(change.object())
+                    .in_field(field)
+                    .with_remedy("the host itself loses it; say --yes if that is meant, or use another interface"));
             }
             Arc::make_mut(&mut next.links).insert(interface, link);
         }

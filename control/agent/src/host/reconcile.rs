@@ -57,10 +57,10 @@ impl Host {
         self.close_stale(&mut next);
         self.open_missing(&mut next);
         let config = next.compile(&self.addresses());
-        if config != old_config || next.engines != before.engines {
-            if let Err(problem) = self.plane.apply(&config) {
-                tracing::error!(%problem, "link changes are not in force yet");
-            }
+        if (config != old_config || next.engines != before.engines)
+            && let Err(problem) = self.plane.apply(&config)
+        {
+            tracing::error!(%problem, "link changes are not in force yet");
         }
         log_differences(&before, &next);
         self.commit(next);
@@ -81,10 +81,10 @@ impl Host {
         for (key, id) in stale {
             self.plane.detach(id);
             next.engines.remove(&key);
-            if let PortKey::Port(name) = &key {
-                if self.addresses().forget(name) {
-                    self.addresses_are_news();
-                }
+            if let PortKey::Port(name) = &key
+                && self.addresses().forget(name)
+            {
+                self.addresses_are_news();
             }
         }
     }

@@ -1,124 +1,28 @@
-//! What the host shows of itself.
+//! What the host shows of its objects.
 
 use std::collections::BTreeMap;
 use std::sync::{PoisonError, RwLockReadGuard};
 
 use weft_api::{
-    AddressSource, Counts, EngineStatus, FdbEntry, FdbVlan, Finding, PolicyLeaf, PolicyReport,
-    Port, PortAddress, PortState, PortStatus, Portgroup, PortgroupStatus, Problem, Status,
-    ThreadReport, Uplink, UplinkState, Vswitch, VswitchStatus,
+    AddressSource, EngineStatus, FdbEntry, FdbVlan, PolicyLeaf, PolicyReport, Port, PortAddress,
+    PortState, PortStatus, Portgroup, PortgroupStatus, Problem, Uplink, UplinkState, Vswitch,
+    VswitchStatus,
 };
 use weft_model::{
-    InterfaceName, Manifest, Object, ObjectKind, ObjectRef, PortKey, PortName, PortSpec,
-    PortgroupName, PortgroupSpec, VswitchName, VswitchSpec,
+    InterfaceName, Manifest, Object, PortKey, PortName, PortSpec, PortgroupName, PortgroupSpec,
+    VswitchName, VswitchSpec,
 };
 use weft_vlan::PortgroupVlan;
 
 use super::Host;
 use crate::links::speed;
 use crate::plane::engine_status;
-use crate::state::{State, quoted};
+use crate::state::State;
 
 impl Host {
     /// The state, to read only.
     pub(super) fn view(&self) -> RwLockReadGuard<'_, State> {
         self.state.read().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// The host's health.
-    pub(crate) fn status(&self) -> Status {
-        let state = self.view();
-        let ports_up = state
-            .intent
-            .ports
-            .values()
-            .filter(|port| state.port_obstacle(&port.spec).is_none())
-            .count();
-        let uplinks: Vec<_> = state
-            .intent
-            .uplinks()
-            .map(|(_, uplink)| PortKey::Uplink(uplink.clone()))
-            .collect();
-        let counts = Counts {
-            vswitches: state.intent.vswitches.len(),
-            portgroups: state.intent.portgroups.len(),
-            ports: state.intent.ports.len(),
-            ports_up,
-            uplinks: uplinks.len(),
-            uplinks_up: uplinks
-                .iter()
-                .filter(|key| state.link_obstacle(key).is_none())
-                .count(),
-        };
-        let threads = self
-            .plane
-            .datapath()
-            .threads()
-            .into_iter()
-            .map(|thread| ThreadReport {
-                index: thread.index,
-                core: thread.core,
-                ports: thread.queues,
-                frames_total: thread.frames,
-                busy_share: thread.busy,
-                asleep_share: thread.asleep,
-                cycles_per_frame: thread.cycles_per_frame,
-            });
-        Status {
-            host: self.name.clone(),
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            pid: std::process::id(),
-            uptime_seconds: self.started.elapsed().as_secs(),
-            threads: threads.collect(),
-            counts,
-            problems: self.findings(&state),
-        }
-    }
-
-    /// What is wrong: the store first, then uplinks, then ports.
-    fn findings(&self, state: &State) -> Vec<Finding> {
-        let damaged = self.damaged.iter().map(|problem| Finding {
-            object: ObjectRef::new(ObjectKind::Host, &self.name),
-            reason: format!("state file {problem}; the generation before it is in use"),
-            next: "weft export".to_owned(),
-        });
-        let uplinks = state.intent.uplinks().filter_map(|(_, interface)| {
-            let obstacle = state.link_obstacle(&PortKey::Uplink(interface.clone()))?;
-            let object = ObjectRef::new(ObjectKind::Uplink, interface);
-            Some(Finding {
-                object,
-                reason: obstacle.reason,
-                next: obstacle.next,
-            })
-        });
-        let ports = state.intent.ports.values().filter_map(|object| {
-            let obstacle = state.port_obstacle(&object.spec)?;
-            Some(Finding {
-                object: (&object.spec.name).into(),
-                reason: obstacle.reason,
-                next: obstacle.next,
-            })
-        });
-        let warnings = state.engines.iter().filter_map(|(key, engine)| {
-            let reason = self.engine(Some(engine.id))?.warnings.join(" ");
-            let (object, next) = match key {
-                PortKey::Port(name) => (name.into(), format!("weft port show {}", quoted(name))),
-                PortKey::Uplink(name) => (
-                    ObjectRef::new(ObjectKind::Uplink, name),
-                    "weft uplink list".to_owned(),
-                ),
-            };
-            (!reason.is_empty()).then_some(Finding {
-                object,
-                reason,
-                next,
-            })
-        });
-        damaged
-            .chain(uplinks)
-            .chain(ports)
-            .chain(warnings)
-            .collect()
     }
 
     /// All switches.
@@ -296,7 +200,8 @@ impl Host {
         }
     }
 
-    fn engine(&self, id: Option<weft_datapath::PortId>) -> Option<EngineStatus> {
+    /// What moves the frames of a number.
+    pub(super) fn engine(&self, id: Option<weft_datapath::PortId>) -> Option<EngineStatus> {
         self.plane.datapath().engine(id?).map(engine_status)
     }
 

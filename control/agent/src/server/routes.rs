@@ -108,10 +108,10 @@ async fn change(host: Arc<Host>, change: Change, options: ChangeOptions) -> Answ
             let _ = durable.send(result.clone());
         })
     });
-    if options.wait == Wait::None {
-        if let Ok(result) = became_durable.await {
-            return Ok(Json(result).into_response());
-        }
+    if options.wait == Wait::None
+        && let Ok(result) = became_durable.await
+    {
+        return Ok(Json(result).into_response());
     }
     let result = (&mut work).await.map_err(|error| broken(&error))??;
     Ok(Json(result).into_response())

@@ -1,0 +1,131 @@
+//! Settings to change: what a `set` says, and what it leaves as it is.
+
+use serde::{Deserialize, Deserializer, Serialize};
+use weft_packet::MacAddr;
+use weft_vlan::PortgroupVlan;
+
+use crate::name::PortgroupName;
+use crate::spec::{
+    Decision, Inheritable, LinkSetting, Mtu, PortSpec, PortgroupSecurity, PortgroupSpec,
+    SwitchSecurity, VswitchSpec,
+};
+
+/// Settings of a switch to change; what is absent stays.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct VswitchPatch {
+    /// Largest payload of a frame.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mtu: Option<Mtu>,
+    /// Defaults of the security policy.
+    pub security: SwitchSecurityPatch,
+}
+
+/// Leaves of a switch's security policy to change.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct SwitchSecurityPatch {
+    /// See [`SwitchSecurity::promiscuous`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub promiscuous: Option<Decision>,
+    /// See [`SwitchSecurity::mac_changes`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mac_changes: Option<Decision>,
+    /// See [`SwitchSecurity::forged_transmits`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub forged_transmits: Option<Decision>,
+}
+
+/// Settings of a port group to change; what is absent stays.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct PortgroupPatch {
+    /// VLAN of the port group.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub vlan: Option<PortgroupVlan>,
+    /// Its security policy.
+    pub security: SecurityPatch,
+}
+
+/// Leaves of a port group's security policy to change; `inherit` gives a leaf back to the switch.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct SecurityPatch {
+    /// See [`SwitchSecurity::promiscuous`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub promiscuous: Option<Inheritable>,
+    /// See [`SwitchSecurity::mac_changes`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mac_changes: Option<Inheritable>,
+    /// See [`SwitchSecurity::forged_transmits`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub forged_transmits: Option<Inheritable>,
+}
+
+/// Settings of a port to change; what is absent stays.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct PortPatch {
+    /// The port group to connect to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub portgroup: Option<PortgroupName>,
+    /// The adapter's address; `Some(None)`, in JSON `null`, takes it away.
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "present")]
+    pub mac: Option<Option<MacAddr>>,
+    /// Whether the port is connected.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub link: Option<LinkSetting>,
+    /// Whether the port is blocked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub block: Option<bool>,
+}
+
+/// A field that stands there, even as `null`.
+fn present<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<Option<MacAddr>>, D::Error> {
+    Option::deserialize(deserializer).map(Some)
+}
+
+impl VswitchPatch {
+    pub(crate) fn apply(&self, spec: &mut VswitchSpec) {
+        put(&mut spec.mtu, self.mtu);
+        let SwitchSecurity {
+            promiscuous,
+            mac_changes,
+            forged_transmits,
+        } = &mut spec.security;
+        put(promiscuous, self.security.promiscuous);
+        put(mac_changes, self.security.mac_changes);
+        put(forged_transmits, self.security.forged_transmits);
+    }
+}
+
+impl PortgroupPatch {
+    pub(crate) fn apply(&self, spec: &mut PortgroupSpec) {
+        put(&mut spec.vlan, self.vlan);
+        let PortgroupSecurity {
+            promiscuous,
+            mac_changes,
+            forged_transmits,
+        } = &mut spec.security;
+        put(promiscuous, self.security.promiscuous);
+        put(mac_changes, self.security.mac_changes);
+        put(forged_transmits, self.security.forged_transmits);
+    }
+}
+
+impl PortPatch {
+    pub(crate) fn apply(&self, spec: &mut PortSpec) {
+        if let Some(portgroup) = &self.portgroup {
+            spec.portgroup = portgroup.clone();
+        }
+        put(&mut spec.mac, self.mac);
+        put(&mut spec.link, self.link);
+        put(&mut spec.block, self.block);
+    }
+}
+
+fn put<T: Copy>(field: &mut T, value: Option<T>) {
+    *field = value.unwrap_or(*field);
+}
