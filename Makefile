@@ -6,7 +6,7 @@ export PATH := $(PATH):$(HOME)/.cargo/bin:/usr/local/sbin:/usr/sbin:/sbin
 TARGET  := $(or $(CARGO_TARGET_DIR),target)
 SUDO    := $(if $(filter 0,$(shell id -u)),,sudo)
 # Cargo builds as the user; only the finished test programs, which make namespaces, run as root.
-AS_ROOT := $(if $(SUDO),--config 'target."cfg(all())".runner=["sudo","-E"]')
+AS_ROOT := $(if $(SUDO),--config 'target."cfg(all())".runner="sudo -E"')
 
 # What the build links with, and what the lab and the tests run.
 PACKAGES := gcc libc6-dev iproute2 iputils-ping tcpdump ethtool
@@ -20,7 +20,9 @@ help: ## list the targets
 demo: build ## build weft and run the promiscuous-mode scenario on real interfaces
 	@$(SUDO) $(TARGET)/release/weft lab demo
 
+# The system tests run the binary that stands beside them, so it is built first.
 test: lint ## formatting, lints, then every unit, documentation and system test
+	cargo build --profile test --locked -p weft-cli
 	cargo test --workspace --locked $(AS_ROOT)
 
 lint: setup ## formatting and clippy, warnings denied

@@ -15,8 +15,14 @@ pub(crate) struct ChangeFlags {
     #[arg(long)]
     dry_run: bool,
 
-    /// How far to wait: until the change is in force on the poll threads, or only until it is stored
-    #[arg(long, value_name = "HOW", value_enum, default_value_t)]
+    /// How far to wait: applied (until it is in force on the poll threads) or none
+    #[arg(
+        long,
+        value_name = "HOW",
+        value_enum,
+        default_value_t,
+        hide_possible_values = true
+    )]
     wait: WaitFlag,
 }
 

@@ -55,19 +55,28 @@ Exit codes: 0 done, 1 failed, 2 usage, 3 not found, 4 conflict or already exists
 7 timed out, 8 not permitted."
 )]
 struct Cli {
-    /// How to print data
+    /// How to print data: table, wide, json or yaml
     #[arg(
         short,
         long = "output",
         value_name = "FORMAT",
         global = true,
         value_enum,
-        default_value_t
+        default_value_t,
+        hide_possible_values = true,
+        help_heading = "Global options"
     )]
     output: Format,
 
     /// The socket of the agent to talk to
-    #[arg(long, value_name = "SOCKET", global = true, env = "WEFT_AGENT", default_value = DEFAULT_SOCKET)]
+    #[arg(
+        long,
+        value_name = "SOCKET",
+        global = true,
+        env = "WEFT_AGENT",
+        default_value = DEFAULT_SOCKET,
+        help_heading = "Global options"
+    )]
     agent: PathBuf,
 
     #[command(subcommand)]

@@ -80,13 +80,16 @@ pub(crate) async fn ip_batch(namespace: &str, commands: &[String]) -> Result<(),
     .await
     .map(drop)
     .map_err(|mut error| {
-        // ip names the line of its input, which only this function knows.
-        let line = error
+        // ip ends with "Command failed -:LINE", a line of the input that only this function knows.
+        let failed = error
             .problem
-            .rsplit_once("-:")
-            .and_then(|(_, number)| number.trim().parse::<usize>().ok());
-        if let Some(command) = line.and_then(|line| commands.get(line.checked_sub(1)?)) {
-            error.object = format!("ip -n {namespace} {command}");
+            .rsplit_once("; Command failed -:")
+            .and_then(|(said, line)| {
+                let command = commands.get(line.trim().parse::<usize>().ok()?.checked_sub(1)?)?;
+                Some((format!("ip -n {namespace} {command}"), said.to_owned()))
+            });
+        if let Some((command, said)) = failed {
+            (error.object, error.problem) = (command, said);
         }
         error
     })

@@ -74,7 +74,8 @@ pub fn list() -> Result<Vec<LabReport>, LabError> {
     Ok(Record::load_all()?.iter().map(report).collect())
 }
 
-fn report(record: &Record) -> LabReport {
+/// How one lab stands.
+pub(crate) fn report(record: &Record) -> LabReport {
     let plan = &record.plan;
     let blank = |kind, name: &str, namespace: &str| Member {
         kind,

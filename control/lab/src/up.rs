@@ -10,9 +10,9 @@ use crate::command::{check_requirements, inside, ip, ip_batch};
 use crate::name::LabName;
 use crate::plan::{Host, Plan, Vm};
 use crate::process::ProcessId;
-use crate::record::{HostPaths, Record};
+use crate::record::Record;
 use crate::signal::Interrupts;
-use crate::{LabError, Wish, down};
+use crate::{LabError, Wish, down, list};
 
 /// The bridge in the fabric's namespace.
 pub(crate) const BRIDGE: &str = "br0";
@@ -78,16 +78,15 @@ fn check_same(present: &Record, wanted: &Manifest) -> Result<UpOutcome, LabError
     if present.manifest != *wanted {
         return exists("exists already, made from another file");
     }
-    let agents = present
-        .plan
-        .hosts
+    let report = list::report(present);
+    let broken = report
+        .members
         .iter()
-        .map(|host| HostPaths::new(lab, host).agent());
-    if !agents
-        .into_iter()
-        .all(|agent| agent.is_some_and(ProcessId::is_running))
-    {
-        return exists("exists already, and an agent in it has ended");
+        .find_map(|member| Some((&member.name, member.problem?)));
+    if let Some((member, problem)) = broken {
+        return exists(&format!(
+            "exists already, but {member} is broken: {problem}"
+        ));
     }
     Ok(UpOutcome::Unchanged)
 }
@@ -270,7 +269,9 @@ impl Wish {
     /// When the file cannot be read or is no manifest.
     pub fn read(file: &Path, name: Option<LabName>) -> Result<Self, LabError> {
         let shown = file.display().to_string();
-        let text = std::fs::read_to_string(file).map_err(|error| LabError::io(&shown, &error))?;
+        let text = std::fs::read_to_string(file).map_err(|error| {
+            LabError::io(&shown, &error).hint("name a lab file, such as examples/mirror.yaml")
+        })?;
         let manifest =
             Manifest::parse(&text).map_err(|error| LabError::invalid(shown, error.to_string()))?;
         Ok(Self {
