@@ -22,7 +22,7 @@ demo: build ## build weft and run the promiscuous-mode scenario on real interfac
 
 # The system tests run the binary that stands beside them, so it is built first.
 test: lint ## formatting, lints, then every unit, documentation and system test
-	cargo build --profile test --locked -p weft-cli
+	cargo build --locked -p weft-cli
 	cargo test --workspace --locked $(AS_ROOT)
 
 lint: setup ## formatting and clippy, warnings denied
@@ -32,8 +32,10 @@ lint: setup ## formatting and clippy, warnings denied
 bench: setup ## the criterion benches
 	cargo bench --workspace --locked $(AS_ROOT)
 
-soak: setup ## the long tests: those that are marked #[ignore]
-	cargo test --workspace --release --locked $(AS_ROOT) -- --ignored --nocapture
+# Tests that can go on for longer take their number of rounds from WEFT_SOAK, 1 by default.
+soak: setup ## the same tests for an hour: kill loops and random frames, WEFT_SOAK times as many rounds
+	cargo build --locked -p weft-cli
+	WEFT_SOAK=$${WEFT_SOAK:-50} cargo test --workspace --locked $(AS_ROOT)
 
 build: setup ## the release binary, target/release/weft
 	cargo build --release --locked -p weft-cli
