@@ -55,6 +55,8 @@ pub(crate) struct Forwarder {
     batches: Vec<Batch>,
     /// Destinations with a batch, in the order in which they were first needed.
     touched: Vec<PortId>,
+    /// Destinations whose other side could not take everything at the last flush.
+    unflushed: Vec<PortId>,
     pending: ArrayVec<Pending, BURST>,
     /// By frame: the edit for destinations that see tags, and for those that do not.
     edits: [(TagEdit, TagEdit); BURST],
@@ -67,6 +69,7 @@ impl Forwarder {
             thread,
             batches: Vec::new(),
             touched: Vec::new(),
+            unflushed: Vec::new(),
             pending: ArrayVec::new(),
             edits: [(TagEdit::Keep, TagEdit::Keep); BURST],
             events,
@@ -85,7 +88,24 @@ impl Forwarder {
                 },
             );
             self.touched.reserve(slots);
+            self.unflushed.reserve(slots);
         }
+    }
+
+    /// Whether a destination waits to be flushed again.
+    #[inline]
+    pub(crate) fn is_flushed(&self) -> bool {
+        self.unflushed.is_empty()
+    }
+
+    /// Asks the destinations again that could not take everything.
+    #[cold]
+    pub(crate) fn flush_again(&mut self, snapshot: &Snapshot) {
+        self.unflushed.retain(|&id| {
+            snapshot
+                .port(id)
+                .is_some_and(|entry| entry.port.tx.lock().flush())
+        });
     }
 
     /// Forwards every frame of a burst. `now` is the monotonic time in ns, as of this burst.
@@ -346,7 +366,11 @@ impl Forwarder {
             let frames = &batch.frames[..usize::from(batch.len)];
             // Destinations come from this snapshot's own lists.
             if let Some(entry) = snapshot.port(id) {
-                delivered |= transmit_to(entry, self.thread, frames, &self.edits, burst);
+                let (taken, flushed) = transmit_to(entry, self.thread, frames, &self.edits, burst);
+                delivered |= taken;
+                if !flushed && !self.unflushed.contains(&id) {
+                    self.unflushed.push(id);
+                }
             }
             batch.len = 0;
         }
@@ -355,7 +379,7 @@ impl Forwarder {
     }
 }
 
-/// Copies `frames` to one destination. Returns the originals, as bits, that it took.
+/// Copies `frames` to one destination. Returns the originals, as bits, that it took, and whether its other side has all.
 #[inline]
 fn transmit_to(
     entry: &PortEntry,
@@ -363,12 +387,12 @@ fn transmit_to(
     frames: &[u8],
     edits: &[(TagEdit, TagEdit); BURST],
     burst: &Burst,
-) -> u32 {
+) -> (u32, bool) {
     let counters = entry.port.thread_counters(thread);
     counters.tx_attempts.add(frames.len() as u64);
     if let Some(reason) = entry.closed {
         counters.tx_drops[reason as usize].add(frames.len() as u64);
-        return 0;
+        return (0, true);
     }
     let (mut delivered, mut sent, mut bytes) = (0, 0, 0);
     let mut engine = entry.port.tx.lock();
@@ -385,11 +409,11 @@ fn transmit_to(
             Err(reason) => counters.tx_drops[reason as usize].add(1),
         }
     }
-    engine.flush();
+    let flushed = !engine.flush();
     drop(engine);
     counters.tx_frames.add(sent);
     counters.tx_bytes.add(bytes);
-    delivered
+    (delivered, flushed)
 }
 
 fn refused(refusal: Refusal) -> DropReason {

@@ -7,14 +7,14 @@ use weft_packet::PartialChecksum;
 use weft_packet::{Head, TagEdit};
 
 /// Most frames that are received at once.
-pub const BURST: usize = 32;
+pub(crate) const BURST: usize = 32;
 
 /// Octets of a frame that are read into private memory: enough for Ethernet, two tags, IPv6 with an extension header
 /// and the checksum field of TCP.
-pub const HEAD: usize = 128;
+pub(crate) const HEAD: usize = 128;
 
 /// Octets that are read from a frame of a port where nothing needs to look deeper.
-pub const SHORT_HEAD: usize = 64;
+pub(crate) const SHORT_HEAD: usize = 64;
 
 /// Most pieces behind the head that a burst can hold in all (a jumbo frame takes three 4 KiB chunks).
 const PIECES: usize = BURST * 4;
@@ -27,7 +27,7 @@ struct Piece {
 }
 
 /// One received frame.
-pub struct Frame {
+pub(crate) struct Frame {
     head: [u8; HEAD],
     head_len: u16,
     pieces: u16,
@@ -35,7 +35,7 @@ pub struct Frame {
     /// Octets of the whole frame.
     len: u32,
     /// A checksum that the sender left to its (virtual) NIC.
-    pub checksum: Option<PartialChecksum>,
+    pub(crate) checksum: Option<PartialChecksum>,
     /// What belongs into the field that `checksum` names; valid once completed.
     completed: u16,
 }
@@ -53,13 +53,13 @@ impl Frame {
 
     /// Octets of the whole frame.
     #[inline]
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.len as usize
     }
 
     /// The private copy of the frame's first octets.
     #[inline]
-    pub fn head(&self) -> &[u8] {
+    pub(crate) fn head(&self) -> &[u8] {
         &self.head[..usize::from(self.head_len)]
     }
 }
@@ -67,7 +67,7 @@ impl Frame {
 /// Up to [`BURST`] frames from one receive queue, in order of arrival.
 ///
 /// A burst borrows the memory of the engine that filled it: the engine clears it before it takes that memory back.
-pub struct Burst {
+pub(crate) struct Burst {
     frames: [Frame; BURST],
     len: usize,
     pieces: [Piece; PIECES],
@@ -95,25 +95,25 @@ impl Default for Burst {
 impl Burst {
     /// The frames received.
     #[inline]
-    pub fn frames(&self) -> &[Frame] {
+    pub(crate) fn frames(&self) -> &[Frame] {
         &self.frames[..self.len]
     }
 
     /// How many frames were received.
     #[inline]
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.len
     }
 
     /// Whether another frame, of up to `pieces` pieces, fits.
     #[inline]
-    pub fn has_room(&self, pieces: usize) -> bool {
+    pub(crate) fn has_room(&self, pieces: usize) -> bool {
         self.len < BURST && self.used_pieces + pieces <= PIECES
     }
 
     /// Forgets all frames, and with them every pointer into the source's memory.
     #[inline]
-    pub fn clear(&mut self) {
+    pub(crate) fn clear(&mut self) {
         self.len = 0;
         self.used_pieces = 0;
     }
@@ -125,7 +125,7 @@ impl Burst {
     /// # Safety
     /// Every piece stays readable, and is not written by this process, until the burst is cleared.
     #[inline]
-    pub unsafe fn push(&mut self, pieces: &[&[u8]], head_size: usize) {
+    pub(crate) unsafe fn push(&mut self, pieces: &[&[u8]], head_size: usize) {
         debug_assert!(head_size == SHORT_HEAD || head_size == HEAD);
         if !self.has_room(pieces.len()) {
             return;
@@ -180,7 +180,7 @@ impl Burst {
 
     /// Marks the newest frame's checksum as one that the sender left to its NIC, if it is (Linux CHECKSUM_PARTIAL).
     #[inline]
-    pub fn recognise_checksum(&mut self) {
+    pub(crate) fn recognise_checksum(&mut self) {
         if let Some(frame) = self.len.checked_sub(1).map(|last| &mut self.frames[last]) {
             frame.checksum = weft_packet::recognise(
                 &frame.head[..usize::from(frame.head_len)],
@@ -190,7 +190,7 @@ impl Burst {
     }
 
     /// Computes the checksum that frame `index` lacks; copies get it from then on.
-    pub fn complete_checksum(&mut self, index: usize) {
+    pub(crate) fn complete_checksum(&mut self, index: usize) {
         let Some(partial) = self.frames[index].checksum else {
             return;
         };
@@ -204,7 +204,7 @@ impl Burst {
 
     /// Length that frame `index` has at a destination which gets it with `edit`.
     #[inline]
-    pub fn edited_len(&self, index: usize, edit: TagEdit) -> usize {
+    pub(crate) fn edited_len(&self, index: usize, edit: TagEdit) -> usize {
         self.frames[index]
             .len()
             .wrapping_add_signed(edit.length_change())
@@ -214,7 +214,7 @@ impl Burst {
     ///
     /// Returns 0, and leaves `out` undefined, where the frame does not fit.
     #[inline]
-    pub fn write(&self, index: usize, edit: TagEdit, out: &mut [u8]) -> usize {
+    pub(crate) fn write(&self, index: usize, edit: TagEdit, out: &mut [u8]) -> usize {
         let frame = &self.frames[index];
         let total = self.edited_len(index, edit);
         if total > out.len() {
@@ -249,7 +249,7 @@ impl Burst {
 
     /// Writes the octets of frame `index`, with `edit`, from `offset` on into `out`: for destinations that take a frame in
     /// several buffers.
-    pub fn write_part(&self, index: usize, edit: TagEdit, offset: usize, out: &mut [u8]) {
+    pub(crate) fn write_part(&self, index: usize, edit: TagEdit, offset: usize, out: &mut [u8]) {
         let frame = &self.frames[index];
         let mut head = [0; HEAD + 4];
         let head_len = edit.apply(frame.head(), &mut head);
@@ -277,7 +277,7 @@ impl Burst {
 
     /// Parses the head of frame `index`.
     #[inline]
-    pub fn parse(&self, index: usize) -> Result<Head, weft_packet::Runt> {
+    pub(crate) fn parse(&self, index: usize) -> Result<Head, weft_packet::Runt> {
         let frame = &self.frames[index];
         Head::parse(frame.head(), frame.len())
     }

@@ -14,7 +14,7 @@
 //! rx burst (≤32) → parse head → admit → look up → for each destination: tag → copy once
 //! ```
 //!
-//! Unsafe code is confined to the modules that talk to shared memory and the kernel: [`frame`] (a frame's bytes in its
+//! Unsafe code is confined to the modules that talk to shared memory and the kernel: `frame` (a frame's bytes in its
 //! source's memory), `afxdp` (rings, UMEM, BPF, ioctl), and two lines in `prefetch` and `clock`.
 
 pub mod afxdp;
@@ -25,7 +25,7 @@ mod datapath;
 mod drop_reason;
 pub mod engine;
 mod forward;
-pub mod frame;
+mod frame;
 mod learned;
 mod mac_table;
 mod poll;

@@ -32,6 +32,9 @@ const PASSES_PER_LOOK: u32 = 32;
 /// resting port waits for some 100 µs at most while the thread is busy with others.
 const PASSES_PER_WAKE: u64 = 64;
 
+/// How long a thread sleeps that has to ask a destination again to take what it was sent.
+const FLUSH_INTERVAL: Duration = Duration::from_millis(1);
+
 /// A sleeping thread shows that it lives at least this often.
 const HEARTBEAT: Duration = Duration::from_secs(1);
 
@@ -161,6 +164,9 @@ impl Worker {
         let (forwarder, burst) = (&mut self.forwarder, &mut self.burst);
         let snapshot = self.snapshot.load();
         forwarder.prepare(snapshot);
+        if !forwarder.is_flushed() {
+            forwarder.flush_again(snapshot);
+        }
         let frames = self
             .roster
             .poll(|source: &mut Source, engine: &mut RxEngine| {
@@ -187,7 +193,12 @@ impl Worker {
 
     /// Sleeps until a port has frames or the control side rings.
     fn sleep(&mut self, now: u64) {
-        self.roster.sleep(HEARTBEAT);
+        let longest = if self.forwarder.is_flushed() {
+            HEARTBEAT
+        } else {
+            FLUSH_INTERVAL
+        };
+        self.roster.sleep(longest);
         let _ = rustix::io::read(&self.shared.doorbell, &mut [0u8; 8]);
         self.shared
             .asleep_ns

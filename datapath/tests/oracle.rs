@@ -210,13 +210,11 @@ fn expect(reference: &mut ReferenceSwitch, port: PortId, frames: &[Vec<u8>]) -> 
     expected
 }
 
-/// Drops of every port so far.
-fn drops(
-    rig: &Rig,
-) -> (
-    BTreeMap<(PortId, DropReason), u64>,
-    BTreeMap<(PortId, DropReason), u64>,
-) {
+/// Counts by port and reason.
+type Drops = BTreeMap<(PortId, DropReason), u64>;
+
+/// Drops of every port so far: of frames that it sent, and of copies meant for it.
+fn drops(rig: &Rig) -> (Drops, Drops) {
     let mut all = (BTreeMap::new(), BTreeMap::new());
     for id in (0..PORTS).map(PortId) {
         let counters = rig.datapath.counters(id).expect("the port is attached");

@@ -8,11 +8,11 @@ use weft_packet::TagEdit;
 
 use super::{AttachError, EngineInfo, RingStatistics, RxEngine, TxEngine};
 use crate::DropReason;
-use crate::afxdp::{AfXdpPort, Desc, OpenError, Options, Refused, RxQueue, TxQueue};
+use crate::afxdp::{AfXdpPort, Desc, Flushed, OpenError, Options, Refused, RxQueue, TxQueue};
 use crate::frame::{BURST, Burst, HEAD, SHORT_HEAD};
 
-/// Most buffers of one received frame; a longer chain is dropped as the kernel's fault.
-const CHAIN: usize = 17;
+/// Most buffers of one received frame: the linear part and MAX_SKB_FRAGS (17) more. A longer chain is dropped.
+const CHAIN: usize = 18;
 
 /// An interface opened as a port.
 pub(crate) struct Opened {
@@ -181,13 +181,13 @@ impl Tx {
             })
     }
 
+    /// Returns whether frames are left that only another flush gets going. A link that is down is no such case: they leave
+    /// by themselves when it comes up, and that it is down is news that the control side has from the kernel.
     #[inline]
-    pub(crate) fn flush(&mut self) {
-        if let Some(queue) = self.queues.first_mut() {
-            // What the kernel could not take stays in the ring for the next flush; a link that is down is news that the
-            // control side has from the kernel.
-            let _ = queue.flush();
-        }
+    pub(crate) fn flush(&mut self) -> bool {
+        self.queues
+            .first_mut()
+            .is_some_and(|queue| queue.flush() == Flushed::Pending)
     }
 
     pub(crate) fn statistics(&self) -> RingStatistics {

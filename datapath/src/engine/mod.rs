@@ -178,13 +178,14 @@ impl TxEngine {
         }
     }
 
-    /// Publishes what was copied since the last flush and wakes the other side if it asked for that.
+    /// Publishes what was copied since the last flush and wakes the other side if it asked for that. Returns whether the
+    /// other side could not take everything yet, so that it has to be asked again.
     #[inline]
-    pub(crate) fn flush(&mut self) {
+    pub(crate) fn flush(&mut self) -> bool {
         match self {
             Self::AfXdp(tx) => tx.flush(),
             #[cfg(any(test, feature = "testing"))]
-            Self::Memory(_) | Self::Sink(_) => {}
+            Self::Memory(_) | Self::Sink(_) => false,
         }
     }
 
