@@ -81,6 +81,10 @@ pub(crate) struct Add {
     #[arg(long)]
     mac: Option<MacAddr>,
 
+    /// Take the interface although the host itself uses it: it carries addresses or a route
+    #[arg(long)]
+    yes: bool,
+
     #[command(flatten)]
     change: ChangeFlags,
 }
@@ -189,6 +193,7 @@ async fn run_add(add: Add, context: &Context) -> Result<(), Failure> {
         veth,
         engine,
         mac,
+        yes,
         change,
     } = add;
     let mut spec = PortSpec::veth(name, portgroup, veth.clone());
@@ -197,7 +202,10 @@ async fn run_add(add: Add, context: &Context) -> Result<(), Failure> {
         engine: engine.unwrap_or_default(),
     };
     spec.mac = mac;
-    let result = context.client.add_port(&spec, change.options()).await?;
+    let result = context
+        .client
+        .add_port(&spec, change.options_with(yes))
+        .await?;
     let mut detail = format!(" to {}", spec.portgroup);
     if change.is_in_force() && context.output.is_for_people() {
         let Port { spec, status, .. } = context.client.port(&spec.name).await?;
