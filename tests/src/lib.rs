@@ -1,1 +1,40 @@
-//! (under construction)
+//! What the whole-system tests share. They run the real `weft`, as root, with real namespaces, veth pairs and AF_XDP.
+//!
+//! A [`Host`] is a network namespace with an agent of its own, a [`Vm`] a namespace whose `eth0` is one end of a veth pair,
+//! the other end being a port of the host. Everything goes when the host is dropped, also when a test panics; a test that
+//! did not panic is then [audited](Host::audit): no frame may be unaccounted for.
+//!
+//! ```no_run
+//! # use weft_tests::Host;
+//! let host = Host::new();
+//! host.does("vswitch add vSwitch1");
+//! host.does("portgroup add Lab --vswitch vSwitch1 --vlan 10");
+//! let (one, two) = (host.vm("one", "Lab"), host.vm("two", "Lab"));
+//! assert!(one.reaches(&two));
+//! ```
+//!
+//! [`Wire`] sends crafted frames and tells who received what, [`Machine`] is a place where labs of `weft lab` can be made
+//! without meeting those of this machine.
+#![forbid(unsafe_code)]
+
+mod answer;
+mod binary;
+mod frame;
+mod host;
+mod machine;
+mod ping;
+mod random;
+mod time;
+mod vm;
+mod wire;
+
+pub use answer::Answer;
+pub use binary::weft;
+pub use frame::{Frame, PROBE};
+pub use host::{Host, Stats};
+pub use machine::{Machine, Running};
+pub use ping::Pings;
+pub use random::{Random, rounds};
+pub use time::{eventually, until};
+pub use vm::Vm;
+pub use wire::{Received, Wire};
