@@ -17,6 +17,7 @@ mod capabilities;
 mod error;
 mod host;
 mod links;
+mod offloads;
 mod options;
 mod patience;
 mod plane;

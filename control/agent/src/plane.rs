@@ -8,6 +8,7 @@ use weft_model::InterfaceName;
 
 use crate::error::AgentError;
 use crate::links::{self, Link, Links};
+use crate::offloads::Offloads;
 use crate::options::{Options, Poll};
 
 /// What a port needs from an interface.
@@ -23,6 +24,7 @@ pub(crate) struct Wanted {
 
 /// A running data path, and the kernel under it.
 pub(crate) struct Plane {
+    // Before the kernel: closing the engines restores what the kernel's note says.
     datapath: Datapath,
     kernel: Kernel,
 }
@@ -30,7 +32,7 @@ pub(crate) struct Plane {
 /// Where interfaces come from.
 enum Kernel {
     /// The real one, asked through this runtime.
-    Linux(tokio::runtime::Handle),
+    Linux(tokio::runtime::Handle, Offloads),
     /// Memory ports and interfaces that a test makes up.
     #[cfg(test)]
     Memory(testing::Memory),
@@ -54,7 +56,10 @@ impl Plane {
             .map_err(AgentError::Threads)?;
         Ok(Self {
             datapath,
-            kernel: Kernel::Linux(tokio::runtime::Handle::current()),
+            kernel: Kernel::Linux(
+                tokio::runtime::Handle::current(),
+                Offloads::recover(&options.state_dir),
+            ),
         })
     }
 
@@ -69,18 +74,23 @@ impl Plane {
     /// See [`AttachError`].
     pub(crate) fn attach(&self, id: PortId, wanted: &Wanted) -> Result<EngineInfo, AttachError> {
         match &self.kernel {
-            Kernel::Linux(_) => {
+            Kernel::Linux(_, offloads) => {
                 let Wanted {
                     interface,
                     mtu,
                     uplink,
                 } = wanted.clone();
+                if uplink {
+                    offloads.hold(id, &interface);
+                }
                 let spec = EngineSpec::AfXdp {
                     interface: interface.to_string(),
                     mtu,
                     uplink,
                 };
-                self.datapath.attach(id, &spec)
+                self.datapath
+                    .attach(id, &spec)
+                    .inspect_err(|_| offloads.release(id))
             }
             #[cfg(test)]
             Kernel::Memory(memory) => memory.attach(&self.datapath, id, wanted),
@@ -91,6 +101,11 @@ impl Plane {
     pub(crate) fn detach(&self, id: PortId) {
         if let Err(stalled) = self.datapath.detach(id) {
             tracing::error!(port = id.0, %stalled, "the engine of a port closes late");
+        }
+        match &self.kernel {
+            Kernel::Linux(_, offloads) => offloads.release(id),
+            #[cfg(test)]
+            Kernel::Memory(_) => {}
         }
     }
 
@@ -114,7 +129,7 @@ impl Plane {
     /// `failed`, if the kernel does not say.
     pub(crate) fn links(&self) -> Result<Links, Problem> {
         match &self.kernel {
-            Kernel::Linux(runtime) => runtime
+            Kernel::Linux(runtime, _) => runtime
                 .block_on(links::list())
                 .map_err(|error| unanswered(&error)),
             #[cfg(test)]
@@ -128,7 +143,7 @@ impl Plane {
     /// `failed`, if the kernel does not say.
     pub(crate) fn link(&self, name: &InterfaceName) -> Result<Option<Link>, Problem> {
         match &self.kernel {
-            Kernel::Linux(runtime) => runtime
+            Kernel::Linux(runtime, _) => runtime
                 .block_on(links::find(name))
                 .map_err(|error| unanswered(&error)),
             #[cfg(test)]
@@ -142,7 +157,7 @@ impl Plane {
     /// `failed`, if the kernel does not say.
     pub(crate) fn uses(&self, link: Link) -> Result<Vec<String>, Problem> {
         match &self.kernel {
-            Kernel::Linux(runtime) => runtime
+            Kernel::Linux(runtime, _) => runtime
                 .block_on(links::uses(link))
                 .map_err(|error| unanswered(&error)),
             #[cfg(test)]

@@ -46,7 +46,7 @@ mod umem;
 pub use desc::Desc;
 pub use error::OpenError;
 pub use guard::Guard;
-pub use offloads::restore;
+pub use offloads::{restore, unwanted};
 pub use port::{AfXdpPort, Info, Options};
 pub use rustix::net::xdp::XdpStatistics;
 pub use rx::RxQueue;

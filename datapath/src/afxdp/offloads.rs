@@ -37,6 +37,16 @@ pub fn restore(interface: &str, features: &[String]) -> io::Result<()> {
     set(&device, features, true)
 }
 
+/// The receive offloads of an interface that opening it as an uplink switches off: what an owner notes that wants to be
+/// able to [`restore`] them after it was killed.
+///
+/// # Errors
+/// If the interface does not exist or the driver does not say.
+pub fn unwanted(interface: &str) -> io::Result<Vec<String>> {
+    let device = Device::find(interface).map_err(|Failure { source, .. }| source)?;
+    unwanted_of(&device)
+}
+
 /// Offloads that are off for as long as this lives.
 #[derive(Debug)]
 pub(super) struct Offloads {
@@ -50,19 +60,8 @@ impl Offloads {
     /// # Errors
     /// Those of the driver.
     pub(super) fn switch_off(device: Device) -> io::Result<Self> {
-        let before = match Features::read(&device) {
-            Ok(features) => features,
-            // A driver without features has none that is unwanted.
-            Err(error) if error.raw_os_error() == Some(libc::EOPNOTSUPP) => Features::default(),
-            Err(error) => return Err(error),
-        };
-        let unwanted = UNWANTED
-            .iter()
-            .filter(|name| before.is_active(name) && before.is_changeable(name));
-        let mut offloads = Self {
-            device,
-            changed: unwanted.map(|name| (*name).to_owned()).collect(),
-        };
+        let changed = unwanted_of(&device)?;
+        let mut offloads = Self { device, changed };
         // From here on a failure restores, since `offloads` is dropped.
         if !offloads.changed.is_empty() {
             set(&offloads.device, &offloads.changed, false)?;
@@ -85,6 +84,20 @@ impl Drop for Offloads {
             tracing::debug!(%error, features = ?self.changed, "receive offloads were not restored");
         }
     }
+}
+
+/// Every unwanted feature that is on and can be changed.
+fn unwanted_of(device: &Device) -> io::Result<Vec<String>> {
+    let features = match Features::read(device) {
+        Ok(features) => features,
+        // A driver without features has none that is unwanted.
+        Err(error) if error.raw_os_error() == Some(libc::EOPNOTSUPP) => Features::default(),
+        Err(error) => return Err(error),
+    };
+    let unwanted = UNWANTED
+        .iter()
+        .filter(|name| features.is_active(name) && features.is_changeable(name));
+    Ok(unwanted.map(|name| (*name).to_owned()).collect())
 }
 
 /// Requests features by name to be on or off; unknown names are ignored.
