@@ -61,20 +61,15 @@ fn two_active(ports: u16, macs: u64, len: usize) -> Rig {
         }
     };
     for side in 0..2 {
-        // Addresses in a stride that the prefetcher cannot follow.
-        let frames = (0..macs.max(BURST as u64))
-            .map(|n| {
-                frame(
-                    address(1 - side, n.wrapping_mul(7919) % macs),
-                    mac(side),
-                    len,
-                )
-            })
+        // Addresses in a stride that the hardware prefetcher cannot follow.
+        let destinations = (0..macs.max(BURST as u64))
+            .map(|n| address(1 - side, n * 7919 % macs))
             .collect();
-        rig.attach_replay(PortId(side as u16), frames);
+        let frame = frame(mac(1 - side), mac(side), len);
+        rig.attach_replay(PortId(side as u16), &frame, destinations);
     }
     for id in 2..ports {
-        rig.attach_replay(PortId(id), vec![]);
+        rig.attach_replay(PortId(id), &frame(mac(0), mac(u64::from(id)), len), vec![]);
     }
     let more = |side: u64| {
         (1..macs).map(move |n| StaticAddress {

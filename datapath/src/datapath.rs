@@ -256,17 +256,13 @@ impl Datapath {
         Ok(handle)
     }
 
-    /// Attaches a port that receives `frames` again and again and discards what is sent to it, for benches.
+    /// Attaches a port that receives `frame` without end, to each of `destinations` in turn, and discards what is sent to
+    /// it; for benches.
     #[cfg(any(test, feature = "testing"))]
-    pub fn attach_replay(&self, port: PortId, frames: Vec<Vec<u8>>) {
-        let rx = RxEngine::Replay(Box::new(engine::memory::Replay::new(frames)));
-        self.adopt_engine(
-            port,
-            vec![rx],
-            TxEngine::Sink(engine::memory::Sink::new()),
-            EngineInfo::Memory,
-            None,
-        );
+    pub fn attach_replay(&self, port: PortId, frame: &[u8], destinations: Vec<MacAddr>) {
+        let rx = RxEngine::Replay(Box::new(engine::memory::Replay::new(frame, destinations)));
+        let tx = TxEngine::Sink(engine::memory::Sink::new());
+        self.adopt_engine(port, vec![rx], tx, EngineInfo::Memory, None);
     }
 
     fn adopt_engine(

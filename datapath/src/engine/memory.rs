@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 use rustix::event::{EventfdFlags, eventfd};
-use weft_packet::TagEdit;
+use weft_packet::{MacAddr, TagEdit};
 
 use crate::DropReason;
 use crate::frame::{BURST, Burst, HEAD, SHORT_HEAD};
@@ -123,25 +123,44 @@ impl Tx {
     }
 }
 
-/// The receive side for benches: the same frames again and again, without a queue and without an allocation.
+/// The receive side for benches: frames without end, without a queue and without an allocation. A few buffers go round, as
+/// in a ring, and each leaves with the next destination of a list.
 pub(crate) struct Replay {
-    frames: Vec<Vec<u8>>,
-    next: usize,
+    buffers: Vec<Vec<u8>>,
+    next_buffer: usize,
+    destinations: Vec<MacAddr>,
+    next_destination: usize,
 }
 
+/// Buffers that go round.
+const REPLAY_BUFFERS: usize = 256;
+
 impl Replay {
-    pub(crate) fn new(frames: Vec<Vec<u8>>) -> Self {
-        Self { frames, next: 0 }
+    /// Repeats `frame` to each of `destinations` in turn; to none, it is silent.
+    pub(crate) fn new(frame: &[u8], destinations: Vec<MacAddr>) -> Self {
+        Self {
+            buffers: vec![frame.to_vec(); REPLAY_BUFFERS],
+            next_buffer: 0,
+            destinations,
+            next_destination: 0,
+        }
     }
 
     pub(crate) fn receive(&mut self, burst: &mut Burst) {
-        for _ in 0..BURST.min(self.frames.len()) {
-            // SAFETY: the frames live as long as the engine and are never written.
-            unsafe { burst.push(&[&self.frames[self.next]], SHORT_HEAD) };
-            self.next += 1;
-            if self.next == self.frames.len() {
-                self.next = 0;
+        if self.destinations.is_empty() {
+            return;
+        }
+        for _ in 0..BURST {
+            let buffer = &mut self.buffers[self.next_buffer];
+            buffer[..6].copy_from_slice(&self.destinations[self.next_destination].octets());
+            self.next_buffer = (self.next_buffer + 1) % REPLAY_BUFFERS;
+            self.next_destination += 1;
+            if self.next_destination == self.destinations.len() {
+                self.next_destination = 0;
             }
+            // SAFETY: the buffers live as long as the engine, and this one is written again only after all others, in a
+            // later burst.
+            unsafe { burst.push(&[buffer], SHORT_HEAD) };
         }
     }
 }

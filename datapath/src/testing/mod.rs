@@ -54,9 +54,10 @@ impl Rig {
         Ok(())
     }
 
-    /// Attaches a port that receives `frames` again and again and discards what is sent to it.
-    pub fn attach_replay(&mut self, port: PortId, frames: Vec<Vec<u8>>) {
-        self.datapath.attach_replay(port, frames);
+    /// Attaches a port that receives `frame` without end, to each of `destinations` in turn, and discards what is sent to
+    /// it.
+    pub fn attach_replay(&mut self, port: PortId, frame: &[u8], destinations: Vec<MacAddr>) {
+        self.datapath.attach_replay(port, frame, destinations);
         // The commands that wait for the poll thread are bounded in number.
         self.worker.pass();
     }
