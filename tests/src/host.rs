@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -71,8 +71,8 @@ impl Host {
     }
 
     /// Where its agent keeps its state.
-    pub fn state(&self) -> PathBuf {
-        self.state.clone()
+    pub fn state(&self) -> &Path {
+        &self.state
     }
 
     /// Its namespace.
@@ -91,13 +91,15 @@ impl Host {
         Answer::of(command.args(line.split_ascii_whitespace())).succeeds()
     }
 
-    /// The command that runs an agent in its namespace, with its state and socket.
-    pub fn agent_command(&self) -> Command {
+    /// The command that runs an agent in its namespace.
+    pub fn agent_command(&self, state: &Path, socket: &Path) -> Command {
         let mut command = Command::new("ip");
         command.args(["netns", "exec", self.namespace.name()]);
         command.arg(weft()).args(["agent", "--poll", "adaptive"]);
-        command.args(["--host-name", "esxi01", "--state"]);
-        command.arg(self.state()).arg("--socket").arg(self.socket());
+        command
+            .args(["--host-name", "esxi01", "--state"])
+            .arg(state);
+        command.arg("--socket").arg(socket);
         command.env_remove("WEFT_AGENT");
         command
     }
@@ -120,7 +122,7 @@ impl Host {
             .create(true)
             .open(self.log_file());
         let child = self
-            .agent_command()
+            .agent_command(&self.state, &self.socket())
             .stdin(Stdio::null())
             .stderr(log.expect("the log can be written"))
             .spawn();

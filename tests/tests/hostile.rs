@@ -26,7 +26,7 @@ const HEADS: [&[u8]; 12] = [
 /// Nearly anything: addresses of others and of nobody, tags, known protocols with nonsense in them, any length.
 fn nonsense(random: &mut Random, vms: [&Vm; 3]) -> Vec<u8> {
     let known = [MacAddr::BROADCAST, vms[0].mac, vms[1].mac, vms[2].mac];
-    let mut address = |random: &mut Random| match random.below(3) {
+    let address = |random: &mut Random| match random.below(3) {
         0 => random.octets(6),
         _ => random.one_of(&known).octets().to_vec(),
     };
@@ -65,9 +65,9 @@ fn random_frames_harm_nobody() {
     let mut random = Random::new();
     let pings = Pings::start(&one, &two);
     let mut sent = 0;
-    for round in 0..rounds(60) {
+    for round in 0..rounds(400) {
         // Each kind of port decides differently.
-        if round % 20 == 0 {
+        if round % 50 == 0 {
             let vlan = random.one_of(&[0, 10, 4095]);
             host.does(&format!("portgroup set Lab --vlan {vlan}"));
         }

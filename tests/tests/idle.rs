@@ -1,0 +1,72 @@
+//! What an agent costs that has nothing to do, and how soon it wakes up. The figures are printed; what is asserted only
+//! tells working from broken, on any machine.
+#![forbid(unsafe_code)]
+
+use std::time::{Duration, Instant};
+
+use weft_tests::{Frame, Host};
+
+const PORTS: usize = 20;
+const FRAMES: usize = 500;
+const GAP: Duration = Duration::from_millis(10);
+const IDLE: Duration = Duration::from_secs(5);
+
+#[test]
+fn an_idle_agent_costs_little_and_wakes_up_at_once() {
+    let host = Host::with_switch();
+    host.does("portgroup add Lab --vswitch vSwitch1 --vlan 10");
+    let vms: Vec<_> = (0..PORTS)
+        .map(|number| host.vm(&format!("vm{number}"), "Lab"))
+        .collect();
+    let (sender, mut receiver) = (vms[0].socket(), vms[1].socket());
+    let frame = Frame::new(vms[0].mac, vms[1].mac).octets();
+    sender.send(&frame);
+    assert!(receiver.receive(Duration::from_secs(2)).is_some());
+
+    let pid = host.agent_pid();
+    let (started, used) = (Instant::now(), processor_time(pid));
+    std::thread::sleep(IDLE);
+    let share = (processor_time(pid) - used).as_secs_f64() / started.elapsed().as_secs_f64();
+
+    let mut waits = Vec::with_capacity(FRAMES);
+    for _ in 0..FRAMES {
+        std::thread::sleep(GAP);
+        let sent = Instant::now();
+        sender.send(&frame);
+        let received = receiver.receive(Duration::from_secs(2));
+        waits.push(sent.elapsed());
+        assert!(received.is_some_and(|received| received == frame));
+    }
+    waits.sort_unstable();
+    let (median, p99) = (waits[FRAMES / 2], waits[FRAMES * 99 / 100]);
+    let resident = resident_mebibytes(pid);
+    println!(
+        "{PORTS} ports, idle: {:.2} % of a core, {resident} MiB resident; first frame after {GAP:?}: median {median:?}, p99 {p99:?}",
+        share * 100.0
+    );
+    assert!(share < 0.2, "an idle agent used {share} of a core");
+    assert!(resident < 300, "{resident} MiB");
+    assert!(p99 < Duration::from_millis(50), "{waits:?}");
+}
+
+/// User and system time of all threads of a process (proc_pid_stat(5), fields 14 and 15).
+fn processor_time(pid: u32) -> Duration {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).expect("the agent runs");
+    let (_, behind_name) = stat.rsplit_once(") ").expect("the name is in parentheses");
+    let ticks: u64 = behind_name
+        .split(' ')
+        .skip(11)
+        .take(2)
+        .map(|ticks| ticks.parse::<u64>().expect("a number"))
+        .sum();
+    Duration::from_millis(ticks * 1000 / rustix::param::clock_ticks_per_second())
+}
+
+/// Memory of a process that is in RAM.
+fn resident_mebibytes(pid: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("the agent runs");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let mut words = line.expect("it has memory").split_ascii_whitespace();
+    let kibibytes = words.next().and_then(|number| number.parse::<u64>().ok());
+    kibibytes.expect("a number of kB") / 1024
+}
