@@ -1,6 +1,6 @@
 //! The control side's handle on a running data path.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -8,6 +8,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use crossbeam_channel::{Sender, bounded};
 use parking_lot::Mutex;
+use rustix::thread::{CpuSet, sched_getaffinity};
 use weft_packet::MacAddr;
 
 use crate::clock;
@@ -18,7 +19,7 @@ use crate::engine::{
 };
 use crate::learned::LearnedTable;
 use crate::poll::{Command, ThreadShared, Worker};
-use crate::port::{NO_ADDRESS, Port};
+use crate::port::{CounterSet, NO_ADDRESS, Port};
 use crate::snapshot::{Attached, Snapshot};
 
 /// How long the control side waits for a poll thread to answer before it calls it stalled.
@@ -115,10 +116,49 @@ struct Attachment {
 #[derive(Default)]
 struct Control {
     attachments: HashMap<PortId, Attachment>,
+    /// Configured ports without an engine.
+    absent: HashMap<PortId, Arc<Port>>,
+    /// Of every port that is attached or configured.
+    counters: HashMap<PortId, Arc<CounterSet>>,
     learned: HashMap<SwitchId, Arc<LearnedTable>>,
     config: Config,
     /// Receive queues of each thread.
     queues: Vec<usize>,
+}
+
+impl Control {
+    /// Every port that is attached or configured; counters of others are forgotten.
+    fn ports(&mut self, threads: usize) -> HashMap<PortId, Arc<Port>> {
+        let configured: HashSet<PortId> = self.config.ports.iter().map(|port| port.id).collect();
+        let Self {
+            attachments,
+            absent,
+            counters,
+            ..
+        } = self;
+        counters.retain(|id, _| attachments.contains_key(id) || configured.contains(id));
+        absent.retain(|id, _| !attachments.contains_key(id) && configured.contains(id));
+        for &id in &configured {
+            if !self.attachments.contains_key(&id) && !self.absent.contains_key(&id) {
+                let counters = self.counters_of(id, threads);
+                self.absent.insert(id, Arc::new(Port::absent(id, counters)));
+            }
+        }
+        let attached = self.attachments.values().map(|attachment| &attachment.port);
+        attached
+            .chain(self.absent.values())
+            .map(|port| (port.id, Arc::clone(port)))
+            .collect()
+    }
+
+    /// A port's counters, which begin with its first engine or configuration.
+    fn counters_of(&mut self, id: PortId, threads: usize) -> Arc<CounterSet> {
+        Arc::clone(
+            self.counters
+                .entry(id)
+                .or_insert_with(|| Arc::new(CounterSet::new(threads))),
+        )
+    }
 }
 
 /// A running data path: poll threads, attached ports and the snapshot in force.
@@ -137,12 +177,13 @@ impl Datapath {
     /// Starts the poll threads. Events arrive on `events`.
     ///
     /// # Errors
-    /// The kernel refuses a thread or a file descriptor.
+    /// A core is not there or named twice, or the kernel refuses a thread or a file descriptor.
     pub fn start(options: &Options, events: &Sender<Event>) -> std::io::Result<Self> {
         let cores: Vec<Option<usize>> = match options.cores.as_slice() {
             [] => vec![None],
             cores => cores.iter().copied().map(Some).collect(),
         };
+        check_cores(&options.cores)?;
         let mut datapath = Self::new();
         for (index, core) in cores.into_iter().enumerate() {
             let mut worker = datapath.add_worker(index, core, events)?;
@@ -274,7 +315,8 @@ impl Datapath {
         guard: Option<Box<dyn Send>>,
     ) {
         let mut control = self.control.lock();
-        let port = Arc::new(Port::new(id, tx, info, self.threads.len()));
+        let counters = control.counters_of(id, self.threads.len());
+        let port = Arc::new(Port::new(id, tx, Some(info), counters));
         let mut threads = Vec::new();
         for engine in queues {
             // Fewest queues first; of several the first thread.
@@ -325,7 +367,7 @@ impl Datapath {
 
     /// Puts a configuration in force; returns when every poll thread forwards by it.
     ///
-    /// Ports without an engine are treated as absent, and become part of it when they are attached and it is applied again.
+    /// A port without an engine has its place and its addresses, and is down; attach it and apply again.
     ///
     /// # Errors
     /// A poll thread does not answer: the configuration is in force there as soon as the thread goes on.
@@ -337,11 +379,9 @@ impl Datapath {
 
     /// Compiles and publishes what `control` holds, and waits until all threads have seen it.
     fn publish(&self, control: &mut Control) -> Result<(), Stalled> {
+        let ports = control.ports(self.threads.len());
         let Control {
-            attachments,
-            learned,
-            config,
-            ..
+            learned, config, ..
         } = control;
         learned.retain(|id, _| config.switches.iter().any(|switch| switch.id == *id));
         for switch in &config.switches {
@@ -349,10 +389,6 @@ impl Datapath {
                 .entry(switch.id)
                 .or_insert_with(|| Arc::new(LearnedTable::new(self.seed)));
         }
-        let ports: HashMap<_, _> = attachments
-            .iter()
-            .map(|(id, attachment)| (*id, Arc::clone(&attachment.port)))
-            .collect();
         let attached = Attached {
             ports: &ports,
             learned,
@@ -421,13 +457,13 @@ impl Datapath {
             })
     }
 
-    /// A port's counters; `None` for one that is not attached.
+    /// A port's counters since it was first attached or configured; `None` for one that is neither.
     pub fn counters(&self, port: PortId) -> Option<PortCounters> {
         self.control
             .lock()
-            .attachments
+            .counters
             .get(&port)
-            .map(|attachment| attachment.port.counters())
+            .map(|counters| counters.sum())
     }
 
     /// What the kernel says of a port's rings; `None` for one that is not attached.
@@ -445,7 +481,7 @@ impl Datapath {
             .lock()
             .attachments
             .get(&port)
-            .map(|attachment| attachment.port.info.clone())
+            .and_then(|attachment| attachment.port.info.clone())
     }
 
     /// The poll threads.
@@ -495,4 +531,26 @@ impl Drop for Datapath {
 fn seed() -> u64 {
     use std::hash::{BuildHasher, Hasher, RandomState};
     RandomState::new().build_hasher().finish()
+}
+
+/// Refuses cores that poll threads cannot be pinned to.
+fn check_cores(cores: &[usize]) -> std::io::Result<()> {
+    let usable = sched_getaffinity(None)?;
+    let refuse = |text| Err(std::io::Error::new(std::io::ErrorKind::InvalidInput, text));
+    for (position, &core) in cores.iter().enumerate() {
+        if core >= CpuSet::MAX_CPU || !usable.is_set(core) {
+            let usable: Vec<String> = (0..CpuSet::MAX_CPU)
+                .filter(|&core| usable.is_set(core))
+                .map(|core| core.to_string())
+                .collect();
+            return refuse(format!(
+                "core {core} is not one that this process may use: {}",
+                usable.join(", ")
+            ));
+        }
+        if cores[..position].contains(&core) {
+            return refuse(format!("core {core} is named twice"));
+        }
+    }
+    Ok(())
 }

@@ -1,5 +1,6 @@
 //! A port while it is attached: what poll threads and the control side share of it.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crossbeam_utils::CachePadded;
@@ -18,21 +19,44 @@ pub(crate) struct Port {
     pub(crate) id: PortId,
     /// The transmit side; a poll thread locks it once per burst.
     pub(crate) tx: CachePadded<Mutex<TxEngine>>,
-    /// One set per poll thread, so that no two threads write one line.
-    counters: Box<[CachePadded<ThreadPortCounters>]>,
+    counters: Arc<CounterSet>,
     /// The first source of a port without a configured address.
     taken: AtomicU64,
     /// The further address that the control side let the port adopt.
     adopted: AtomicU64,
-    pub(crate) info: EngineInfo,
+    /// What its engine turned out to be; `None` without one.
+    pub(crate) info: Option<EngineInfo>,
+}
+
+/// The counters of a port, which outlive its engine: one set per poll thread, so that no two threads write one line.
+pub(crate) struct CounterSet(Box<[CachePadded<ThreadPortCounters>]>);
+
+impl CounterSet {
+    pub(crate) fn new(threads: usize) -> Self {
+        Self((0..threads).map(|_| CachePadded::default()).collect())
+    }
+
+    pub(crate) fn sum(&self) -> PortCounters {
+        PortCounters::sum(self.0.iter().map(|padded| &**padded))
+    }
 }
 
 impl Port {
-    pub(crate) fn new(id: PortId, tx: TxEngine, info: EngineInfo, threads: usize) -> Self {
+    /// A port whose engine is not there: it has a place in the switch, and takes no frame.
+    pub(crate) fn absent(id: PortId, counters: Arc<CounterSet>) -> Self {
+        Self::new(id, TxEngine::Absent, None, counters)
+    }
+
+    pub(crate) fn new(
+        id: PortId,
+        tx: TxEngine,
+        info: Option<EngineInfo>,
+        counters: Arc<CounterSet>,
+    ) -> Self {
         Self {
             id,
             tx: CachePadded::new(Mutex::new(tx)),
-            counters: (0..threads).map(|_| CachePadded::default()).collect(),
+            counters,
             taken: AtomicU64::new(NO_ADDRESS),
             adopted: AtomicU64::new(NO_ADDRESS),
             info,
@@ -42,11 +66,7 @@ impl Port {
     /// The counters that poll thread `thread` writes.
     #[inline]
     pub(crate) fn thread_counters(&self, thread: usize) -> &ThreadPortCounters {
-        &self.counters[thread]
-    }
-
-    pub(crate) fn counters(&self) -> PortCounters {
-        PortCounters::sum(self.counters.iter().map(|padded| &**padded))
+        &self.counters.0[thread]
     }
 
     pub(crate) fn ring_statistics(&self) -> RingStatistics {

@@ -58,7 +58,7 @@ pub(crate) struct Switch {
     pub(crate) has_uplinks: bool,
 }
 
-/// What of the data path outlives a snapshot: attached ports by number, learned addresses by switch.
+/// What of the data path outlives a snapshot: ports by number, those without an engine too, learned addresses by switch.
 pub(crate) struct Attached<'a> {
     pub(crate) ports: &'a HashMap<PortId, Arc<Port>>,
     pub(crate) learned: &'a HashMap<SwitchId, Arc<LearnedTable>>,
@@ -73,7 +73,8 @@ impl Snapshot {
         }
     }
 
-    /// Compiles a configuration. Ports without an engine, or of a switch that is not there, are left out.
+    /// Compiles a configuration. A port without an engine has its place and its addresses, and is down; one of a switch
+    /// that is not there is left out.
     pub(crate) fn build(config: &Config, attached: &Attached<'_>, seed: u64) -> Self {
         let index: HashMap<SwitchId, usize> = config
             .switches
@@ -88,22 +89,27 @@ impl Snapshot {
             .max()
             .unwrap_or(0);
         let mut ports: Vec<Option<PortEntry>> = (0..size).map(|_| None).collect();
+        let mut effective = Vec::with_capacity(config.ports.len());
         for config in &config.ports {
             let (Some(port), Some(&switch)) =
                 (attached.ports.get(&config.id), index.get(&config.switch))
             else {
                 continue;
             };
-            ports[config.id.index()] = Some(PortEntry::new(config, port, switch));
+            let mut config = config.clone();
+            if port.info.is_none() && config.admission == Admission::Open {
+                config.admission = Admission::Down;
+            }
+            ports[config.id.index()] = Some(PortEntry::new(&config, port, switch));
+            effective.push(config);
         }
         let switches = config
             .switches
             .iter()
             .map(|switch| {
-                let members: Vec<&PortConfig> = config
-                    .ports
+                let members: Vec<&PortConfig> = effective
                     .iter()
-                    .filter(|port| port.switch == switch.id && ports[port.id.index()].is_some())
+                    .filter(|port| port.switch == switch.id)
                     .collect();
                 let learned = attached
                     .learned

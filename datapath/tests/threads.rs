@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::bounded;
 use weft_datapath::engine::memory::MemoryPort;
 use weft_datapath::{
-    Admission, Config, Datapath, Options, PollMode, PortConfig, PortId, Role, SwitchConfig,
-    SwitchId,
+    Admission, Config, Datapath, DropReason, Options, PollMode, PortConfig, PortId, Role,
+    SwitchConfig, SwitchId,
 };
 use weft_packet::MacAddr;
 use weft_vlan::{Policy, VlanId};
@@ -158,6 +158,9 @@ fn changes_on_other_ports_lose_no_frame() {
         datapath
             .apply(&config(&[port(0, 5), port(1, 5), port(2, 6)]))
             .expect("the threads answer");
+        datapath
+            .apply(&config(&[port(0, 5), port(1, 5)]))
+            .expect("the threads answer");
         datapath.detach(PortId(2)).expect("the threads answer");
         assert!(datapath.counters(PortId(2)).is_none());
     }
@@ -188,7 +191,9 @@ fn a_number_that_was_detached_is_free_and_starts_counting_anew() {
             .expect("the threads answer");
         handle.send(&frame(3, 4, 0));
         audit(&datapath, 4, 1);
+        datapath.apply(&config(&[])).expect("the threads answer");
         datapath.detach(PortId(3)).expect("the threads answer");
+        assert!(datapath.counters(PortId(3)).is_none());
     }
 }
 
@@ -213,5 +218,68 @@ fn idle_threads_sleep() {
         }
         before = now;
         assert!(start.elapsed() < DEADLINE, "the thread never slept");
+    }
+}
+
+#[test]
+fn a_port_without_an_engine_keeps_its_place_and_its_counters() {
+    let datapath = start(vec![], PollMode::Adaptive);
+    let first = datapath
+        .attach_memory(PortId(0), 8, false)
+        .expect("an eventfd");
+    let second = datapath
+        .attach_memory(PortId(1), 8, false)
+        .expect("an eventfd");
+    datapath
+        .apply(&config(&[port(0, 5), port(1, 5)]))
+        .expect("the threads answer");
+    first.send(&frame(0, 1, 0));
+    receive(&second);
+    datapath.detach(PortId(1)).expect("the threads answer");
+    first.send(&frame(0, 1, 1));
+    audit(&datapath, 2, 2);
+    let counters = datapath
+        .counters(PortId(1))
+        .expect("the port is configured");
+    assert_eq!((counters.tx_attempts, counters.tx_frames), (2, 1));
+    assert_eq!(counters.tx_drops[DropReason::PortDown as usize], 1);
+    let second = datapath
+        .attach_memory(PortId(1), 8, false)
+        .expect("an eventfd");
+    datapath
+        .apply(&config(&[port(0, 5), port(1, 5)]))
+        .expect("the threads answer");
+    first.send(&frame(0, 1, 2));
+    assert_eq!(receive(&second), frame(0, 1, 2));
+    assert_eq!(
+        datapath
+            .counters(PortId(1))
+            .expect("the port is there")
+            .tx_frames,
+        2
+    );
+}
+
+#[test]
+fn cores_that_are_not_there_are_refused() {
+    let (events, _) = bounded(16);
+    for (cores, text) in [
+        (vec![0, 5000], "core 5000 is not one"),
+        (vec![0, 0], "core 0 is named twice"),
+    ] {
+        let error = Datapath::start(
+            &Options {
+                cores,
+                poll: PollMode::Adaptive,
+            },
+            &events,
+        );
+        assert!(
+            error
+                .err()
+                .expect("it is refused")
+                .to_string()
+                .contains(text)
+        );
     }
 }

@@ -153,6 +153,8 @@ impl RxEngine {
 
 /// The transmit side of a port.
 pub(crate) enum TxEngine {
+    /// There is no engine: its interface is gone, or is not there yet.
+    Absent,
     AfXdp(Box<af_xdp::Tx>),
     #[cfg(any(test, feature = "testing"))]
     Memory(memory::Tx),
@@ -170,6 +172,7 @@ impl TxEngine {
         edit: TagEdit,
     ) -> Result<usize, DropReason> {
         match self {
+            Self::Absent => Err(DropReason::PortDown),
             Self::AfXdp(tx) => tx.transmit(burst, index, edit),
             #[cfg(any(test, feature = "testing"))]
             Self::Memory(tx) => tx.transmit(burst, index, edit),
@@ -183,6 +186,7 @@ impl TxEngine {
     #[inline]
     pub(crate) fn flush(&mut self) -> bool {
         match self {
+            Self::Absent => false,
             Self::AfXdp(tx) => tx.flush(),
             #[cfg(any(test, feature = "testing"))]
             Self::Memory(_) | Self::Sink(_) => false,
@@ -191,6 +195,7 @@ impl TxEngine {
 
     pub(crate) fn statistics(&self) -> RingStatistics {
         match self {
+            Self::Absent => RingStatistics::default(),
             Self::AfXdp(tx) => tx.statistics(),
             #[cfg(any(test, feature = "testing"))]
             Self::Memory(_) | Self::Sink(_) => RingStatistics::default(),
