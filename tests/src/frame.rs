@@ -3,7 +3,7 @@
 use weft_packet::MacAddr;
 
 /// The EtherType of frames that no protocol stack answers (IEEE 802.1Q-2018 table 9-1: local experimental).
-pub const PROBE: u16 = 0x88b5;
+const PROBE: u16 = 0x88b5;
 
 /// A frame to be built: addresses, tags, and a payload that no stack answers.
 #[derive(Clone, Copy, Debug)]

@@ -30,7 +30,7 @@ mod wire;
 
 pub use answer::Answer;
 pub use binary::weft;
-pub use frame::{Frame, PROBE};
+pub use frame::Frame;
 pub use host::{Host, Stats};
 pub use machine::{Machine, Running};
 pub use ping::Pings;

@@ -82,7 +82,7 @@ fn change_until_refused(
         let vlan = random.below(4096);
         let (verb, name) = match random.below(3) {
             0 => (
-                format!("portgroup add --vswitch vSwitch1"),
+                "portgroup add --vswitch vSwitch1".to_owned(),
                 format!("pg-{round}-{number}"),
             ),
             _ => {

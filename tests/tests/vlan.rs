@@ -334,6 +334,7 @@ fn a_frame_that_nobody_wants_is_counted_by_reason() {
     host.does("port set two --block yes");
     refuses(&two, one.mac, "PortBlocked");
     refuses(&one, two.mac, "PortBlocked");
+    assert_eq!(host.stats()["two"].tx_drops("PortBlocked"), 1);
     host.does("port set two --block no --link down");
     refuses(&two, one.mac, "PortDown");
     refuses(&one, two.mac, "PortDown");
