@@ -1,0 +1,189 @@
+//! Stage 2: every admitted frame is looked up, and noted with each of its destinations.
+
+use weft_packet::MacAddr;
+
+use super::{Forwarder, Pending};
+use crate::frame::{BURST, Burst};
+use crate::snapshot::{PortEntry, Switch};
+use crate::{DropReason, PortId};
+
+/// Frames of the current burst that go to one destination.
+#[derive(Clone, Copy)]
+pub(super) struct Batch {
+    len: u8,
+    copies: [FrameCopy; BURST],
+}
+
+/// One copy of a frame.
+#[derive(Clone, Copy)]
+pub(super) struct FrameCopy(u8);
+
+impl FrameCopy {
+    /// The copy is not the delivery of the original, but one of promiscuous mode or a mirror.
+    const EXTRA: u8 = 0x80;
+
+    #[inline]
+    const fn original(frame: u8) -> Self {
+        Self(frame)
+    }
+
+    #[inline]
+    const fn extra(frame: u8) -> Self {
+        Self(frame | Self::EXTRA)
+    }
+
+    /// The frame's index in the burst.
+    #[inline]
+    pub(super) const fn frame(self) -> usize {
+        (self.0 & !Self::EXTRA) as usize
+    }
+
+    /// The frame as a bit if this is its delivery, else nothing.
+    #[inline]
+    pub(super) const fn delivery(self) -> u32 {
+        ((self.0 & Self::EXTRA == 0) as u32) << self.frame()
+    }
+}
+
+/// Who gets what of the current burst.
+#[derive(Default)]
+pub(super) struct Destinations {
+    /// By port number.
+    batches: Vec<Batch>,
+    /// Ports with a batch, in the order in which they were first needed.
+    touched: Vec<PortId>,
+}
+
+impl Destinations {
+    /// Makes room for ports up to a number. Returns whether there was too little.
+    pub(super) fn make_room(&mut self, slots: usize) -> bool {
+        let grows = slots > self.batches.len();
+        if grows {
+            self.batches.resize(
+                slots,
+                Batch {
+                    len: 0,
+                    copies: [FrameCopy(0); BURST],
+                },
+            );
+            self.touched.reserve(slots);
+        }
+        grows
+    }
+
+    /// Hands each destination with its copies to `serve`, and forgets them.
+    #[inline]
+    pub(super) fn drain(&mut self, mut serve: impl FnMut(PortId, &[FrameCopy])) {
+        for &port in &self.touched {
+            let batch = &mut self.batches[port.index()];
+            serve(port, &batch.copies[..usize::from(batch.len)]);
+            batch.len = 0;
+        }
+        self.touched.clear();
+    }
+
+    #[inline]
+    fn add(&mut self, port: PortId, copy: FrameCopy) {
+        let batch = &mut self.batches[port.index()];
+        if batch.len == 0 {
+            self.touched.push(port);
+        }
+        batch.copies[usize::from(batch.len)] = copy;
+        batch.len += 1;
+    }
+
+    /// Unicast: to the port that has the address, else to the uplink; copies to promiscuous ports either way.
+    #[inline]
+    fn unicast(
+        &mut self,
+        entry: &PortEntry,
+        switch: &Switch,
+        vlan: u16,
+        dst: MacAddr,
+        frame: u8,
+    ) -> Result<(), DropReason> {
+        let source = entry.port.id;
+        let destination = match switch.find(vlan, dst) {
+            Some(port) if port == source => Err(DropReason::SamePort),
+            Some(port) => Ok(port),
+            None if entry.is_uplink => Err(DropReason::UnknownUnicast),
+            None => match switch.uplink {
+                Some(uplink) => Ok(uplink),
+                None if switch.has_uplinks => Err(DropReason::NoUplink),
+                None => Err(DropReason::UnknownUnicast),
+            },
+        };
+        if let Ok(port) = destination {
+            self.add(port, FrameCopy::original(frame));
+        }
+        if !switch.promiscuous.is_empty() {
+            for port in switch.promiscuous.receivers(vlan, Some(source)) {
+                if destination != Ok(port) {
+                    self.add(port, FrameCopy::extra(frame));
+                }
+            }
+        }
+        destination.map(|_| ())
+    }
+
+    /// Broadcast and multicast: to every other port of the VLAN and, from a VM, to one uplink. A promiscuous port that
+    /// admits the VLAN is one of these ports, so nobody gets a copy on top.
+    fn flood(
+        &mut self,
+        entry: &PortEntry,
+        switch: &Switch,
+        vlan: u16,
+        frame: u8,
+    ) -> Result<(), DropReason> {
+        let source = entry.port.id;
+        let mut reached = false;
+        for port in switch.members(vlan).filter(|&port| port != source) {
+            self.add(port, FrameCopy::original(frame));
+            reached = true;
+        }
+        if !entry.is_uplink {
+            match switch.uplink {
+                Some(uplink) => {
+                    self.add(uplink, FrameCopy::original(frame));
+                    reached = true;
+                }
+                None if switch.has_uplinks && !reached => return Err(DropReason::NoUplink),
+                None => {}
+            }
+        }
+        if reached {
+            Ok(())
+        } else {
+            Err(DropReason::NoReceiver)
+        }
+    }
+}
+
+impl Forwarder {
+    /// Notes the destinations of every pending frame. Returns the frames, as bits, of which at least one copy counts as
+    /// delivery.
+    #[inline]
+    pub(super) fn look_up(&mut self, entry: &PortEntry, switch: &Switch, burst: &mut Burst) -> u32 {
+        let counters = entry.port.thread_counters(self.thread);
+        let mut attempted = 0;
+        for &Pending { frame, vlan, dst } in &self.pending {
+            let sent = if dst.is_multicast() {
+                self.destinations.flood(entry, switch, vlan, frame)
+            } else {
+                self.destinations.unicast(entry, switch, vlan, dst, frame)
+            };
+            match sent {
+                Ok(()) => attempted |= 1 << frame,
+                Err(reason) => counters.rx_drops[reason as usize].add(1),
+            }
+            // A frame that was dropped may still have promiscuous receivers.
+            if burst.frames()[usize::from(frame)].checksum.is_some()
+                && (sent.is_ok() || !switch.promiscuous.is_empty())
+            {
+                burst.complete_checksum(usize::from(frame));
+                counters.rx_checksums_completed.add(1);
+            }
+        }
+        attempted
+    }
+}

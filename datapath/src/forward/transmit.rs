@@ -1,0 +1,83 @@
+//! Stage 3: each destination is served once.
+
+use super::destinations::FrameCopy;
+use super::{Edits, Forwarder};
+use crate::frame::{BURST, Burst};
+use crate::snapshot::{PortEntry, Snapshot};
+
+impl Forwarder {
+    /// Copies the burst to its destinations. Returns the frames, as bits, that reached one.
+    #[inline]
+    pub(super) fn transmit(&mut self, snapshot: &Snapshot, burst: &Burst) -> u32 {
+        let Self {
+            thread,
+            edits,
+            destinations,
+            unflushed,
+            ..
+        } = self;
+        let mut delivered = 0;
+        destinations.drain(|port, copies| {
+            // Destinations come from this snapshot's own lists.
+            let Some(entry) = snapshot.port(port) else {
+                return;
+            };
+            let served = serve(entry, *thread, copies, edits, burst);
+            delivered |= served.delivered;
+            if !served.flushed && !unflushed.contains(&port) {
+                unflushed.push(port);
+            }
+        });
+        delivered
+    }
+}
+
+/// What became of the copies for one destination.
+struct Served {
+    /// The originals, as bits, that it took.
+    delivered: u32,
+    /// Its other side has everything, or will fetch it.
+    flushed: bool,
+}
+
+#[inline]
+fn serve(
+    entry: &PortEntry,
+    thread: usize,
+    copies: &[FrameCopy],
+    edits: &[Edits; BURST],
+    burst: &Burst,
+) -> Served {
+    let counters = entry.port.thread_counters(thread);
+    counters.tx_attempts.add(copies.len() as u64);
+    if let Some(reason) = entry.closed {
+        counters.tx_drops[reason as usize].add(copies.len() as u64);
+        return Served {
+            delivered: 0,
+            flushed: true,
+        };
+    }
+    let (mut delivered, mut sent, mut bytes) = (0, 0, 0);
+    let mut engine = entry.port.tx.lock();
+    for copy in copies {
+        let edits = edits[copy.frame()];
+        let edit = if entry.tagged {
+            edits.tagged
+        } else {
+            edits.untagged
+        };
+        match engine.transmit(burst, copy.frame(), edit) {
+            Ok(len) => {
+                sent += 1;
+                bytes += len as u64;
+                delivered |= copy.delivery();
+            }
+            Err(reason) => counters.tx_drops[reason as usize].add(1),
+        }
+    }
+    let flushed = !engine.flush();
+    drop(engine);
+    counters.tx_frames.add(sent);
+    counters.tx_bytes.add(bytes);
+    Served { delivered, flushed }
+}
