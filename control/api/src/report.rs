@@ -153,7 +153,7 @@ impl std::fmt::Display for FdbVlan {
     }
 }
 
-/// The counters of a port since it was attached, or of an uplink by its interface.
+/// The counters of a port, or of an uplink by its interface: since it was added, or since the agent started.
 ///
 /// `rxFrames = rxDelivered + rxUndelivered + sum(rxDrops)` and `txAttempts = txFrames + sum(txDrops)`. Maps of
 /// reasons hold only those that occurred.
@@ -187,7 +187,7 @@ pub struct PortStats {
     pub rx_drops: BTreeMap<String, u64>,
     /// Of these: copies meant for the port.
     pub tx_drops: BTreeMap<String, u64>,
-    /// Frames that the kernel dropped before the switch could see them, by its reasons.
+    /// Frames that the kernel dropped before the switch could see them, by its reasons, since the interface was opened.
     pub kernel_drops: BTreeMap<String, u64>,
 }
 
@@ -205,7 +205,7 @@ pub struct DropsReport {
 pub struct DropCount {
     /// The reason.
     pub reason: String,
-    /// Frames and copies, over all ports that are attached.
+    /// Frames and copies, over all ports and uplinks.
     pub count: u64,
     /// What happened, and where to look.
     pub help: String,

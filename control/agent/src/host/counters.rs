@@ -10,8 +10,7 @@ use super::Host;
 use crate::state::State;
 
 impl Host {
-    /// The counters of these ports and uplinks, or of all. Zeros for one that is not attached: since it was last
-    /// attached, nothing was counted.
+    /// The counters of these ports and uplinks, or of all, whether they are attached or not.
     ///
     /// # Errors
     /// `notFound`, with the nearest name.
@@ -69,12 +68,12 @@ impl Host {
         }
     }
 
-    /// Every reason with its count, over all ports and uplinks that are attached.
+    /// Every reason with its count, over all ports and uplinks.
     pub(crate) fn drops(&self) -> DropsReport {
         let state = self.view();
-        let counters: Vec<_> = state
-            .engines
-            .keys()
+        let keys: Vec<_> = state.wanted().into_keys().collect();
+        let counters: Vec<_> = keys
+            .iter()
             .map(|key| (name(key), self.counters(&state, key).0))
             .collect();
         let reasons = DropReason::ALL.iter().map(|reason| {
@@ -102,7 +101,7 @@ impl Host {
     }
 
     fn counters(&self, state: &State, key: &PortKey) -> (PortCounters, RingStatistics) {
-        let id = state.engines.get(key).map(|engine| engine.id);
+        let id = state.id(key);
         let datapath = self.plane.datapath();
         (
             id.and_then(|id| datapath.counters(id)).unwrap_or_default(),

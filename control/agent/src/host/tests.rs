@@ -437,6 +437,36 @@ fn every_port_has_counters_and_every_reason_a_line() {
 }
 
 #[test]
+fn a_port_without_its_interface_keeps_its_counters_and_goes_on_counting() {
+    let bench = Bench::new(&["p-MyVM1", "p-MyVM2"]);
+    bench.apply(LAB);
+    let stats = |name: &str| bench.host().stats(&[name.to_owned()]).unwrap().remove(0);
+    bench.memory.send("p-MyVM2", &frame(1, 2));
+    eventually("the frame is delivered", || stats("MyVM1").tx_frames == 1);
+    bench.memory.remove("p-MyVM1");
+    bench
+        .host()
+        .links_changed(vec![LinkEvent::Gone("p-MyVM1".parse().unwrap())]);
+    bench.memory.send("p-MyVM2", &frame(1, 2));
+    eventually("the copy for the absent port is counted", || {
+        stats("MyVM1").tx_drops.get("PortDown") == Some(&1)
+    });
+    assert_eq!(stats("MyVM1").tx_frames, 1);
+    let drops = bench.host().drops();
+    let down = drops.reasons.iter().find(|drop| drop.reason == "PortDown");
+    assert_eq!(down.unwrap().ports[0].name, "MyVM1");
+
+    let (name, link) = bench.memory.add("p-MyVM1");
+    bench
+        .host()
+        .links_changed(vec![LinkEvent::Present(name, link)]);
+    assert_eq!(
+        (stats("MyVM1").tx_frames, stats("MyVM1").tx_attempts),
+        (1, 2)
+    );
+}
+
+#[test]
 fn what_the_administrator_took_down_or_blocked_says_so() {
     let bench = Bench::new(&["p-MyVM1", "p-MyVM2"]);
     bench.apply(LAB);
