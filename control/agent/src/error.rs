@@ -77,8 +77,13 @@ pub enum AgentError {
     /// The kernel's links cannot be watched.
     #[error("cannot watch the network interfaces: {0}")]
     Links(String),
+    /// A core to run a poll thread on is not there, or named twice.
+    #[error("--cores: {0}; name cores that are there, or leave it out for one thread on any core")]
+    Cores(io::Error),
     /// The poll threads cannot be started.
-    #[error("cannot start the poll threads: {0}; check --cores")]
+    #[error(
+        "cannot start the poll threads: {0}; see 'ulimit -a' for the limits of threads and open files"
+    )]
     Threads(io::Error),
 }
 
@@ -90,7 +95,7 @@ impl AgentError {
             Self::ConfigFile { source, .. } if source.kind() == io::ErrorKind::NotFound => {
                 ProblemKind::NotFound
             }
-            Self::Config { .. } => ProblemKind::Invalid,
+            Self::Config { .. } | Self::Cores(_) => ProblemKind::Invalid,
             Self::StateInUse { .. } | Self::SocketInUse { .. } => ProblemKind::Conflict,
             Self::ConfigFile { source, .. }
             | Self::State { source, .. }
@@ -107,5 +112,26 @@ impl AgentError {
 impl From<AgentError> for Problem {
     fn from(error: AgentError) -> Self {
         Self::new(error.kind(), error.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::options::Settings;
+    use crate::plane::Plane;
+
+    #[tokio::test]
+    async fn a_core_that_is_not_there_is_a_usage_error_of_its_flag() {
+        let directory = tempfile::tempdir().unwrap();
+        let settings = Settings {
+            cores: Some("8191".parse().unwrap()),
+            state: Some(directory.path().into()),
+            ..Settings::default()
+        };
+        let (events, _) = crossbeam_channel::bounded(1);
+        let error = Plane::start(&settings.options(), &events).err().unwrap();
+        let text = error.to_string();
+        assert_eq!(error.kind().exit_code(), 2, "{text}");
+        assert!(text.starts_with("--cores: core 8191 is not"), "{text}");
     }
 }

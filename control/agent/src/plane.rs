@@ -42,7 +42,7 @@ impl Plane {
     /// Starts poll threads. Must be called within a tokio runtime.
     ///
     /// # Errors
-    /// [`AgentError::Threads`].
+    /// [`AgentError::Cores`] and [`AgentError::Threads`].
     pub(crate) fn start(
         options: &Options,
         events: &crossbeam_channel::Sender<Event>,
@@ -52,8 +52,13 @@ impl Plane {
             Poll::Busy => PollMode::Busy,
         };
         let cores = options.cores.clone();
-        let datapath = Datapath::start(&weft_datapath::Options { cores, poll }, events)
-            .map_err(AgentError::Threads)?;
+        let datapath =
+            Datapath::start(&weft_datapath::Options { cores, poll }, events).map_err(|error| {
+                match error.kind() {
+                    std::io::ErrorKind::InvalidInput => AgentError::Cores(error),
+                    _ => AgentError::Threads(error),
+                }
+            })?;
         Ok(Self {
             datapath,
             kernel: Kernel::Linux(
