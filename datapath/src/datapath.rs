@@ -1,6 +1,8 @@
 //! The control side's handle on a running data path.
 
-use std::collections::{HashMap, HashSet};
+mod control;
+mod cores;
+
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -8,19 +10,19 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use crossbeam_channel::{Sender, bounded};
 use parking_lot::Mutex;
-use rustix::thread::{CpuSet, sched_getaffinity};
 use weft_packet::MacAddr;
 
 use crate::clock;
-use crate::config::{Config, PortId, SwitchId};
+use crate::config::{Config, PortId};
 use crate::counters::PortCounters;
 use crate::engine::{
     self, AttachError, EngineInfo, EngineSpec, RingStatistics, RxEngine, TxEngine,
 };
 use crate::learned::LearnedTable;
 use crate::poll::{Command, ThreadShared, Worker};
-use crate::port::{CounterSet, NO_ADDRESS, Port};
+use crate::port::{NO_ADDRESS, Port};
 use crate::snapshot::{Attached, Snapshot};
+use control::{Attachment, Control};
 
 /// How long the control side waits for a poll thread to answer before it calls it stalled.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
@@ -105,62 +107,6 @@ struct Thread {
     handle: Option<JoinHandle<()>>,
 }
 
-/// A port with the threads that receive from it.
-struct Attachment {
-    port: Arc<Port>,
-    threads: Vec<usize>,
-    /// Keeps what the engine did to its interface; dropped after the engine.
-    guard: Option<Box<dyn Send>>,
-}
-
-#[derive(Default)]
-struct Control {
-    attachments: HashMap<PortId, Attachment>,
-    /// Configured ports without an engine.
-    absent: HashMap<PortId, Arc<Port>>,
-    /// Of every port that is attached or configured.
-    counters: HashMap<PortId, Arc<CounterSet>>,
-    learned: HashMap<SwitchId, Arc<LearnedTable>>,
-    config: Config,
-    /// Receive queues of each thread.
-    queues: Vec<usize>,
-}
-
-impl Control {
-    /// Every port that is attached or configured; counters of others are forgotten.
-    fn ports(&mut self, threads: usize) -> HashMap<PortId, Arc<Port>> {
-        let configured: HashSet<PortId> = self.config.ports.iter().map(|port| port.id).collect();
-        let Self {
-            attachments,
-            absent,
-            counters,
-            ..
-        } = self;
-        counters.retain(|id, _| attachments.contains_key(id) || configured.contains(id));
-        absent.retain(|id, _| !attachments.contains_key(id) && configured.contains(id));
-        for &id in &configured {
-            if !self.attachments.contains_key(&id) && !self.absent.contains_key(&id) {
-                let counters = self.counters_of(id, threads);
-                self.absent.insert(id, Arc::new(Port::absent(id, counters)));
-            }
-        }
-        let attached = self.attachments.values().map(|attachment| &attachment.port);
-        attached
-            .chain(self.absent.values())
-            .map(|port| (port.id, Arc::clone(port)))
-            .collect()
-    }
-
-    /// A port's counters, which begin with its first engine or configuration.
-    fn counters_of(&mut self, id: PortId, threads: usize) -> Arc<CounterSet> {
-        Arc::clone(
-            self.counters
-                .entry(id)
-                .or_insert_with(|| Arc::new(CounterSet::new(threads))),
-        )
-    }
-}
-
 /// A running data path: poll threads, attached ports and the snapshot in force.
 ///
 /// Methods may be called from any thread; changes are made one at a time. Dropping it ends the poll threads and closes
@@ -183,7 +129,7 @@ impl Datapath {
             [] => vec![None],
             cores => cores.iter().copied().map(Some).collect(),
         };
-        check_cores(&options.cores)?;
+        cores::check(&options.cores)?;
         let mut datapath = Self::new();
         for (index, core) in cores.into_iter().enumerate() {
             let mut worker = datapath.add_worker(index, core, events)?;
@@ -531,26 +477,4 @@ impl Drop for Datapath {
 fn seed() -> u64 {
     use std::hash::{BuildHasher, Hasher, RandomState};
     RandomState::new().build_hasher().finish()
-}
-
-/// Refuses cores that poll threads cannot be pinned to.
-fn check_cores(cores: &[usize]) -> std::io::Result<()> {
-    let usable = sched_getaffinity(None)?;
-    let refuse = |text| Err(std::io::Error::new(std::io::ErrorKind::InvalidInput, text));
-    for (position, &core) in cores.iter().enumerate() {
-        if core >= CpuSet::MAX_CPU || !usable.is_set(core) {
-            let usable: Vec<String> = (0..CpuSet::MAX_CPU)
-                .filter(|&core| usable.is_set(core))
-                .map(|core| core.to_string())
-                .collect();
-            return refuse(format!(
-                "core {core} is not one that this process may use: {}",
-                usable.join(", ")
-            ));
-        }
-        if cores[..position].contains(&core) {
-            return refuse(format!("core {core} is named twice"));
-        }
-    }
-    Ok(())
 }

@@ -1,0 +1,64 @@
+//! What the control side keeps of its ports: engines, counters, and what is in force.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use crate::config::{Config, PortId, SwitchId};
+use crate::learned::LearnedTable;
+use crate::port::{CounterSet, Port};
+
+/// A port with the threads that receive from it.
+pub(super) struct Attachment {
+    pub(super) port: Arc<Port>,
+    pub(super) threads: Vec<usize>,
+    /// Keeps what the engine did to its interface; dropped after the engine.
+    pub(super) guard: Option<Box<dyn Send>>,
+}
+
+#[derive(Default)]
+pub(super) struct Control {
+    pub(super) attachments: HashMap<PortId, Attachment>,
+    /// Configured ports without an engine.
+    pub(super) absent: HashMap<PortId, Arc<Port>>,
+    /// Of every port that is attached or configured.
+    pub(super) counters: HashMap<PortId, Arc<CounterSet>>,
+    pub(super) learned: HashMap<SwitchId, Arc<LearnedTable>>,
+    pub(super) config: Config,
+    /// Receive queues of each thread.
+    pub(super) queues: Vec<usize>,
+}
+
+impl Control {
+    /// Every port that is attached or configured; counters of others are forgotten.
+    pub(super) fn ports(&mut self, threads: usize) -> HashMap<PortId, Arc<Port>> {
+        let configured: HashSet<PortId> = self.config.ports.iter().map(|port| port.id).collect();
+        let Self {
+            attachments,
+            absent,
+            counters,
+            ..
+        } = self;
+        counters.retain(|id, _| attachments.contains_key(id) || configured.contains(id));
+        absent.retain(|id, _| !attachments.contains_key(id) && configured.contains(id));
+        for &id in &configured {
+            if !self.attachments.contains_key(&id) && !self.absent.contains_key(&id) {
+                let counters = self.counters_of(id, threads);
+                self.absent.insert(id, Arc::new(Port::absent(id, counters)));
+            }
+        }
+        let attached = self.attachments.values().map(|attachment| &attachment.port);
+        attached
+            .chain(self.absent.values())
+            .map(|port| (port.id, Arc::clone(port)))
+            .collect()
+    }
+
+    /// A port's counters, which begin with its first engine or configuration.
+    pub(super) fn counters_of(&mut self, id: PortId, threads: usize) -> Arc<CounterSet> {
+        Arc::clone(
+            self.counters
+                .entry(id)
+                .or_insert_with(|| Arc::new(CounterSet::new(threads))),
+        )
+    }
+}
