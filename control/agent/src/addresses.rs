@@ -2,9 +2,10 @@
 //!
 //! A port without a configured address *takes* the first source that it sends. A port whose policy accepts MAC changes
 //! *adopts* one further address, the latest source. Neither is ever one that another port of the same switch and VLAN
-//! has. They are kept over a restart of the agent, so that traffic flows before a guest has sent anything.
+//! has: a guest that uses such a one is in conflict, which is remembered and shown. Addresses are kept over a restart of
+//! the agent, so that traffic flows before a guest has sent anything.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
@@ -14,9 +15,35 @@ use weft_packet::MacAddr;
 use crate::state::State;
 use crate::store::write_durably;
 
-/// The addresses of every port that has some.
+/// The addresses of every port that has some, and the conflicts about them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Addresses(BTreeMap<PortName, Learned>);
+pub(crate) struct Addresses {
+    learned: BTreeMap<PortName, Learned>,
+    /// By the port that does not have the address. One for each port, so that no guest can fill the memory or the log.
+    conflicts: BTreeMap<PortName, Conflict>,
+}
+
+/// An address that a port's guest uses and another port has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Conflict {
+    /// The port whose guest uses it.
+    pub(crate) port: PortName,
+    /// The address.
+    pub(crate) mac: MacAddr,
+    /// The port that has it.
+    pub(crate) holder: PortName,
+}
+
+/// What became of a source that a port sent from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Heard {
+    /// The port has it from now on.
+    News,
+    /// Nothing changed.
+    NoNews,
+    /// Another port has it, and that was not known.
+    Conflict(Conflict),
+}
 
 /// The addresses of one port.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -30,24 +57,28 @@ pub(crate) struct Learned {
 impl Addresses {
     /// The addresses of a port.
     pub(crate) fn of(&self, port: &PortName) -> Learned {
-        self.0.get(port).copied().unwrap_or_default()
+        self.learned.get(port).copied().unwrap_or_default()
     }
 
-    /// Records the first source of a port. Returns whether that is news.
-    pub(crate) fn take(&mut self, intent: &Intent, port: &PortName, mac: MacAddr) -> bool {
+    /// Records the first source of a port, unless another port has it.
+    pub(crate) fn take(&mut self, intent: &Intent, port: &PortName, mac: MacAddr) -> Heard {
         let configured = intent
             .ports
             .get(port)
             .is_none_or(|object| object.spec.mac.is_some());
-        if configured || self.of(port).taken == Some(mac) || !self.is_free(intent, port, mac) {
-            return false;
+        if configured || self.of(port).taken == Some(mac) || !mac.is_unicast_source() {
+            return Heard::NoNews;
         }
-        self.0.entry(port.clone()).or_default().taken = Some(mac);
-        true
+        if let Some(holder) = self.holder(intent, port, mac) {
+            return self.contested(intent, port, mac, holder);
+        }
+        self.learned.entry(port.clone()).or_default().taken = Some(mac);
+        self.conflicts.remove(port);
+        Heard::News
     }
 
-    /// Has a port adopt a source, if its policy and its neighbours allow it. Returns whether that is news.
-    pub(crate) fn adopt(&mut self, intent: &Intent, port: &PortName, mac: MacAddr) -> bool {
+    /// Has a port adopt a source, if its policy and its neighbours allow it.
+    pub(crate) fn adopt(&mut self, intent: &Intent, port: &PortName, mac: MacAddr) -> Heard {
         let accepts = may_adopt(intent, port);
         let own = intent
             .ports
@@ -57,67 +88,136 @@ impl Addresses {
         if !accepts
             || own == Some(mac)
             || self.of(port).adopted == Some(mac)
-            || !self.is_free(intent, port, mac)
+            || !mac.is_unicast_source()
         {
-            return false;
+            return Heard::NoNews;
         }
-        self.0.entry(port.clone()).or_default().adopted = Some(mac);
-        true
+        if let Some(holder) = self.holder(intent, port, mac) {
+            return self.contested(intent, port, mac, holder);
+        }
+        self.learned.entry(port.clone()).or_default().adopted = Some(mac);
+        self.conflicts.remove(port);
+        Heard::News
     }
 
     /// Forgets a port's addresses: another adapter is behind it now.
     pub(crate) fn forget(&mut self, port: &PortName) -> bool {
-        self.0.remove(port).is_some()
+        self.conflicts.remove(port);
+        self.learned.remove(port).is_some()
     }
 
-    /// Forgets what a new configuration does not allow any more, and returns the ports that lost something.
-    pub(crate) fn settle(&mut self, intent: &Intent) -> Vec<PortName> {
-        let mut configured: HashMap<MacAddr, Vec<&PortName>> = HashMap::new();
+    /// The conflicts that there are, by port.
+    pub(crate) fn conflicts<'a>(
+        &'a self,
+        intent: &'a Intent,
+    ) -> impl Iterator<Item = &'a Conflict> {
+        self.conflicts
+            .values()
+            .filter(|conflict| self.stands(intent, conflict))
+    }
+
+    /// Forgets what a new configuration does not allow any more. Where two ports that learned one address come together,
+    /// the first by name keeps it.
+    pub(crate) fn settle(&mut self, intent: &Intent) -> Settled {
+        let mut holders: BTreeMap<MacAddr, Vec<PortName>> = BTreeMap::new();
         for object in intent.ports.values() {
             if let Some(mac) = object.spec.mac {
-                configured.entry(mac).or_default().push(&object.spec.name);
+                holders
+                    .entry(mac)
+                    .or_default()
+                    .push(object.spec.name.clone());
             }
         }
-        let claimed = |port: &PortName, mac: &MacAddr| {
-            let holders = configured.get(mac).map(Vec::as_slice).unwrap_or_default();
-            holders
-                .iter()
-                .any(|holder| *holder != port && intent.share_a_domain(holder, port))
-        };
-        let mut changed = Vec::new();
-        self.0.retain(|port, learned| {
+        let mut settled = Settled::default();
+        self.learned.retain(|port, learned| {
             let before = *learned;
-            let own = intent.ports.get(port).map(|object| object.spec.mac);
-            learned.taken = learned
-                .taken
-                .filter(|mac| own == Some(None) && !claimed(port, mac));
-            learned.adopted = learned.adopted.filter(|mac| {
-                may_adopt(intent, port) && own.flatten() != Some(*mac) && !claimed(port, mac)
-            });
+            let Some(object) = intent.ports.get(port) else {
+                settled.changed.push(port.clone());
+                return false;
+            };
+            let own = object.spec.mac;
+            let mut keep = |mac: MacAddr| {
+                let others = holders.entry(mac).or_default();
+                let holder = others
+                    .iter()
+                    .find(|other| *other != port && intent.share_a_domain(other, port));
+                match holder {
+                    None => others.push(port.clone()),
+                    Some(holder) => settled.displaced.push(Conflict {
+                        port: port.clone(),
+                        mac,
+                        holder: holder.clone(),
+                    }),
+                }
+                others.contains(port)
+            };
+            learned.taken = learned.taken.filter(|mac| own.is_none() && keep(*mac));
+            learned.adopted = learned
+                .adopted
+                .filter(|mac| may_adopt(intent, port) && own != Some(*mac) && keep(*mac));
             if *learned != before {
-                changed.push(port.clone());
+                settled.changed.push(port.clone());
             }
             *learned != Learned::default()
         });
-        changed
+        let standing: Vec<_> = self.conflicts(intent).cloned().collect();
+        self.conflicts = (settled.displaced.iter().cloned().chain(standing))
+            .map(|conflict| (conflict.port.clone(), conflict))
+            .collect();
+        settled
     }
 
-    /// Whether no other port that could be reached instead has the address.
-    fn is_free(&self, intent: &Intent, port: &PortName, mac: MacAddr) -> bool {
+    /// The other port that could be reached under this address instead.
+    fn holder(&self, intent: &Intent, port: &PortName, mac: MacAddr) -> Option<PortName> {
         let configured = intent
             .ports
             .values()
             .filter(|object| object.spec.mac == Some(mac))
             .map(|object| &object.spec.name);
         let learned = self
-            .0
+            .learned
             .iter()
             .filter(|(_, learned)| [learned.taken, learned.adopted].contains(&Some(mac)));
-        mac.is_unicast_source()
-            && !configured
-                .chain(learned.map(|(name, _)| name))
-                .any(|other| other != port && intent.share_a_domain(other, port))
+        configured
+            .chain(learned.map(|(name, _)| name))
+            .find(|other| *other != port && intent.share_a_domain(other, port))
+            .cloned()
     }
+
+    /// Remembers a conflict, unless there is one about the port already.
+    fn contested(
+        &mut self,
+        intent: &Intent,
+        port: &PortName,
+        mac: MacAddr,
+        holder: PortName,
+    ) -> Heard {
+        let present = self.conflicts.get(port);
+        if present.is_some_and(|present| self.stands(intent, present)) {
+            return Heard::NoNews;
+        }
+        let conflict = Conflict {
+            port: port.clone(),
+            mac,
+            holder,
+        };
+        self.conflicts.insert(port.clone(), conflict.clone());
+        Heard::Conflict(conflict)
+    }
+
+    /// Whether the address is still the other port's.
+    fn stands(&self, intent: &Intent, conflict: &Conflict) -> bool {
+        self.holder(intent, &conflict.port, conflict.mac).as_ref() == Some(&conflict.holder)
+    }
+}
+
+/// What a new configuration took from ports.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Settled {
+    /// The ports that lost an address.
+    pub(crate) changed: Vec<PortName>,
+    /// Where they lost it because another port has it.
+    pub(crate) displaced: Vec<Conflict>,
 }
 
 fn may_adopt(intent: &Intent, port: &PortName) -> bool {
@@ -152,7 +252,7 @@ const FILE: &str = "addresses.json";
 /// # Errors
 /// What the system said.
 pub(crate) fn keep(directory: &Path, state: &State, addresses: &Addresses) -> std::io::Result<()> {
-    let ports = addresses.0.iter().filter_map(|(name, learned)| {
+    let ports = addresses.learned.iter().filter_map(|(name, learned)| {
         let uid = state.intent.ports.get(name)?.uid;
         let interface_index = state.engines.get(&PortKey::Port(name.clone()))?.index;
         let Learned { taken, adopted } = *learned;
@@ -192,19 +292,14 @@ pub(crate) fn restore(directory: &Path, state: &State) -> Addresses {
             .is_some_and(|link| link.index == port.interface_index)
     };
     let ports = kept.ports.into_iter().filter(same);
-    let mut addresses = Addresses(
-        ports
-            .map(|port| {
-                (
-                    port.name,
-                    Learned {
-                        taken: port.taken,
-                        adopted: port.adopted,
-                    },
-                )
-            })
-            .collect(),
-    );
+    let learned = ports.map(|port| {
+        let KeptPort { taken, adopted, .. } = port;
+        (port.name, Learned { taken, adopted })
+    });
+    let mut addresses = Addresses {
+        learned: learned.collect(),
+        ..Addresses::default()
+    };
     addresses.settle(&state.intent);
     addresses
 }

@@ -16,7 +16,7 @@ use std::time::Instant;
 use weft_datapath::{Event, PortId};
 use weft_model::{HostName, PortKey, PortName};
 
-use crate::addresses::{self, Addresses};
+use crate::addresses::{self, Addresses, Conflict, Heard};
 use crate::error::AgentError;
 use crate::plane::Plane;
 use crate::state::State;
@@ -112,18 +112,28 @@ impl Host {
         match *event {
             Event::AddressTaken { port, mac } => {
                 self.of_port(port, |state, name| {
-                    if self.addresses().take(&state.intent, name, mac) {
-                        tracing::info!(port = %name, %mac, "the port took its first source as its address");
-                        self.addresses_are_news();
+                    let heard = self.addresses().take(&state.intent, name, mac);
+                    match heard {
+                        Heard::News => {
+                            tracing::info!(port = %name, %mac, "the port took its first source as its address");
+                            self.addresses_are_news();
+                        }
+                        Heard::NoNews => {}
+                        Heard::Conflict(conflict) => log_conflict(&conflict),
                     }
                 });
             }
             Event::SourceSeen { port, mac, .. } => {
                 self.of_port(port, |state, name| {
-                    if self.addresses().adopt(&state.intent, name, mac) {
-                        tracing::info!(port = %name, %mac, "the port adopts the address that it sends from");
-                        self.plane.datapath().adopt(port, Some(mac));
-                        self.addresses_are_news();
+                    let heard = self.addresses().adopt(&state.intent, name, mac);
+                    match heard {
+                        Heard::News => {
+                            tracing::info!(port = %name, %mac, "the port adopts the address that it sends from");
+                            self.plane.datapath().adopt(port, Some(mac));
+                            self.addresses_are_news();
+                        }
+                        Heard::NoNews => {}
+                        Heard::Conflict(conflict) => log_conflict(&conflict),
                     }
                 });
             }
@@ -145,6 +155,12 @@ impl Host {
             tracing::warn!(%error, directory = %directory.display(), "learned addresses cannot be kept over a restart");
         }
     }
+}
+
+/// Says once that a guest uses an address which another port has.
+fn log_conflict(conflict: &Conflict) {
+    let Conflict { port, mac, holder } = conflict;
+    tracing::warn!(%port, %mac, %holder, "the port's guest uses an address that another port has");
 }
 
 #[cfg(test)]

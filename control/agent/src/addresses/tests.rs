@@ -27,22 +27,35 @@ fn port(name: &str) -> PortName {
     name.parse().unwrap()
 }
 
+fn conflict(port_: &str, mac: MacAddr, holder: &str) -> Conflict {
+    Conflict {
+        port: port(port_),
+        mac,
+        holder: port(holder),
+    }
+}
+
 #[test]
 fn a_port_takes_its_first_source_unless_it_is_anothers() {
     let (intent, mut addresses) = (intent(), Addresses::default());
-    assert!(
-        !addresses.take(&intent, &port("two"), A),
+    assert_eq!(
+        addresses.take(&intent, &port("two"), A),
+        Heard::NoNews,
         "it has a configured address"
     );
-    assert!(
-        !addresses.take(&intent, &port("one"), CONFIGURED),
-        "the address of port two"
+    assert_eq!(
+        addresses.take(&intent, &port("one"), CONFIGURED),
+        Heard::Conflict(conflict("one", CONFIGURED, "two"))
     );
-    assert!(!addresses.take(&intent, &port("one"), MacAddr::BROADCAST));
-    assert!(addresses.take(&intent, &port("one"), A));
-    assert!(!addresses.take(&intent, &port("one"), A), "no news");
-    assert!(
+    assert_eq!(
+        addresses.take(&intent, &port("one"), MacAddr::BROADCAST),
+        Heard::NoNews
+    );
+    assert_eq!(addresses.take(&intent, &port("one"), A), Heard::News);
+    assert_eq!(addresses.take(&intent, &port("one"), A), Heard::NoNews);
+    assert_eq!(
         addresses.take(&intent, &port("three"), CONFIGURED),
+        Heard::News,
         "another VLAN"
     );
 }
@@ -50,22 +63,69 @@ fn a_port_takes_its_first_source_unless_it_is_anothers() {
 #[test]
 fn a_port_adopts_its_latest_source_unless_it_is_anothers_or_its_policy_rejects() {
     let (mut intent, mut addresses) = (intent(), Addresses::default());
-    assert!(addresses.take(&intent, &port("one"), A));
-    assert!(
-        !addresses.adopt(&intent, &port("two"), A),
-        "port one took it"
+    assert_eq!(addresses.take(&intent, &port("one"), A), Heard::News);
+    assert_eq!(
+        addresses.adopt(&intent, &port("two"), A),
+        Heard::Conflict(conflict("two", A, "one"))
     );
-    assert!(addresses.adopt(&intent, &port("two"), B));
-    assert!(
-        !addresses.adopt(&intent, &port("one"), B),
-        "port two adopted it"
+    assert_eq!(addresses.adopt(&intent, &port("two"), B), Heard::News);
+    assert_eq!(
+        addresses.adopt(&intent, &port("one"), B),
+        Heard::Conflict(conflict("one", B, "two"))
     );
-    assert!(
-        !addresses.adopt(&intent, &port("two"), CONFIGURED),
+    assert_eq!(
+        addresses.adopt(&intent, &port("two"), CONFIGURED),
+        Heard::NoNews,
         "its own"
     );
     intent = reject_changes(intent, "Twenty");
-    assert!(!addresses.adopt(&intent, &port("three"), B));
+    assert_eq!(addresses.adopt(&intent, &port("three"), B), Heard::NoNews);
+}
+
+#[test]
+fn a_conflict_is_news_once_and_ends_with_its_cause() {
+    let (intent, mut addresses) = (intent(), Addresses::default());
+    let conflicts = |addresses: &Addresses, intent: &Intent| -> Vec<Conflict> {
+        addresses.conflicts(intent).cloned().collect()
+    };
+    let first = conflict("one", CONFIGURED, "two");
+    assert_eq!(
+        addresses.take(&intent, &port("one"), CONFIGURED),
+        Heard::Conflict(first.clone())
+    );
+    assert_eq!(
+        addresses.take(&intent, &port("one"), CONFIGURED),
+        Heard::NoNews
+    );
+    assert_eq!(conflicts(&addresses, &intent), [first]);
+
+    let mut after = addresses.clone();
+    after.take(&intent, &port("one"), A);
+    assert!(conflicts(&after, &intent).is_empty(), "it has another one");
+
+    let (without, _) = intent.apply(&Change::DelPort(port("two"))).unwrap();
+    addresses.settle(&without);
+    assert!(conflicts(&addresses, &without).is_empty());
+    assert!(conflicts(&addresses, &intent).is_empty(), "forgotten");
+}
+
+#[test]
+fn of_two_ports_that_come_together_with_one_address_the_first_keeps_it() {
+    let (intent, mut addresses) = (intent(), Addresses::default());
+    addresses.take(&intent, &port("one"), A);
+    addresses.take(&intent, &port("three"), A);
+    assert_eq!(addresses.settle(&intent), Settled::default());
+    let patch = PortPatch {
+        portgroup: Some("Ten".parse().unwrap()),
+        ..PortPatch::default()
+    };
+    let (together, _) = intent
+        .apply(&Change::SetPort(port("three"), patch))
+        .unwrap();
+    let settled = addresses.settle(&together);
+    assert_eq!(settled.changed, [port("three")]);
+    assert_eq!(settled.displaced, [conflict("three", A, "one")]);
+    assert_eq!(addresses.of(&port("one")).taken, Some(A));
 }
 
 fn reject_changes(intent: Intent, group: &str) -> Intent {
@@ -81,11 +141,13 @@ fn a_new_configuration_takes_away_what_it_does_not_allow() {
     let (intent, mut addresses) = (intent(), Addresses::default());
     addresses.take(&intent, &port("one"), A);
     addresses.adopt(&intent, &port("two"), B);
-    assert!(addresses.settle(&intent).is_empty());
+    assert_eq!(addresses.settle(&intent), Settled::default());
 
     let rejecting = reject_changes(intent.clone(), "Ten");
     let mut after = addresses.clone();
-    assert_eq!(after.settle(&rejecting), [port("two")]);
+    let settled = after.settle(&rejecting);
+    assert_eq!(settled.changed, [port("two")]);
+    assert!(settled.displaced.is_empty());
     assert_eq!(
         (after.of(&port("one")).taken, after.of(&port("two")).adopted),
         (Some(A), None)
@@ -96,9 +158,11 @@ fn a_new_configuration_takes_away_what_it_does_not_allow() {
         ..PortPatch::default()
     };
     let (claimed, _) = intent.apply(&Change::SetPort(port("two"), patch)).unwrap();
+    let settled = addresses.settle(&claimed);
+    assert_eq!(settled.changed, [port("one")]);
     assert_eq!(
-        addresses.settle(&claimed),
-        [port("one")],
+        settled.displaced,
+        [conflict("one", A, "two")],
         "the configured address wins"
     );
     assert_eq!(addresses.of(&port("one")), Learned::default());

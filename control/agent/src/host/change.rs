@@ -9,7 +9,8 @@ use weft_model::{
     Change, InterfaceName, ObjectKind, ObjectRef, Outcome, PortKey, PortName, nearest,
 };
 
-use super::Host;
+use super::{Host, log_conflict};
+use crate::addresses::{Addresses, Conflict};
 use crate::plane::{Wanted, attach_problem};
 use crate::state::{Engine, State};
 
@@ -102,15 +103,20 @@ impl Host {
         next: &State,
     ) -> ChangeResult {
         let addresses = self.addresses().clone();
-        let configs = |state: &State| -> BTreeMap<PortId, _> {
+        let mut settled_addresses = addresses.clone();
+        let settled = settled_addresses.settle(&next.intent);
+        let configs = |state: &State, addresses: &Addresses| -> BTreeMap<PortId, _> {
             state
-                .compile(&addresses)
+                .compile(addresses)
                 .ports
                 .into_iter()
                 .map(|port| (port.id, port))
                 .collect()
         };
-        let (old, new) = (configs(before), configs(next));
+        let (old, new) = (
+            configs(before, &addresses),
+            configs(next, &settled_addresses),
+        );
         let ports: Vec<PortName> = before
             .intent
             .ports
@@ -136,7 +142,15 @@ impl Host {
             .iter()
             .filter(|(key, wanted)| was.get(key).is_some_and(|old| old != *wanted))
             .count();
-        let mut warnings = Vec::new();
+        let mut warnings: Vec<_> = settled
+            .displaced
+            .iter()
+            .map(|Conflict { port, mac, holder }| {
+                format!(
+                    "Port {port} loses the address {mac}, which its guest uses, to port {holder}."
+                )
+            })
+            .collect();
         if reopened > 0 {
             warnings.push(format!(
                 "The engines of {reopened} ports and uplinks are opened anew; their traffic pauses."
@@ -226,7 +240,9 @@ impl Host {
     fn put_in_force(&self, before: &State, mut next: State) -> Result<(), Problem> {
         let config = {
             let mut addresses = self.addresses();
-            for port in addresses.settle(&next.intent) {
+            let settled = addresses.settle(&next.intent);
+            settled.displaced.iter().for_each(log_conflict);
+            for port in settled.changed {
                 if let Some(id) = next.id(&PortKey::Port(port.clone())) {
                     self.plane.datapath().adopt(id, addresses.of(&port).adopted);
                 }

@@ -57,7 +57,7 @@ impl Host {
         }
     }
 
-    /// What is wrong: the store first, then uplinks, then ports.
+    /// What is wrong: the store first, then uplinks, then ports, then what works but not as it should.
     fn findings(&self, state: &State) -> Vec<Finding> {
         let damaged = self.damaged.iter().map(|problem| Finding {
             object: ObjectRef::new(ObjectKind::Host, &self.name),
@@ -81,6 +81,18 @@ impl Host {
                 next: obstacle.next,
             })
         });
+        let addresses = self.addresses().clone();
+        let conflicts = addresses
+            .conflicts(&state.intent)
+            .map(|conflict| Finding {
+                object: (&conflict.port).into(),
+                reason: format!(
+                    "its guest uses the address {}, which port {} has, so frames for it go there",
+                    conflict.mac, conflict.holder
+                ),
+                next: format!("weft port show {}", quoted(&conflict.holder)),
+            })
+            .collect::<Vec<_>>();
         let warnings = state.engines.iter().filter_map(|(key, engine)| {
             let reason = self.engine(Some(engine.id))?.warnings.join(" ");
             let (object, next) = match key {
@@ -99,6 +111,7 @@ impl Host {
         damaged
             .chain(uplinks)
             .chain(ports)
+            .chain(conflicts)
             .chain(warnings)
             .collect()
     }

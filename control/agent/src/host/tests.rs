@@ -404,6 +404,52 @@ fn a_port_that_changes_its_address_is_found_under_the_new_one() {
 }
 
 #[test]
+fn a_configured_address_that_a_guest_elsewhere_uses_is_a_problem_until_it_ends() {
+    let bench = Bench::new(&["p-MyVM1", "p-MyVM2"]);
+    bench.apply(LAB);
+    bench.memory.send("p-MyVM2", &frame(1, 2));
+    eventually("the address is taken", || {
+        bench.host().addresses().of(&"MyVM2".parse().unwrap()).taken
+            == Some(MacAddr::new([2, 0, 0, 0, 0, 2]))
+    });
+    let set_mac = |mac: &str, dry_run: bool| {
+        let patch: PortPatch = weft_model::from_text(&format!("{{mac: '{mac}'}}")).unwrap();
+        let options = ChangeOptions {
+            dry_run,
+            ..ChangeOptions::default()
+        };
+        bench
+            .host()
+            .change(
+                &Change::SetPort("MyVM1".parse().unwrap(), patch),
+                options,
+                |_| {},
+            )
+            .unwrap()
+    };
+    let result = set_mac("02:00:00:00:00:02", true);
+    assert!(
+        result.warnings[0].starts_with("Port MyVM2 loses the address 02:00:00:00:00:02"),
+        "{result:?}"
+    );
+    assert!(bench.host().status().problems.is_empty());
+
+    set_mac("02:00:00:00:00:02", false);
+    let problems = bench.host().status().problems;
+    assert_eq!(problems.len(), 1);
+    assert_eq!(problems[0].object.to_string(), "port MyVM2");
+    assert!(
+        problems[0]
+            .reason
+            .contains("02:00:00:00:00:02, which port MyVM1 has")
+    );
+    assert_eq!(problems[0].next, "weft port show MyVM1");
+
+    set_mac("02:00:00:00:00:01", false);
+    assert!(bench.host().status().problems.is_empty());
+}
+
+#[test]
 fn every_port_has_counters_and_every_reason_a_line() {
     let bench = Bench::new(&["p-MyVM1", "p-MyVM2"]);
     bench.apply(LAB);
