@@ -254,7 +254,7 @@ const FILE: &str = "addresses.json";
 pub(crate) fn keep(directory: &Path, state: &State, addresses: &Addresses) -> std::io::Result<()> {
     let ports = addresses.learned.iter().filter_map(|(name, learned)| {
         let uid = state.intent.ports.get(name)?.uid;
-        let interface_index = state.engines.get(&PortKey::Port(name.clone()))?.index;
+        let interface_index = state.engines.get(&PortKey::Port(name.clone()))?.on.index;
         let Learned { taken, adopted } = *learned;
         Some(KeptPort {
             name: name.clone(),

@@ -20,6 +20,8 @@ pub(crate) struct Link {
     pub(crate) up: bool,
     /// There is something at its other end.
     pub(crate) carrier: bool,
+    /// The largest payload that it sends and takes, in octets.
+    pub(crate) mtu: u32,
 }
 
 /// Every interface by name.
@@ -115,11 +117,20 @@ fn read(message: &LinkMessage) -> Option<(InterfaceName, Link)> {
             LinkAttribute::IfName(name) => name.parse().ok(),
             _ => None,
         })?;
+    // Messages about something else, such as a wireless event, do not say it.
+    let mtu = message
+        .attributes
+        .iter()
+        .find_map(|attribute| match attribute {
+            LinkAttribute::Mtu(mtu) => Some(*mtu),
+            _ => None,
+        })?;
     let flags = message.header.flags;
     let link = Link {
         index: message.header.index,
         up: flags.contains(LinkFlags::Up),
         carrier: flags.contains(LinkFlags::LowerUp),
+        mtu,
     };
     Some((name, link))
 }
@@ -277,6 +288,7 @@ mod tests {
         message
             .attributes
             .push(LinkAttribute::IfName(name.to_owned()));
+        message.attributes.push(LinkAttribute::Mtu(1500));
         message
     }
 
@@ -317,6 +329,7 @@ mod tests {
     #[tokio::test]
     async fn loopback_carries_its_address_and_no_default_route() {
         let links = list().await.unwrap();
+        assert!(links[&"lo".parse().unwrap()].mtu >= 1280);
         let found = uses(links[&"lo".parse().unwrap()]).await.unwrap();
         assert!(
             found

@@ -37,8 +37,26 @@ pub(crate) struct Engine {
     pub(crate) id: PortId,
     /// What it was opened with.
     pub(crate) wanted: Wanted,
-    /// The number of the interface that it was opened on; a later one of the same name is another.
+    /// The interface that it was opened on.
+    pub(crate) on: OpenedOn,
+}
+
+/// What an engine depends on of its interface: where this changes, the engine is opened anew.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct OpenedOn {
+    /// The number of the interface; a later one of the same name is another.
     pub(crate) index: u32,
+    /// Its MTU, for which buffers are sized.
+    pub(crate) mtu: u32,
+}
+
+impl From<Link> for OpenedOn {
+    fn from(link: Link) -> Self {
+        Self {
+            index: link.index,
+            mtu: link.mtu,
+        }
+    }
 }
 
 /// Why a port or uplink does not take part in forwarding.

@@ -183,7 +183,12 @@ impl Host {
             let (Some(id), Some(link)) = (next.id(&key), next.links.get(&wanted.interface)) else {
                 continue;
             };
-            let index = link.index;
+            // Interfaces of new ports were read just now; of others, news may still be on its way.
+            let on = match present {
+                Some(_) => self.plane.link(&wanted.interface).ok().flatten(),
+                None => None,
+            };
+            let on = on.filter(|now| now.index == link.index).unwrap_or(*link);
             if let Some(engine) = present {
                 self.plane.detach(id);
                 steps.push(Step::Replaced(key.clone(), engine.clone()));
@@ -194,7 +199,14 @@ impl Host {
                         steps.push(Step::Opened(id));
                     }
                     self.readopt(&key, id);
-                    next.engines.insert(key, Engine { id, wanted, index });
+                    next.engines.insert(
+                        key,
+                        Engine {
+                            id,
+                            wanted,
+                            on: on.into(),
+                        },
+                    );
                 }
                 Err(error) => {
                     self.undo(steps, before.clone());

@@ -9,7 +9,7 @@ use weft_model::PortKey;
 use super::Host;
 use crate::links::{LinkEvent, Links};
 use crate::plane::{Wanted, attach_problem};
-use crate::state::{Engine, State};
+use crate::state::{Engine, OpenedOn, State};
 
 /// Engines that are opened at a time: one may wait 2 s for a queue that a dying process still holds.
 const OPENED_AT_A_TIME: usize = 8;
@@ -19,7 +19,7 @@ struct Opening {
     key: PortKey,
     id: PortId,
     wanted: Wanted,
-    index: u32,
+    on: OpenedOn,
 }
 
 impl Host {
@@ -66,21 +66,23 @@ impl Host {
         self.commit(next);
     }
 
-    /// Closes engines whose interface is gone, or is another one of the same name.
+    /// Closes engines whose interface is gone, is another one of the same name, or has another MTU.
     fn close_stale(&self, next: &mut State) {
+        let on = |engine: &Engine| next.links.get(&engine.wanted.interface).copied();
         let stale: Vec<_> = next
             .engines
             .iter()
-            .filter(|(_, engine)| {
-                next.links
-                    .get(&engine.wanted.interface)
-                    .is_none_or(|link| link.index != engine.index)
-            })
-            .map(|(key, engine)| (key.clone(), engine.id))
+            .filter(|(_, engine)| on(engine).map(OpenedOn::from) != Some(engine.on))
+            .map(|(key, engine)| (key.clone(), engine.clone(), on(engine)))
             .collect();
-        for (key, id) in stale {
-            self.plane.detach(id);
+        for (key, engine, link) in stale {
+            self.plane.detach(engine.id);
             next.engines.remove(&key);
+            if let Some(link) = link.filter(|link| link.index == engine.on.index) {
+                let (interface, before) = (engine.wanted.interface, engine.on.mtu);
+                tracing::info!(%interface, before, now = link.mtu, "the MTU of an interface changed; it is opened anew");
+                continue;
+            }
             if let PortKey::Port(name) = &key
                 && self.addresses().forget(name)
             {
@@ -96,12 +98,12 @@ impl Host {
             .into_iter()
             .filter(|(key, _)| !next.engines.contains_key(key))
             .filter_map(|(key, wanted)| {
-                let (id, index) = (next.id(&key)?, next.links.get(&wanted.interface)?.index);
+                let (id, link) = (next.id(&key)?, next.links.get(&wanted.interface)?);
                 Some(Opening {
                     key,
                     id,
                     wanted,
-                    index,
+                    on: (*link).into(),
                 })
             })
             .collect();
@@ -111,13 +113,13 @@ impl Host {
                 key,
                 id,
                 wanted,
-                index,
+                on,
             } = opening;
             match result {
                 Ok(()) => {
                     next.failures.remove(&key);
                     self.readopt(&key, id);
-                    next.engines.insert(key, Engine { id, wanted, index });
+                    next.engines.insert(key, Engine { id, wanted, on });
                 }
                 Err(reason) => {
                     next.failures.insert(key, reason);

@@ -346,6 +346,39 @@ fn a_new_mtu_opens_engines_anew_or_leaves_all_as_it_was() {
 }
 
 #[test]
+fn an_interface_with_another_mtu_is_opened_anew_or_its_port_is_down() {
+    let bench = Bench::new(&["p-MyVM1", "p-MyVM2"]);
+    bench.apply(LAB);
+    bench.memory.send("p-MyVM2", &frame(1, 2));
+    let addresses = || bench.port("MyVM2").status.addresses;
+    eventually("the address is taken", || !addresses().is_empty());
+    let taken = addresses();
+    let name: weft_model::InterfaceName = "p-MyVM2".parse().unwrap();
+    let link = bench.host().state().links[&name];
+    let set_mtu = |mtu: u32| {
+        let link = Link { mtu, ..link };
+        bench
+            .host()
+            .links_changed(vec![LinkEvent::Present(name.clone(), link)]);
+    };
+    let opened = bench.memory.opened("p-MyVM2");
+    set_mtu(9000);
+    assert_eq!(bench.memory.opened("p-MyVM2"), opened + 1);
+    assert!(bench.is_up("MyVM2"));
+    assert_eq!(addresses(), taken, "the adapter is the same");
+    set_mtu(9000);
+    assert_eq!(bench.memory.opened("p-MyVM2"), opened + 1, "no news");
+
+    bench.memory.limit_mtu(1400);
+    set_mtu(1400);
+    let reason = bench.port("MyVM2").status.reason.unwrap();
+    assert!(reason.contains("MTU 1500 does not fit"), "{reason}");
+    bench.memory.limit_mtu(1500);
+    set_mtu(1500);
+    assert!(bench.is_up("MyVM1") && bench.is_up("MyVM2"));
+}
+
+#[test]
 fn addresses_that_ports_send_from_are_known_after_a_restart() {
     let mut bench = Bench::new(&["p-MyVM1", "p-MyVM2"]);
     bench.apply(LAB);

@@ -21,6 +21,7 @@ struct State {
     busy: BTreeSet<InterfaceName>,
     largest_mtu: Option<u16>,
     ports: BTreeMap<InterfaceName, MemoryPort>,
+    opened: BTreeMap<InterfaceName, usize>,
 }
 
 impl Memory {
@@ -53,6 +54,7 @@ impl Memory {
                 index,
                 up: true,
                 carrier: true,
+                mtu: 1500,
             },
         );
         state.links.insert(name.clone(), link);
@@ -94,6 +96,18 @@ impl Memory {
     /// Sends a frame from behind an interface.
     pub(crate) fn send(&self, name: &str, frame: &[u8]) {
         self.0.lock().unwrap().ports[&name.parse::<InterfaceName>().unwrap()].send(frame);
+    }
+
+    /// How often an engine was opened on an interface.
+    pub(crate) fn opened(&self, name: &str) -> usize {
+        let name: InterfaceName = name.parse().unwrap();
+        self.0
+            .lock()
+            .unwrap()
+            .opened
+            .get(&name)
+            .copied()
+            .unwrap_or(0)
     }
 
     pub(super) fn links(&self) -> Links {
@@ -138,6 +152,7 @@ impl Memory {
         }
         let port = datapath.attach_memory(id, 256, true).unwrap();
         state.ports.insert(wanted.interface.clone(), port);
+        *state.opened.entry(wanted.interface.clone()).or_default() += 1;
         Ok(EngineInfo::Memory)
     }
 }
