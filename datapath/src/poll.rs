@@ -91,6 +91,10 @@ impl ThreadShared {
 }
 
 /// One poll thread's state. Tests run its passes by hand; [`Worker::run`] is what a thread does.
+#[cfg_attr(
+    not(any(test, feature = "testing")),
+    expect(unreachable_pub, reason = "tests run passes by hand")
+)]
 pub struct Worker {
     shared: Arc<ThreadShared>,
     snapshot: Cache<Arc<ArcSwap<Snapshot>>, Arc<Snapshot>>,
@@ -156,6 +160,10 @@ impl Worker {
     }
 
     /// Looks once at every port that may have frames, and forwards them. Returns the number of frames.
+    #[cfg_attr(
+        not(any(test, feature = "testing")),
+        expect(unreachable_pub, reason = "tests run passes by hand")
+    )]
     pub fn pass(&mut self) -> usize {
         if self.shared.pending.load(Ordering::Acquire) {
             self.obey();
