@@ -1,9 +1,8 @@
 //! Making a change and saying what it did, in one line.
 
 use clap::{Args, ValueEnum};
-use serde_json::Value;
 use weft_api::{ChangeOptions, ChangeResult, Wait};
-use weft_model::{FieldChange, ObjectKind, ObjectRef, Outcome};
+use weft_model::Outcome;
 
 use crate::Context;
 use crate::failure::Failure;
@@ -85,7 +84,7 @@ fn line(result: &ChangeResult, detail: Option<&str>) -> String {
         Outcome::Deleted => format!("{object} {would}deleted"),
         Outcome::Unchanged => format!("{object}: unchanged"),
         Outcome::Changed { fields } => {
-            let fields: Vec<String> = fields.iter().map(|field| shown(object, field)).collect();
+            let fields: Vec<String> = fields.iter().map(ToString::to_string).collect();
             let affected = match result.ports.len() {
                 0 => String::new(),
                 1 => " (1 port)".to_owned(),
@@ -100,35 +99,11 @@ fn line(result: &ChangeResult, detail: Option<&str>) -> String {
     }
 }
 
-/// A change in the words of the flags. A field that is not set shows what that means.
-fn shown(object: &ObjectRef, change: &FieldChange) -> String {
-    let FieldChange {
-        field,
-        before,
-        after,
-    } = change;
-    let unset = match field.as_str() {
-        "mac" => "none",
-        "link" => "up",
-        "block" => "no",
-        leaf if object.kind == ObjectKind::Portgroup && leaf.starts_with("security.") => "inherit",
-        _ => return change.to_string(),
-    };
-    let worded = |value: &Value| match value {
-        Value::Null => unset.into(),
-        Value::Bool(yes) => if *yes { "yes" } else { "no" }.into(),
-        other => other.clone(),
-    };
-    FieldChange {
-        field: field.clone(),
-        before: worded(before),
-        after: worded(after),
-    }
-    .to_string()
-}
-
 #[cfg(test)]
 mod tests {
+    use serde_json::Value;
+    use weft_model::{FieldChange, ObjectKind, ObjectRef};
+
     use super::*;
 
     fn result(outcome: Outcome, dry_run: bool) -> ChangeResult {
@@ -140,20 +115,6 @@ mod tests {
             interfaces: Vec::new(),
             warnings: Vec::new(),
         }
-    }
-
-    #[test]
-    fn a_leaf_that_is_not_set_is_inherited() {
-        let field = FieldChange {
-            field: "security.promiscuous".to_owned(),
-            before: Value::Null,
-            after: "accept".into(),
-        };
-        let group = ObjectRef::new(ObjectKind::Portgroup, "Lab");
-        assert_eq!(
-            shown(&group, &field),
-            "security.promiscuous inherit -> accept"
-        );
     }
 
     #[test]

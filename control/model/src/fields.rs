@@ -19,22 +19,39 @@ pub struct FieldChange {
 
 impl fmt::Display for FieldChange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{} {} -> {}",
-            self.field,
-            shown(&self.before),
-            shown(&self.after)
-        )
+        let Self {
+            field,
+            before,
+            after,
+        } = self;
+        let shown = |value| shown(value, unset(field));
+        write!(f, "{field} {} -> {}", shown(before), shown(after))
     }
 }
 
-fn shown(value: &Value) -> String {
+/// What a field that is not set means, in the words of the command line.
+fn unset(field: &str) -> &'static str {
+    match field {
+        "link" => "up",
+        "block" => "no",
+        "engine" => "af-xdp",
+        leaf if leaf.starts_with("security.") => "inherit",
+        _ => "none",
+    }
+}
+
+/// A value in the words of the command line.
+fn shown(value: &Value, unset: &str) -> String {
     match value {
-        Value::Null => "default".to_owned(),
+        Value::Null => unset.to_owned(),
+        Value::Bool(true) => "yes".to_owned(),
+        Value::Bool(false) => "no".to_owned(),
         Value::String(text) => text.clone(),
         Value::Array(items) if items.is_empty() => "none".to_owned(),
-        Value::Array(items) => items.iter().map(shown).collect::<Vec<_>>().join(","),
+        Value::Array(items) => {
+            let items = items.iter().map(|item| shown(item, unset));
+            items.collect::<Vec<_>>().join(",")
+        }
         other => other.to_string(),
     }
 }
@@ -85,7 +102,7 @@ fn compare(path: &str, before: &Value, after: &Value, changes: &mut Vec<FieldCha
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::spec::{Inheritable, PortgroupSpec};
+    use crate::spec::{Inheritable, LinkSetting, PortSpec, PortgroupSpec};
 
     #[test]
     fn a_leaf_that_was_inherited_shows_as_one_field() {
@@ -96,8 +113,38 @@ mod tests {
         assert_eq!(changes.len(), 1);
         assert_eq!(
             changes[0].to_string(),
-            "security.promiscuous default -> accept"
+            "security.promiscuous inherit -> accept"
         );
         assert!(differing(&before, &before).is_empty());
+    }
+
+    #[test]
+    fn what_is_not_set_shows_as_the_command_line_says_it() {
+        let name = |text: &str| text.parse().unwrap();
+        let before = PortSpec::veth(name("MyVM1"), "Lab".parse().unwrap(), "p".parse().unwrap());
+        let mut after = before.clone();
+        after.mac = Some("02:00:00:00:00:01".parse().unwrap());
+        after.link = LinkSetting::Down;
+        after.block = true;
+        let shown = |one, other| -> Vec<String> {
+            let changes: Vec<FieldChange> = differing(one, other);
+            changes.iter().map(ToString::to_string).collect()
+        };
+        assert_eq!(
+            shown(&before, &after),
+            [
+                "block no -> yes",
+                "link up -> down",
+                "mac none -> 02:00:00:00:00:01"
+            ]
+        );
+        assert_eq!(
+            shown(&after, &before),
+            [
+                "block yes -> no",
+                "link down -> up",
+                "mac 02:00:00:00:00:01 -> none"
+            ]
+        );
     }
 }

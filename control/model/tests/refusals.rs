@@ -200,7 +200,7 @@ fn a_stale_write_is_a_conflict() {
     let change = Change::SetPort("MyVM1".parse().unwrap(), block);
     intent.expect_version(&change.object(), read).unwrap();
     let (after, outcome) = intent.apply(&change).unwrap();
-    assert_eq!(outcome.fields()[0].to_string(), "block default -> true");
+    assert_eq!(outcome.fields()[0].to_string(), "block no -> yes");
     let error = after.expect_version(&change.object(), read).unwrap_err();
     assert!(matches!(error, ModelError::Stale { .. }));
     assert_eq!(error.field().as_deref(), Some("resourceVersion"));
@@ -271,6 +271,6 @@ fn inheritance_goes_from_switch_to_port_group_leaf_by_leaf() {
     assert_eq!(decided(&intent)[0], leaf("accept", switch));
     assert_eq!(
         outcome.fields()[0].to_string(),
-        "security.promiscuous reject -> default"
+        "security.promiscuous reject -> inherit"
     );
 }
