@@ -138,6 +138,7 @@ impl From<ModelError> for Problem {
     fn from(error: ModelError) -> Self {
         let kind = match &error {
             ModelError::Unknown { .. }
+            | ModelError::NothingToDelete { .. }
             | ModelError::UnknownTarget { .. }
             | ModelError::NotAnUplink { .. } => ProblemKind::NotFound,
             ModelError::AlreadyExists { .. }
@@ -146,7 +147,9 @@ impl From<ModelError> for Problem {
             | ModelError::OneUplink { .. }
             | ModelError::MacTaken { .. }
             | ModelError::Stale { .. } => ProblemKind::Conflict,
-            ModelError::BadMac { .. } | ModelError::Inconsistent { .. } => ProblemKind::Invalid,
+            ModelError::SeveralUplinks { .. }
+            | ModelError::BadMac { .. }
+            | ModelError::Inconsistent { .. } => ProblemKind::Invalid,
         };
         Self {
             kind,

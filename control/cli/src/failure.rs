@@ -82,17 +82,16 @@ impl From<Problem> for Failure {
     }
 }
 
-/// `OBJECT: FIELD: what is wrong`. The message starts with the object, if there is one.
+/// `OBJECT: FIELD: what is wrong`, where the message is `OBJECT: what is wrong`. One in which the object is the subject of a
+/// sentence stays as it is.
 fn text_of(problem: &Problem) -> String {
     let (Some(object), Some(field)) = (&problem.object, &problem.field) else {
         return problem.message.clone();
     };
-    let object = object.to_string();
-    match problem.message.strip_prefix(&object) {
+    let start = format!("{object}: ");
+    match problem.message.strip_prefix(&start) {
         // Where several fields are wrong, the message lists them.
-        Some(rest) if !rest.contains(field) => {
-            format!("{object}: {field}: {}", rest.trim_start_matches([':', ' ']))
-        }
+        Some(rest) if !rest.starts_with(&format!("{field}: ")) => format!("{start}{field}: {rest}"),
         _ => problem.message.clone(),
     }
 }
@@ -143,6 +142,18 @@ mod tests {
             "port MyVM1: portgroup: port group Labb does not exist"
         );
         assert_eq!(hint.as_deref(), Some("did you mean Lab?"));
+    }
+
+    #[test]
+    fn a_sentence_about_the_object_keeps_its_subject() {
+        let message = "standard switch vSwitch1 has changed since it was read";
+        let problem = Problem::new(ProblemKind::Conflict, message)
+            .about(ObjectRef::new(ObjectKind::Vswitch, "vSwitch1"))
+            .in_field("resourceVersion");
+        let Failure::Wrong { text, .. } = problem.into() else {
+            panic!("not an error")
+        };
+        assert_eq!(text, message);
     }
 
     #[test]

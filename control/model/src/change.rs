@@ -80,6 +80,7 @@ impl Intent {
         let mut next = self.clone();
         let outcome = match change {
             Change::AddVswitch(spec) => {
+                one_uplink(self, spec)?;
                 add(&mut next, &spec.name, spec, |intent| &mut intent.vswitches)?
             }
             Change::AddPortgroup(spec) => {
@@ -109,13 +110,13 @@ impl Intent {
                 set(&mut next, name, spec, |intent| &mut intent.vswitches)
             }
             Change::DelUplink(name, interface) => {
-                let mut spec = self.vswitch(name)?.spec.clone();
+                let mut spec = deletable(self.vswitch(name))?.spec.clone();
                 self.uplink_of(&spec, interface)?;
                 spec.uplinks.retain(|uplink| uplink != interface);
                 set(&mut next, name, spec, |intent| &mut intent.vswitches)
             }
             Change::DelVswitch(name) => {
-                self.vswitch(name)?;
+                deletable(self.vswitch(name))?;
                 unused(
                     change,
                     self.portgroups_of(name).map(|group| (&group.name).into()),
@@ -125,14 +126,14 @@ impl Intent {
                 Outcome::Deleted
             }
             Change::DelPortgroup(name) => {
-                self.portgroup(name)?;
+                deletable(self.portgroup(name))?;
                 unused(change, self.ports_of(name).map(|port| (&port.name).into()))?;
                 next.portgroups.remove(name);
                 next.revision += 1;
                 Outcome::Deleted
             }
             Change::DelPort(name) => {
-                self.port(name)?;
+                deletable(self.port(name))?;
                 next.ports.remove(name);
                 next.revision += 1;
                 Outcome::Deleted
@@ -194,9 +195,31 @@ impl Intent {
         Err(ModelError::NotAnUplink {
             object: (&switch.name).into(),
             interface: interface.to_string(),
-            suggestion: near.map(str::to_owned),
+            nearest: near.map(str::to_owned),
         })
     }
+}
+
+/// A switch that does not exist yet has no uplink to give up for another.
+fn one_uplink(intent: &Intent, spec: &VswitchSpec) -> Result<(), ModelError> {
+    if spec.uplinks.len() < 2 || intent.vswitches.contains_key(&spec.name) {
+        return Ok(());
+    }
+    Err(ModelError::SeveralUplinks {
+        object: (&spec.name).into(),
+        wanted: spec.uplinks.iter().map(ToString::to_string).collect(),
+    })
+}
+
+/// Whoever deletes what does not exist is not led to delete something else.
+fn deletable<T>(found: Result<T, ModelError>) -> Result<T, ModelError> {
+    found.map_err(|error| match error {
+        ModelError::Unknown { object, suggestion } => ModelError::NothingToDelete {
+            object,
+            nearest: suggestion,
+        },
+        other => other,
+    })
 }
 
 type Objects<N, S> = std::collections::BTreeMap<N, Object<S>>;

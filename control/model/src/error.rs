@@ -16,6 +16,14 @@ pub enum ModelError {
         /// The existing name that was most likely meant.
         suggestion: Option<String>,
     },
+    /// There is no such object to delete. No other one is suggested for that: it is only told of.
+    #[error("{object} does not exist")]
+    NothingToDelete {
+        /// What was to be deleted.
+        object: ObjectRef,
+        /// The nearest existing name.
+        nearest: Option<String>,
+    },
     /// An object refers to one that does not exist.
     #[error("{object}: {target} does not exist")]
     UnknownTarget {
@@ -54,7 +62,7 @@ pub enum ModelError {
     },
     /// One uplink per switch for now.
     #[error(
-        "{object} has the uplink {present} already, and a switch takes one uplink; teaming is not supported yet"
+        "{object}: it has the uplink {present} already, and a switch takes one for now; teaming is not supported yet"
     )]
     OneUplink {
         /// The switch.
@@ -64,15 +72,23 @@ pub enum ModelError {
         /// The uplink that was asked for.
         wanted: String,
     },
+    /// A new switch with more than one uplink.
+    #[error("{object}: {} are named, and a switch takes one for now; teaming is not supported yet", .wanted.join(" and "))]
+    SeveralUplinks {
+        /// The switch.
+        object: ObjectRef,
+        /// The uplinks that were asked for.
+        wanted: Vec<String>,
+    },
     /// The interface is no uplink of the switch.
-    #[error("{object} has no uplink {interface}")]
+    #[error("{object}: {interface} is not one of its uplinks")]
     NotAnUplink {
         /// The switch.
         object: ObjectRef,
         /// The interface.
         interface: String,
-        /// An uplink that was most likely meant.
-        suggestion: Option<String>,
+        /// The uplink with the nearest name.
+        nearest: Option<String>,
     },
     /// The address is not one that an adapter can have.
     #[error("{object}: {mac} is {problem}")]
@@ -119,11 +135,13 @@ impl ModelError {
     pub fn object(&self) -> &ObjectRef {
         match self {
             Self::Unknown { object, .. }
+            | Self::NothingToDelete { object, .. }
             | Self::UnknownTarget { object, .. }
             | Self::AlreadyExists { object, .. }
             | Self::InUse { object, .. }
             | Self::InterfaceTaken { object, .. }
             | Self::OneUplink { object, .. }
+            | Self::SeveralUplinks { object, .. }
             | Self::NotAnUplink { object, .. }
             | Self::BadMac { object, .. }
             | Self::MacTaken { object, .. }
@@ -147,10 +165,15 @@ impl ModelError {
                 }
                 .to_owned(),
             ),
-            Self::OneUplink { .. } | Self::NotAnUplink { .. } => Some("uplinks".to_owned()),
+            Self::OneUplink { .. } | Self::SeveralUplinks { .. } | Self::NotAnUplink { .. } => {
+                Some("uplinks".to_owned())
+            }
             Self::BadMac { .. } | Self::MacTaken { .. } => Some("mac".to_owned()),
             Self::Stale { .. } => Some("resourceVersion".to_owned()),
-            Self::Unknown { .. } | Self::InUse { .. } | Self::Inconsistent { .. } => None,
+            Self::Unknown { .. }
+            | Self::NothingToDelete { .. }
+            | Self::InUse { .. }
+            | Self::Inconsistent { .. } => None,
         }
     }
 
@@ -163,13 +186,11 @@ impl ModelError {
                 suggestion,
                 ..
             } => unknown_remedy(object, suggestion.as_deref()),
-            Self::AlreadyExists { object, .. } => {
-                let noun = object.kind.noun().unwrap_or("vswitch");
-                format!(
-                    "change it with 'weft {noun} set {}', or choose another name",
-                    object.name
-                )
-            }
+            Self::NothingToDelete { object, nearest } => match nearest {
+                Some(near) => format!("the nearest existing name is {near}"),
+                None => unknown_remedy(object, None),
+            },
+            Self::AlreadyExists { object, differing } => exists_remedy(object, differing),
             Self::InUse { users, .. } => "first remove ".to_owned() + &named(users),
             Self::InterfaceTaken { holder, .. } => {
                 format!("use another interface, or first release it from {holder}")
@@ -177,15 +198,17 @@ impl ModelError {
             Self::OneUplink {
                 object, present, ..
             } => {
-                format!("first run 'weft uplink del {} {present}'", object.name)
+                format!(
+                    "first run 'weft uplink del {} {present}'",
+                    quoted(&object.name)
+                )
             }
+            Self::SeveralUplinks { .. } => "name one uplink".to_owned(),
             Self::NotAnUplink {
-                suggestion: Some(near),
+                nearest: Some(near),
                 ..
-            } => format!("did you mean {near}?"),
-            Self::NotAnUplink {
-                suggestion: None, ..
-            } => "see 'weft uplink list'".to_owned(),
+            } => format!("the nearest of its uplinks is {near}"),
+            Self::NotAnUplink { nearest: None, .. } => "see 'weft uplink list'".to_owned(),
             Self::BadMac { .. } => "use a unicast address such as 02:00:00:00:00:01".to_owned(),
             Self::MacTaken { .. } => "give each port its own address".to_owned(),
             Self::Stale { .. } => "read the object again and repeat the change".to_owned(),
@@ -198,7 +221,14 @@ impl ModelError {
         match self {
             Self::Unknown { suggestion, .. }
             | Self::UnknownTarget { suggestion, .. }
-            | Self::NotAnUplink { suggestion, .. } => suggestion.as_deref(),
+            | Self::NothingToDelete {
+                nearest: suggestion,
+                ..
+            }
+            | Self::NotAnUplink {
+                nearest: suggestion,
+                ..
+            } => suggestion.as_deref(),
             _ => None,
         }
     }
@@ -209,6 +239,36 @@ fn unknown_remedy(object: &ObjectRef, suggestion: Option<&str>) -> String {
         (Some(near), _) => format!("did you mean {near}?"),
         (None, Some(noun)) => format!("see 'weft {noun} list'"),
         (None, None) => "see 'ip link'".to_owned(),
+    }
+}
+
+/// What there is for settings that differ: some have a command, others belong to the object for life.
+fn exists_remedy(object: &ObjectRef, differing: &[FieldChange]) -> String {
+    let noun = object.kind.noun().unwrap_or("vswitch");
+    let name = quoted(&object.name);
+    let differs = |fields: &[&str]| {
+        differing
+            .iter()
+            .any(|change| fields.contains(&change.field.as_str()))
+    };
+    let how = if differs(&["vswitch", "veth", "engine"]) {
+        format!("delete it with 'weft {noun} del {name}' and add it again")
+    } else if differs(&["uplinks"]) {
+        format!(
+            "change its uplinks with 'weft uplink add {name} DEV' and 'weft uplink del {name} DEV'"
+        )
+    } else {
+        format!("change it with 'weft {noun} set {name}'")
+    };
+    how + ", or choose another name"
+}
+
+/// A name as a shell takes it, within a command that stands in single quotes.
+fn quoted(name: &str) -> String {
+    if name.contains(' ') {
+        format!("\"{name}\"")
+    } else {
+        name.to_owned()
     }
 }
 

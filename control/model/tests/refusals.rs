@@ -66,7 +66,7 @@ fn an_unknown_switch_is_not_found() {
     assert_eq!(error.remedy(), "see 'weft vswitch list'");
     assert!(matches!(
         refused(&host(), &Change::DelVswitch("vSwitch3".parse().unwrap())),
-        ModelError::Unknown { .. }
+        ModelError::NothingToDelete { .. }
     ));
 }
 
@@ -82,6 +82,39 @@ fn a_name_twice_is_unchanged_with_the_same_settings_and_a_conflict_with_others()
         "port MyVM1 exists already with other settings: portgroup Web -> Lab"
     );
     assert_eq!(error.field().as_deref(), Some("portgroup"));
+}
+
+#[test]
+fn what_a_set_cannot_change_is_not_told_to_be_set() {
+    for (line, remedy) in [
+        (
+            "{name: MyVM1, portgroup: Lab, mac: '02:00:00:00:00:01', veth: p-MyVM1}",
+            "change it with 'weft port set MyVM1', or choose another name",
+        ),
+        (
+            "{name: MyVM1, portgroup: Web, mac: '02:00:00:00:00:01', veth: p-other}",
+            "delete it with 'weft port del MyVM1' and add it again, or choose another name",
+        ),
+    ] {
+        assert_eq!(refused(&host(), &add_port(line)).remedy(), remedy);
+    }
+    let spec = weft_model::from_text("{name: vSwitch1, uplinks: [eth2]}").unwrap();
+    let remedy = refused(&host(), &Change::AddVswitch(spec)).remedy();
+    assert!(remedy.contains("weft uplink add vSwitch1"), "{remedy}");
+}
+
+#[test]
+fn deleting_what_does_not_exist_leads_to_nothing_else() {
+    for (change, near) in [
+        (Change::DelPort("MyVM3".parse().unwrap()), "MyVM1"),
+        (Change::DelPortgroup("lab".parse().unwrap()), "Lab"),
+        (Change::DelVswitch("vSwitch".parse().unwrap()), "vSwitch1"),
+    ] {
+        let remedy = refused(&host(), &change).remedy();
+        assert_eq!(remedy, format!("the nearest existing name is {near}"));
+    }
+    let error = refused(&host(), &Change::DelPort("nonsense".parse().unwrap()));
+    assert_eq!(error.remedy(), "see 'weft port list'");
 }
 
 #[test]
@@ -128,6 +161,13 @@ fn a_switch_takes_one_uplink() {
         "{error}"
     );
     assert_eq!(error.remedy(), "first run 'weft uplink del vSwitch1 eth1'");
+    let new = weft_model::from_text("{name: vSwitch3, uplinks: [eth2, eth3]}").unwrap();
+    let error = refused(&host(), &Change::AddVswitch(new));
+    assert_eq!(
+        error.to_string(),
+        "standard switch vSwitch3: eth2 and eth3 are named, and a switch takes one for now; teaming is not supported yet"
+    );
+    assert_eq!(error.remedy(), "name one uplink");
     let again = Change::AddUplink("vSwitch1".parse().unwrap(), "eth1".parse().unwrap());
     assert_eq!(host().apply(&again).unwrap().1, Outcome::Unchanged);
 }
@@ -138,8 +178,12 @@ fn an_uplink_that_is_none_cannot_go() {
     let error = refused(&host(), &change);
     assert_eq!(
         (error.to_string().as_str(), error.suggestion()),
-        ("standard switch vSwitch1 has no uplink eth2", Some("eth1"))
+        (
+            "standard switch vSwitch1: eth2 is not one of its uplinks",
+            Some("eth1")
+        )
     );
+    assert_eq!(error.remedy(), "the nearest of its uplinks is eth1");
 }
 
 #[test]
