@@ -6,6 +6,7 @@ use weft_model::Outcome;
 
 use crate::Context;
 use crate::failure::Failure;
+use crate::output::counted;
 
 /// The flags of every changing verb.
 #[derive(Args)]
@@ -87,8 +88,7 @@ fn line(result: &ChangeResult, detail: Option<&str>) -> String {
             let fields: Vec<String> = fields.iter().map(ToString::to_string).collect();
             let affected = match result.ports.len() {
                 0 => String::new(),
-                1 => " (1 port)".to_owned(),
-                ports => format!(" ({ports} ports)"),
+                ports => format!(" ({})", counted(ports, "port")),
             };
             format!(
                 "{object}{}: {}{affected}",

@@ -180,6 +180,16 @@ impl Style {
     }
 }
 
+/// `1 port`, `2 ports`.
+pub(crate) fn counted(number: usize, noun: &str) -> String {
+    let plural = match noun {
+        _ if number == 1 => "",
+        _ if noun.ends_with("ch") => "es",
+        _ => "s",
+    };
+    format!("{number} {noun}{plural}")
+}
+
 /// What stands for a value that there is not.
 pub(crate) fn or_dash(value: Option<impl ToString>) -> String {
     value.map_or_else(|| "-".to_owned(), |value| value.to_string())
@@ -202,6 +212,15 @@ mod tests {
         assert_eq!(
             table,
             "PORT   FRAMES  STATE\nMyVM1       5  up\na       12345  down\n"
+        );
+    }
+
+    #[test]
+    fn one_is_singular() {
+        let shown = [(1, "switch"), (2, "switch"), (0, "port"), (1, "port group")];
+        assert_eq!(
+            shown.map(|(number, noun)| counted(number, noun)),
+            ["1 switch", "2 switches", "0 ports", "1 port group"]
         );
     }
 

@@ -5,7 +5,7 @@ use weft_api::Status;
 
 use crate::Context;
 use crate::failure::Failure;
-use crate::output::{Style, or_dash};
+use crate::output::{Style, counted, or_dash};
 
 /// The health of the agent: poll threads, ports, and what is wrong
 #[derive(Args)]
@@ -33,14 +33,14 @@ fn text(style: Style, status: &Status) -> String {
     } = status;
     let mut text = format!(
         "host {host}: weft {version}, process {pid}, up {}\n\
-         {} switches, {} port groups, {} of {} ports up, {} of {} uplinks up\n\n",
+         {}, {}, {} of {} up, {} of {} up\n\n",
         duration(*uptime_seconds),
-        counts.vswitches,
-        counts.portgroups,
+        counted(counts.vswitches, "switch"),
+        counted(counts.portgroups, "port group"),
         counts.ports_up,
-        counts.ports,
+        counted(counts.ports, "port"),
         counts.uplinks_up,
-        counts.uplinks,
+        counted(counts.uplinks, "uplink"),
     );
     let rows = threads.iter().map(|thread| {
         vec![

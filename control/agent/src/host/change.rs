@@ -152,9 +152,10 @@ impl Host {
             })
             .collect();
         if reopened > 0 {
-            warnings.push(format!(
-                "The engines of {reopened} ports and uplinks are opened anew; their traffic pauses."
-            ));
+            warnings.push(match reopened {
+                1 => "The engine of 1 port or uplink is opened anew; its traffic pauses.".to_owned(),
+                _ => format!("The engines of {reopened} ports and uplinks are opened anew; their traffic pauses."),
+            });
         }
         ChangeResult {
             object: change.object(),

@@ -6,6 +6,9 @@ use weft_model::{ObjectKind, ObjectRef, PortKey};
 use super::Host;
 use crate::state::{State, quoted};
 
+/// Fewer frames than this say nothing about what one costs: they share wake-ups and cold caches.
+const ENOUGH_FRAMES: u64 = 1000;
+
 impl Host {
     /// The host's health.
     pub(crate) fn status(&self) -> Status {
@@ -44,7 +47,9 @@ impl Host {
                 frames_total: thread.frames,
                 busy_share: thread.busy,
                 asleep_share: thread.asleep,
-                cycles_per_frame: thread.cycles_per_frame,
+                cycles_per_frame: thread
+                    .cycles_per_frame
+                    .filter(|_| thread.frames >= ENOUGH_FRAMES),
             });
         Status {
             host: self.name.clone(),

@@ -546,6 +546,26 @@ fn a_port_without_its_interface_keeps_its_counters_and_goes_on_counting() {
 }
 
 #[test]
+fn a_few_frames_say_nothing_about_the_cost_of_one() {
+    let bench = Bench::new(&["p-MyVM1", "p-MyVM2"]);
+    bench.apply(LAB);
+    let thread = || bench.host().status().threads.remove(0);
+    let rx_frames = || bench.host().stats(&["MyVM2".to_owned()]).unwrap()[0].rx_frames;
+    for sent in 1..=1000 {
+        bench.memory.send("p-MyVM2", &frame(1, 2));
+        if sent % 100 == 0 {
+            eventually("the frames are taken", || rx_frames() == sent);
+        }
+        if sent == 900 {
+            assert_eq!(thread().cycles_per_frame, None);
+        }
+    }
+    eventually("the thread says what a frame costs", || {
+        thread().cycles_per_frame.is_some()
+    });
+}
+
+#[test]
 fn what_the_administrator_took_down_or_blocked_says_so() {
     let bench = Bench::new(&["p-MyVM1", "p-MyVM2"]);
     bench.apply(LAB);
