@@ -1,5 +1,7 @@
 //! Objects as the agent shows them, and changes to them.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 use weft_model::{
     InterfaceName, ObjectRef, Outcome, PortName, PortSpec, PortgroupName, PortgroupSpec,
@@ -105,8 +107,20 @@ pub struct PortAddress {
 pub enum AddressSource {
     /// From the port's settings.
     Configured,
-    /// From a frame that the port sent.
+    /// The first source that the port sent, where none is configured.
+    Taken,
+    /// A later source that the port sent.
     Adopted,
+}
+
+impl fmt::Display for AddressSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Configured => "configured",
+            Self::Taken => "taken",
+            Self::Adopted => "adopted",
+        })
+    }
 }
 
 /// What moves a port's frames.

@@ -1,7 +1,6 @@
 //! `weft fdb`: the addresses that switches deliver to.
 
 use clap::Subcommand;
-use weft_api::AddressSource;
 use weft_model::VswitchName;
 
 use crate::Context;
@@ -32,16 +31,12 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<(), Failu
     }
     context.output.print(&entries, |style| {
         let rows = entries.iter().map(|entry| {
-            let source = match entry.source {
-                AddressSource::Configured => "configured",
-                AddressSource::Adopted => "from the guest",
-            };
             vec![
                 entry.vswitch.to_string(),
                 entry.vlan.to_string(),
                 entry.mac.to_string(),
                 entry.port.to_string(),
-                source.to_owned(),
+                entry.source.to_string(),
             ]
         });
         style.table(&["SWITCH", "#VLAN", "MAC", "PORT", "SOURCE"], rows)

@@ -278,10 +278,7 @@ fn fields(style: Style, Port { spec, status, .. }: &Port) -> String {
     let addresses: Vec<String> = status
         .addresses
         .iter()
-        .map(|address| match address.source {
-            weft_api::AddressSource::Configured => format!("{} (configured)", address.mac),
-            weft_api::AddressSource::Adopted => format!("{} (from the guest)", address.mac),
-        })
+        .map(|address| format!("{} ({})", address.mac, address.source))
         .collect();
     let state = match &status.reason {
         Some(reason) => format!("{}: {reason}", state(status.state)),

@@ -219,7 +219,7 @@ impl Host {
             }),
             None => kept.taken.or(taken).map(|mac| PortAddress {
                 mac,
-                source: AddressSource::Adopted,
+                source: AddressSource::Taken,
             }),
         };
         let second = kept.adopted.or(adopted).map(|mac| PortAddress {

@@ -392,7 +392,7 @@ fn addresses_that_ports_send_from_are_known_after_a_restart() {
     );
     bench.kill();
     bench.start();
-    assert_eq!(source(&bench).unwrap().source, AddressSource::Adopted);
+    assert_eq!(source(&bench).unwrap().source, AddressSource::Taken);
     bench.memory.send("p-MyVM1", &frame(2, 1));
     eventually("the frame is delivered", || {
         bench.host().stats(&["MyVM2".to_owned()]).unwrap()[0].tx_frames == 1
@@ -414,7 +414,7 @@ fn a_port_that_changes_its_address_is_found_under_the_new_one() {
             .status
             .addresses
             .get(1)
-            .map(|address| address.mac)
+            .map(|address| (address.mac, address.source))
     };
     for _ in 0..300 {
         bench.memory.send("p-MyVM1", &frame(0xff, 7));
@@ -423,7 +423,14 @@ fn a_port_that_changes_its_address_is_found_under_the_new_one() {
             break;
         }
     }
-    assert_eq!(adopted(), Some(MacAddr::new([2, 0, 0, 0, 0, 7])));
+    assert_eq!(
+        adopted(),
+        Some((MacAddr::new([2, 0, 0, 0, 0, 7]), AddressSource::Adopted))
+    );
+    assert_eq!(
+        bench.port("MyVM1").status.addresses[0].source,
+        AddressSource::Configured
+    );
     assert_eq!(bench.host().fdb(None).unwrap().len(), 2);
     let reject = weft_model::from_text("macChanges: reject").unwrap();
     let patch = VswitchPatch {
