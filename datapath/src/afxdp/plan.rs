@@ -26,15 +26,15 @@ impl Plan {
         multi_buffer: true,
     };
 
-    /// A plan for a port that must carry `wanted` on an interface whose MTU is `actual`: it receives what the
+    /// A plan for a port that must carry `wanted` on `interface`, whose MTU is `actual`: it receives what the
     /// interface lets in, which may be more than is wanted.
     ///
     /// # Errors
     /// What limits the MTU, and the remedy, as the end of a sentence.
-    pub(super) fn new(wanted: u16, actual: u32) -> Result<Self, String> {
+    pub(super) fn new(interface: &str, wanted: u16, actual: u32) -> Result<Self, String> {
         if actual < u32::from(wanted) {
             return Err(format!(
-                "the interface's own MTU is {actual}; raise it with `ip link set dev NAME mtu {wanted}`"
+                "the interface's own MTU is {actual}; raise it with `ip link set dev {interface} mtu {wanted}`"
             ));
         }
         let longest = MOST_BUFFERS as u32 * (Self::MULTI_BUFFER.frame_size - HEADROOM) - HEADERS;
@@ -59,7 +59,8 @@ mod tests {
 
     #[test]
     fn frames_fit_their_buffers() {
-        let plan = |mtu| Plan::new(1500, mtu).map(|plan| (plan.frame_size, plan.multi_buffer));
+        let plan =
+            |mtu| Plan::new("eth0", 1500, mtu).map(|plan| (plan.frame_size, plan.multi_buffer));
         assert_eq!(plan(1500), Ok((2048, false)));
         assert_eq!(plan(1770), Ok((2048, false)));
         assert_eq!(plan(1771), Ok((4096, false)));
@@ -71,9 +72,9 @@ mod tests {
 
     #[test]
     fn an_interface_with_a_smaller_mtu_is_refused() {
-        let reason = Plan::new(9000, 1500).unwrap_err();
+        let reason = Plan::new("eth0", 9000, 1500).unwrap_err();
         assert!(
-            reason.contains("1500") && reason.contains("mtu 9000"),
+            reason.contains("1500") && reason.contains("set dev eth0 mtu 9000"),
             "{reason}"
         );
     }

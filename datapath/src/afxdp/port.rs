@@ -96,7 +96,7 @@ impl AfXdpPort {
         check(options).map_err(failed)?;
         let device = Device::find(interface).map_err(failed)?;
         let mtu = device.mtu().map_err(failed)?;
-        let plan = Plan::new(options.mtu, mtu).map_err(|reason| OpenError::Mtu {
+        let plan = Plan::new(interface, options.mtu, mtu).map_err(|reason| OpenError::Mtu {
             interface: interface.to_owned(),
             mtu: options.mtu,
             reason,
