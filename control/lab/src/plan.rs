@@ -7,7 +7,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use weft_api::ProblemKind;
-use weft_model::{Change, HostSpec, Intent, InterfaceName, Manifest, VswitchSection, nearest};
+use weft_model::{
+    Change, HostSpec, Intent, InterfaceName, Manifest, ModelError, ObjectKind, VswitchSection,
+    nearest,
+};
 use weft_packet::MacAddr;
 
 use crate::name::{self, LabName};
@@ -315,10 +318,9 @@ fn check_configuration(host: &Host) -> Result<(), LabError> {
     Ok(())
 }
 
-fn refused(host: &Host, change: &Change, error: &weft_model::ModelError) -> LabError {
-    use weft_model::ModelError::{Unknown, UnknownTarget};
+fn refused(host: &Host, change: &Change, error: &ModelError) -> LabError {
     let kind = match error {
-        Unknown { .. } | UnknownTarget { .. } => ProblemKind::NotFound,
+        ModelError::Unknown { .. } | ModelError::UnknownTarget { .. } => ProblemKind::NotFound,
         _ => ProblemKind::Invalid,
     };
     // The error's text starts with its object.
@@ -327,7 +329,36 @@ fn refused(host: &Host, change: &Change, error: &weft_model::ModelError) -> LabE
     let problem = problem
         .strip_prefix(&object)
         .map_or(problem.as_str(), |rest| rest.trim_start_matches([':', ' ']));
-    LabError::new(kind, format!("host {}: {object}", host.name), problem).hint(error.remedy())
+    LabError::new(kind, format!("host {}: {object}", host.name), problem).hint(hint(host, error))
+}
+
+/// What to do in the lab file, where the remedy of the model is a command for a host.
+fn hint(host: &Host, error: &ModelError) -> String {
+    match error {
+        ModelError::UnknownTarget {
+            target,
+            suggestion: None,
+            ..
+        } if target.kind == ObjectKind::Portgroup => {
+            let sections = host.manifest.vswitches.iter();
+            let known: Vec<&str> = sections
+                .flat_map(|section| &section.portgroups)
+                .map(|group| group.name.as_str())
+                .collect();
+            let name = &host.name;
+            if known.is_empty() {
+                return format!("add it under 'portgroups:' of a switch of {name}");
+            }
+            format!(
+                "the port groups of {name} in the lab file are: {}",
+                known.join(", ")
+            )
+        }
+        ModelError::AlreadyExists { .. } => {
+            "keep one of them, or give each its own name".to_owned()
+        }
+        _ => error.remedy(),
+    }
 }
 
 #[cfg(test)]

@@ -43,6 +43,35 @@ fn every_member_is_found_by_name() {
 }
 
 #[test]
+fn an_engine_that_labs_do_not_have_is_refused_where_it_stands() {
+    let error =
+        Manifest::parse("vms:\n  - name: a\n    portgroup: Lab\n    engine: tap\n").unwrap_err();
+    assert_eq!(error.place.map(|(line, _)| line), Some(4), "{error}");
+    assert!(
+        error
+            .to_string()
+            .contains("engine tap is not supported yet")
+    );
+}
+
+#[test]
+fn a_hint_is_about_the_lab_file() {
+    let hint = |yaml: &str| plan(yaml).expect_err(yaml).hint.unwrap();
+    assert_eq!(
+        hint(&format!(
+            "{ONE_SWITCH}\nvms: [{{name: a, portgroup: Storage}}]"
+        )),
+        "the port groups of host1 in the lab file are: Lab"
+    );
+    assert_eq!(
+        hint("vswitches: [{name: s}]\nvms: [{name: a, portgroup: Storage}]"),
+        "add it under 'portgroups:' of a switch of host1"
+    );
+    let twice = "vswitches: [{name: s, portgroups: [{name: Lab}, {name: Lab, vlan: 10}]}]\nhosts: [{name: h}]";
+    assert_eq!(hint(twice), "keep one of them, or give each its own name");
+}
+
+#[test]
 fn what_cannot_work_is_refused_with_a_remedy() {
     let two_hosts = "hosts: [{name: h1}, {name: h2}]";
     let cases = [
@@ -71,10 +100,6 @@ fn what_cannot_work_is_refused_with_a_remedy() {
         (
             &format!("{ONE_SWITCH}\nvms: [{{name: a, portgroup: Lab, ip: 10.0.0.1}}]"),
             "is not an address with a prefix",
-        ),
-        (
-            &format!("{ONE_SWITCH}\nvms: [{{name: a, portgroup: Lab, engine: tap}}]"),
-            "only 'veth' is supported",
         ),
         (
             &format!(

@@ -54,7 +54,7 @@ pub(super) fn plan(
                 .transpose()?,
             mtu: mtu_of(spec, host).octets(),
         };
-        host.manifest.ports.push(port(spec, &vm)?);
+        host.manifest.ports.push(port(spec, &vm));
         vms.push(vm);
     }
     Ok(vms)
@@ -71,19 +71,13 @@ fn mtu_of(vm: &VmSpec, host: &Host) -> Mtu {
     own.map(|section| section.mtu).unwrap_or_default()
 }
 
-fn port(spec: &VmSpec, vm: &Vm) -> Result<PortSpec, LabError> {
-    if spec.engine != VmEngine::Veth {
-        return Err(LabError::failed(
-            format!("VM {}: engine", vm.name),
-            "only 'veth' is supported yet",
-        )
-        .hint("leave the field out"));
-    }
+fn port(spec: &VmSpec, vm: &Vm) -> PortSpec {
+    let VmEngine::Veth = spec.engine;
     let interface = vm
         .host_end
         .parse()
         .expect("interface names of labs are short and plain");
-    Ok(PortSpec {
+    PortSpec {
         name: spec.name.clone(),
         portgroup: spec.portgroup.clone(),
         mac: Some(vm.mac),
@@ -93,7 +87,7 @@ fn port(spec: &VmSpec, vm: &Vm) -> Result<PortSpec, LabError> {
         },
         link: LinkSetting::Up,
         block: false,
-    })
+    }
 }
 
 /// `ADDRESS/PREFIX`, returned as it was written.
