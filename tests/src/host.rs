@@ -297,10 +297,12 @@ impl Host {
     /// Checks that every frame which entered, and every copy which was to leave, is accounted for.
     ///
     /// # Panics
-    /// If the counters of a port do not balance within 5 s.
+    /// If the counters of a port do not balance within 5 s, or a thread of the agent panicked.
     #[track_caller]
     pub fn audit(&self) {
         self.agent_pid();
+        let log = self.log();
+        assert!(!log.contains("panicked at"), "{log}");
         let mut said = String::new();
         let balanced = eventually(Duration::from_secs(5), || {
             let stats = self.stats();

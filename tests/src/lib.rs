@@ -19,22 +19,26 @@
 
 mod answer;
 mod binary;
+mod docs;
 mod frame;
 mod host;
 mod machine;
 mod ping;
 mod random;
+mod shown;
 mod time;
 mod vm;
 mod wire;
 
 pub use answer::Answer;
 pub use binary::weft;
+pub use docs::{Block, Document, Step};
 pub use frame::Frame;
 pub use host::{Host, Stats};
 pub use machine::{Machine, Running};
 pub use ping::Pings;
 pub use random::{Random, rounds};
+pub use shown::{matches, normalised};
 pub use time::{eventually, until};
 pub use vm::Vm;
 pub use wire::{Received, Wire};

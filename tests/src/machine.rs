@@ -2,8 +2,9 @@
 
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::time::Duration;
 
-use crate::{Answer, weft};
+use crate::{Answer, eventually, weft};
 
 /// A machine of its own, as far as labs can tell: its own processes, interfaces, and `/run`. What is left in it is all that
 /// somebody left there, and goes with it.
@@ -118,18 +119,31 @@ impl Machine {
         self.runs(&["kill", "-s", signal, &running.pid]).succeeds();
     }
 
+    /// Checks that nothing is left in it; a process that was killed may take a moment to go.
+    ///
+    /// # Panics
+    /// If something is left after 2 s; `when` then says when.
+    #[track_caller]
+    pub fn is_clean(&self, when: &str) {
+        let clean = || self.leftovers().is_empty().then_some(());
+        let clean = eventually(Duration::from_secs(2), clean);
+        assert!(clean.is_some(), "{when}: {:#?}", self.leftovers());
+    }
+
     /// Every process, namespace, interface and file that is left in it. A new machine has none.
     pub fn leftovers(&self) -> Vec<String> {
+        // Bash is its first process, and the one that looks.
         let script = "\
-            for stat in /proc/[0-9]*/stat; do read -r line < $stat; echo \"process $line\"; done 2>/dev/null | grep -v ') Z'
+            for process in /proc/[0-9]*; do
+                name=$(cat $process/comm)
+                [ \"$name\" != bash ] && grep -q '^State:.[^Z]' $process/status &&
+                    echo \"process $name: $(tr '\\0' ' ' < $process/cmdline)\"
+            done 2>/dev/null
             ip netns list | sed 's/^/namespace /'
             ip -o link | grep -v ': lo:' | sed 's/^/interface /'
             find /run -mindepth 1 -not -path /run/netns | sed 's/^/file /'";
         let answer = self.runs(&["bash", "-c", script]);
-        // Its first process, and those that look.
-        let own = |line: &&str| !["(bash)", "(grep)"].iter().any(|name| line.contains(name));
-        let left = answer.stdout.lines().filter(own).map(str::to_owned);
-        left.collect()
+        answer.stdout.lines().map(str::to_owned).collect()
     }
 }
 

@@ -439,7 +439,7 @@ fn a_lab_file_with_an_unknown_field_is_refused_where_it_stands() {
     machine
         .weft("lab exec nobody -- true")
         .refused(3, &["nobody"]);
-    assert_eq!(machine.leftovers(), [""; 0]);
+    machine.is_clean("after the lab");
 }
 
 /// A small file system, so that it can be full.

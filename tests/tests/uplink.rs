@@ -244,5 +244,5 @@ fn the_two_hosts_of_the_example_reach_each_other() {
         assert_eq!(uplinks[0]["state"], "up", "{uplinks}");
     }
     machine.weft("lab down").succeeds();
-    assert_eq!(machine.leftovers(), [""; 0]);
+    machine.is_clean("after the lab");
 }

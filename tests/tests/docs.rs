@@ -1,0 +1,610 @@
+//! Every command that the documents and the examples show works, and prints what they show.
+#![forbid(unsafe_code)]
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use weft_tests::{Answer, Block, Document, Machine, Step, eventually, matches, normalised, weft};
+
+/// What a document presumes: a script that runs before one of its commands.
+struct Setup {
+    document: &'static str,
+    /// The first line of the command; empty: the beginning of the document.
+    before: &'static str,
+    script: &'static str,
+}
+
+/// Two namespaces that play VMs, on VLAN 10 of a switch, without IPv6, which would send frames of its own accord.
+const TWO_VMS: &str = "
+for n in 1 2; do
+    ip netns add vm$n
+    ip netns exec vm$n sh -c 'echo 1 >/proc/sys/net/ipv6/conf/all/disable_ipv6'
+    ip link add p-vm$n type veth peer name eth0 netns vm$n
+    ip link set p-vm$n up
+    ip -n vm$n addr add 1.1.1.$n/24 dev eth0
+    ip -n vm$n link set eth0 address 02:00:00:00:00:0$n up
+done
+start_agent
+weft vswitch add vSwitch1
+weft portgroup add Lab --vswitch vSwitch1 --vlan 10";
+
+/// Their ports.
+const TWO_PORTS: &str = "for n in 1 2; do weft port add vm$n --portgroup Lab --veth p-vm$n; done";
+
+const SETUPS: &[Setup] = &[
+    Setup {
+        document: "README.md",
+        before: "weft agent",
+        script: "for n in 1 2; do
+            ip netns exec vm$n sh -c 'echo 1 >/proc/sys/net/ipv6/conf/all/disable_ipv6'
+        done",
+    },
+    Setup {
+        document: "docs/af-xdp.md",
+        before: "",
+        script: TWO_VMS,
+    },
+    Setup {
+        document: "docs/af-xdp.md",
+        before: "",
+        script: TWO_PORTS,
+    },
+    Setup {
+        document: "docs/af-xdp.md",
+        before: "weft port show vm1",
+        script: "ip netns exec vm1 ping -c 1 1.1.1.2",
+    },
+    Setup {
+        document: "docs/af-xdp.md",
+        before: "weft uplink add vSwitch1 eth9",
+        script: "ip link add eth9 mtu 9000 type veth peer name far9
+            ip addr add 10.1.1.1/24 dev eth9
+            ip link set eth9 up",
+    },
+    Setup {
+        document: "docs/agent.md",
+        before: "",
+        script: TWO_VMS,
+    },
+    Setup {
+        document: "docs/agent.md",
+        before: "",
+        script: TWO_PORTS,
+    },
+    Setup {
+        document: "docs/agent.md",
+        before: "weft agent --config agent.yaml",
+        script: "printf 'poll: adaptive\\npol: busy\\n' >agent.yaml",
+    },
+    Setup {
+        document: "docs/agent.md",
+        before: "ip netns exec vm1 ping -q -c 60 -i .05 1.1.1.2",
+        script: "(sleep 2.5; kill -9 $(pidof weft); sleep 0.2; start_agent) >kill.log 2>&1 &",
+    },
+    Setup {
+        document: "docs/agent.md",
+        before: "weft status",
+        script: "ip link add p-vm3 type veth peer name far3
+            weft port add vm3 --portgroup Lab --veth p-vm3
+            ip link del p-vm3
+            until weft status | grep 'p-vm3 does not exist'; do sleep 0.05; done",
+    },
+    // The log shows its return.
+    Setup {
+        document: "docs/agent.md",
+        before: "weft agent",
+        script: "ip link add p-vm3 type veth peer name far3
+            ip link set p-vm3 up
+            ip addr add 1.1.1.3/24 dev far3
+            ip link set far3 up
+            until weft port list | grep 'vm3 *up .*..:..:'; do ping -c 1 -I far3 1.1.1.1 || true; done",
+    },
+    Setup {
+        document: "docs/cli.md",
+        before: "",
+        script: TWO_VMS,
+    },
+    Setup {
+        document: "docs/cli.md",
+        before: "weft port show vm1 -o json",
+        script: TWO_PORTS,
+    },
+    // vm1 has had two addresses.
+    Setup {
+        document: "docs/cli.md",
+        before: "weft port show vm1 -o json",
+        script: "ip netns exec vm1 ping -c 1 1.1.1.2
+            ip -n vm1 link set eth0 address 02:00:00:00:00:99
+            ip netns exec vm1 ping -c 3 -i 0.3 1.1.1.2",
+    },
+    Setup {
+        document: "docs/drop-reasons.md",
+        before: "",
+        script: TWO_VMS,
+    },
+    Setup {
+        document: "docs/drop-reasons.md",
+        before: "",
+        // For a frame that is longer than the MTU of the switch.
+        script: "for n in 1 2; do
+            ip link set p-vm$n mtu 2000
+            ip -n vm$n link set eth0 mtu 2000
+        done",
+    },
+    Setup {
+        document: "docs/drop-reasons.md",
+        before: "",
+        script: TWO_PORTS,
+    },
+    // The eight frames that the text describes, from a VM with the address 02:00:00:00:00:01.
+    Setup {
+        document: "docs/drop-reasons.md",
+        before: "",
+        script: "unknown=020000000077 self=020000000001 all=ffffffffffff
+            words() { printf \"%0$(($1 * 2))d\" 0; }
+            ip netns exec vm1 perl -e '
+                socket(my $socket, 17, 3, 0) or die; # AF_PACKET, SOCK_RAW
+                my $eth0 = `cat /sys/class/net/eth0/ifindex`;
+                my $to = pack(\"S n i S C C a8\", 17, 0, $eth0, 0, 0, 6, \"\");
+                for (@ARGV) { send($socket, pack(\"H*\", $_), 0, $to) or die \"$_: $!\" }
+            ' ${unknown}${self}88b5$(words 46) \
+              ${self}${self}88b5$(words 46) \
+              ${all}${self}8100000a88b5$(words 42) \
+              ${all}${self}81000fff88b5$(words 42) \
+              ${all}${self}810000008100000a88b5$(words 38) \
+              ${all}${self}8100000088b5$(words 42) \
+              ${all}${self}8100 \
+              ${all}${self}88b5$(words 2000)
+            until weft stats vm1 | grep 'vm1  *8 '; do sleep 0.05; done",
+    },
+    Setup {
+        document: "docs/lab.md",
+        before: "weft lab ls",
+        script: "agent=/run/weft/lab/uplink/esxi02/agent.pid
+            if test -e $agent; then
+                pid=$(sed 's/.*\"pid\":\\([0-9]*\\).*/\\1/' $agent)
+                kill $pid
+                while kill -0 $pid; do sleep 0.05; done
+            fi",
+    },
+];
+
+/// Blocks that show an output without the command: document, language, command. What an agent has logged need not be printed
+/// by a command.
+const OUTPUTS: &[(&str, &str, &str)] = &[
+    ("README.md", "text", "weft lab demo"),
+    ("docs/agent.md", "", "true"),
+    (
+        "docs/lab.md",
+        "yaml",
+        "grep -v '^#' examples/uplink.yaml | sed 1d",
+    ),
+];
+
+/// Commands that are meant for a guest.
+const IN_A_GUEST: &[&str] = &["ethtool -K eth0 tx off", "ethtool -K eth0 txvlan off"];
+
+/// Commands that end when they are interrupted. They run in the background.
+const ENDLESS: &[&str] = &["weft agent", "weft lab exec fabric -- tcpdump -e -i br0"];
+
+/// Commands that are not run, and why.
+const NOT_RUN: &[(&str, &str, &str)] = &[
+    (
+        "README.md",
+        "make demo",
+        "it builds; `weft lab demo`, which it then runs, is compared with the text",
+    ),
+    ("README.md", "make test", "it runs this test"),
+];
+
+/// How long one command may take.
+const PATIENCE: &str = "60";
+
+#[test]
+fn every_command_of_the_documents_works() {
+    let documents = documents();
+    let failures: Vec<String> = std::thread::scope(|scope| {
+        let followed = documents
+            .iter()
+            .map(|document| scope.spawn(|| Session::new(&document.name).follow(document)));
+        let followed: Vec<_> = followed.collect();
+        let ends = followed
+            .into_iter()
+            .map(|thread| thread.join().expect("no panic"));
+        ends.flatten().collect()
+    });
+    assert!(failures.is_empty(), "{}", failures.join("\n\n"));
+}
+
+#[test]
+fn every_example_comes_up_and_goes_as_its_comment_says() {
+    for name in names("examples", &["yaml", "json"]) {
+        let text = fs::read_to_string(root().join(&name)).expect("it was listed");
+        let commands = (1..).zip(text.lines()).filter_map(|(line, text)| {
+            let command = text.strip_prefix("#   ")?.to_owned();
+            Some(Step {
+                line,
+                command,
+                shown: None,
+            })
+        });
+        let commands: Vec<Step> = commands.collect();
+        let first = commands.first().map(|step| step.command.as_str());
+        let last = commands.last().map(|step| step.command.as_str());
+        assert_eq!(first, Some(format!("weft lab up {name}").as_str()));
+        assert_eq!(last, Some("weft lab down"), "{name}");
+        let mut session = Session::new(&name);
+        for step in &commands {
+            session.step(step);
+        }
+        assert!(
+            session.failures.is_empty(),
+            "{}",
+            session.failures.join("\n\n")
+        );
+        assert_eq!(session.machine.leftovers(), [""; 0], "{name}");
+    }
+}
+
+#[test]
+fn commands_within_sentences_exist() {
+    let makefile = fs::read_to_string(root().join("Makefile")).expect("the Makefile");
+    for document in documents() {
+        let name = &document.name;
+        for span in &document.spans {
+            if let Some(target) = span.strip_prefix("make ") {
+                let rule = format!("\n{target}: ");
+                assert!(makefile.contains(&rule), "{name}: `{span}`");
+            }
+            if let Some(words) = span.strip_prefix("weft ") {
+                exists(words)
+                    .unwrap_or_else(|help| panic!("{name}: `{span}` does not exist: {help}"));
+            }
+        }
+    }
+}
+
+/// Whether there is such a subcommand with these flags. If not, returns what `weft` says.
+fn exists(words: &str) -> Result<(), String> {
+    let words = words.split_ascii_whitespace();
+    let words = words.map(|word| word.trim_matches(['[', ']']));
+    let words: Vec<&str> = words.take_while(|word| *word != "--").collect();
+    let lower = |word: &&&str| word.bytes().all(|byte| byte.is_ascii_lowercase());
+    let mut command = Command::new(weft());
+    command.args(words.iter().take_while(lower));
+    if words != ["help"] {
+        command.arg("--help");
+    }
+    let help = Answer::of(&mut command);
+    let known = |flag: &&str| {
+        help.stdout
+            .split([' ', ',', '\n'])
+            .any(|word| word == *flag)
+    };
+    let mut flags = words.iter().filter(|word| word.starts_with('-'));
+    if help.code == Some(0) && flags.all(known) {
+        Ok(())
+    } else {
+        Err(help.stdout + &help.stderr)
+    }
+}
+
+#[test]
+fn all_commands_are_in_blocks_that_are_run() {
+    for document in documents() {
+        let name = &document.name;
+        for line in &document.indented {
+            let word = line.split_ascii_whitespace().next().unwrap_or_default();
+            let programs = [
+                "make", "weft", "ip", "ethtool", "cargo", "curl", "ping", "sysctl", "tcpdump", "#",
+                "$",
+            ];
+            assert!(
+                !programs.contains(&word),
+                "{name}: fence this command with ```sh: {line}"
+            );
+        }
+        for block in &document.blocks {
+            let known = ["sh", "console", "mermaid"].contains(&block.language.as_str());
+            let output = OUTPUTS
+                .iter()
+                .any(|(of, language, _)| name == of && block.language == *language);
+            assert!(
+                known || output,
+                "{name}:{}: who checks a block of {:?}?",
+                block.line,
+                block.language
+            );
+        }
+    }
+}
+
+#[test]
+fn the_tables_of_this_test_have_no_entry_too_many() {
+    let documents = documents();
+    let shows = |name: &str, command: &str| {
+        let document = documents.iter().find(|document| document.name == name);
+        let steps = document.map(|document| document.blocks.iter().flat_map(Block::steps));
+        let mut lines = steps.into_iter().flatten().flat_map(|step| {
+            step.command
+                .lines()
+                .map(bare)
+                .map(str::to_owned)
+                .collect::<Vec<_>>()
+        });
+        lines.any(|line| line == command)
+    };
+    for (name, command, _) in NOT_RUN {
+        assert!(shows(name, command), "{name} no longer shows {command:?}");
+    }
+    for setup in SETUPS.iter().filter(|setup| !setup.before.is_empty()) {
+        let (name, command) = (setup.document, setup.before);
+        assert!(shows(name, command), "{name} no longer shows {command:?}");
+    }
+    for command in IN_A_GUEST {
+        assert!(
+            shows("docs/af-xdp.md", command),
+            "{command:?} is no longer shown"
+        );
+    }
+    for (name, language, _) in OUTPUTS {
+        let document = documents.iter().find(|document| document.name == *name);
+        let blocks = &document.expect("the document exists").blocks;
+        assert!(
+            blocks.iter().any(|block| block.language == *language),
+            "{name}: {language:?}"
+        );
+    }
+}
+
+#[test]
+fn what_stops_working_is_found() {
+    let working =
+        "```console\n# seq 3\n1\n...\n# echo 2 >&2\n2\n# echo error: 3; exit 3\nerror: 3\n```\n";
+    let failures = |text: &str| Session::new("").follow(&Document::parse("made-up.md", text));
+    assert_eq!(failures(working), [""; 0]);
+    for (shown, broken) in [
+        ("seq", "no-such-command"),
+        ("exit 3", "exit 0"),
+        ("echo 2", "echo 2; exit 1"),
+        ("\n1\n", "\n0\n"),
+        ("\n2\n", "\n2\n2\n"),
+        ("\n2\n", "\n"),
+        ("...\n", ""),
+        ("\nerror: 3", "\n3"),
+    ] {
+        let text = working.replacen(shown, broken, 1);
+        assert_eq!(failures(&text).len(), 1, "{text}");
+    }
+    assert_eq!(failures("```sh\nfalse\ntrue\n```\n").len(), 1);
+}
+
+/// The documents, from the root of the repository.
+fn documents() -> Vec<Document> {
+    let mut names = names("docs", &["md"]);
+    names.extend(["README.md", "CONTRIBUTING.md"].map(str::to_owned));
+    names
+        .iter()
+        .map(|name| Document::read(&root(), name))
+        .collect()
+}
+
+/// The files of a directory that end so.
+fn names(directory: &str, ends: &[&str]) -> BTreeSet<String> {
+    let entries = fs::read_dir(root().join(directory)).expect("the directory exists");
+    let names = entries.map(|entry| entry.expect("it is readable").file_name());
+    let names = names.map(|name| name.into_string().expect("a name in UTF-8"));
+    let ends = |name: &String| ends.contains(&name.rsplit('.').next().unwrap_or_default());
+    names
+        .filter(ends)
+        .map(|name| format!("{directory}/{name}"))
+        .collect()
+}
+
+fn root() -> PathBuf {
+    let tests = Path::new(env!("CARGO_MANIFEST_DIR"));
+    tests
+        .parent()
+        .expect("it is a member of the workspace")
+        .to_owned()
+}
+
+/// A line of a script without its comment.
+fn bare(line: &str) -> &str {
+    line.split(" # ").next().unwrap_or_default().trim()
+}
+
+/// Somebody who does what a document says, on a machine of their own.
+struct Session {
+    document: String,
+    machine: Machine,
+    /// What looks like the root of the repository, with `bin/weft`, and `background/` for what runs there.
+    directory: tempfile::TempDir,
+    started: usize,
+    failures: Vec<String>,
+}
+
+impl Session {
+    fn new(document: &str) -> Self {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let path = directory.path();
+        for entry in fs::read_dir(root()).expect("the root of the repository") {
+            let entry = entry.expect("it is readable");
+            symlink(entry.path(), path.join(entry.file_name())).expect("a link");
+        }
+        fs::create_dir_all(path.join("bin")).expect("a directory");
+        fs::create_dir_all(path.join("background")).expect("a directory");
+        symlink(weft(), path.join("bin/weft")).expect("a link");
+        let machine = Machine::new();
+        // Here is the state directory of an agent.
+        let own = machine.runs(&["mount", "--no-mtab", "-t", "tmpfs", "tmpfs", "/var/lib"]);
+        own.succeeds();
+        Self {
+            document: document.to_owned(),
+            machine,
+            directory,
+            started: 0,
+            failures: Vec::new(),
+        }
+    }
+
+    /// Runs everything that the document shows, and returns what was wrong.
+    fn follow(mut self, document: &Document) -> Vec<String> {
+        self.setup("");
+        for block in &document.blocks {
+            for step in block.steps() {
+                self.step(&step);
+            }
+            let output = OUTPUTS
+                .iter()
+                .find(|(name, language, _)| *name == self.document && *language == block.language);
+            if let Some((_, _, command)) = output {
+                self.step(&Step {
+                    line: block.line,
+                    command: (*command).to_owned(),
+                    shown: Some(block.lines.clone()),
+                });
+            }
+        }
+        self.failures
+    }
+
+    /// Does what is presumed before a command.
+    fn setup(&mut self, before: &str) {
+        for setup in SETUPS {
+            if setup.document == self.document && setup.before == before {
+                let (code, said) = self.shell(&format!("set -ex\n{}", setup.script));
+                if code != Some(0) {
+                    self.fails(
+                        0,
+                        &format!("set-up before {before:?}"),
+                        &format!("{code:?}\n{said}"),
+                    );
+                }
+            }
+        }
+    }
+
+    fn step(&mut self, step: &Step) {
+        let not_run = |line: &&str| {
+            let listed = |(name, command, _): &(&str, &str, _)| {
+                *name == self.document && *command == bare(line)
+            };
+            !NOT_RUN.iter().any(listed)
+        };
+        let mut command = step
+            .command
+            .lines()
+            .filter(not_run)
+            .collect::<Vec<_>>()
+            .join("\n");
+        if command.is_empty() {
+            return;
+        }
+        self.setup(step.command.lines().next().unwrap_or_default());
+        if IN_A_GUEST.contains(&command.as_str()) {
+            command = format!("ip netns exec vm1 {command}");
+        }
+        let error = step.shown.as_ref().and_then(|shown| shown.first());
+        let error = error.is_some_and(|line| line.starts_with("error:"));
+        let background = command.strip_suffix('&');
+        let endless = ENDLESS.contains(&command.as_str()) && !error;
+        let (code, said) = if endless || background.is_some() {
+            self.starts(background.unwrap_or(&command))
+        } else {
+            self.shell(&format!("set -e\n{command}"))
+        };
+        if (code == Some(0)) == error {
+            self.fails(step.line, &command, &format!("exit code {code:?}\n{said}"));
+        } else if let Some(shown) = &step.shown
+            && !self.prints(&command, shown, &said)
+        {
+            let (shown, background) = (shown.join("\n"), self.background());
+            let why =
+                format!("shown:\n{shown}\nprinted:\n{said}\nin the background:\n{background}");
+            self.fails(step.line, &command, &why);
+        }
+    }
+
+    /// Whether lines are those shown, apart from shown ones that commands in the background print. Waits for these.
+    fn prints(&self, command: &str, shown: &[String], said: &str) -> bool {
+        let mut shown = normalised(shown.iter().map(String::as_str));
+        let mut said = normalised(said.lines());
+        if command.starts_with("weft fdb list") {
+            // Sorted by addresses that differ.
+            shown.sort();
+            said.sort();
+        }
+        let last =
+            |lines: &mut Vec<String>| while lines.pop_if(|line| line.is_empty()).is_some() {};
+        last(&mut shown);
+        last(&mut said);
+        let look = || {
+            let background = normalised(self.background().lines());
+            let rest = shown
+                .iter()
+                .filter(|line| said.contains(line) || !background.contains(line));
+            let rest: Vec<String> = rest.cloned().collect();
+            matches(&rest, &said).then_some(())
+        };
+        eventually(Duration::from_secs(3), look).is_some()
+    }
+
+    /// What commands in the background have printed.
+    fn background(&self) -> String {
+        let files = fs::read_dir(self.directory.path().join("background"));
+        let files = files.expect("the directory was made").flatten();
+        files
+            .map(|file| fs::read_to_string(file.path()).unwrap_or_default())
+            .collect()
+    }
+
+    /// Starts a command in the background, and waits until an agent answers, or another has said something.
+    fn starts(&mut self, command: &str) -> (Option<i32>, String) {
+        self.started += 1;
+        let log = format!("background/{}", self.started);
+        let ready = if command == "weft agent" {
+            "weft status >status.log 2>&1"
+        } else {
+            &format!("test -s {log}")
+        };
+        let (code, said) = self.shell(&format!(
+            "{command} >{log} 2>&1 &\nuntil {ready}; do jobs %1 >jobs.log && sleep 0.05; done"
+        ));
+        match code {
+            Some(0) => (code, String::new()),
+            _ => (code, said + &self.background()),
+        }
+    }
+
+    /// Runs a script, and returns its exit code and all that it printed.
+    fn shell(&self, script: &str) -> (Option<i32>, String) {
+        let directory = self.directory.path().display();
+        // The host of the documents is called vm.
+        let script = format!(
+            "exec 2>&1
+            echo vm >/proc/sys/kernel/hostname
+            cd {directory}
+            PATH=$PWD/bin:$PATH
+            start_agent() {{
+                weft agent >background/agent.$$ 2>&1 &
+                until weft status; do sleep 0.05; done
+            }}
+            {script}"
+        );
+        let answer = self.machine.runs(&[
+            "unshare", "--uts", "timeout", PATIENCE, "bash", "-c", &script,
+        ]);
+        (answer.code, answer.stdout + &answer.stderr)
+    }
+
+    fn fails(&mut self, line: usize, command: &str, why: &str) {
+        let document = &self.document;
+        self.failures
+            .push(format!("{document}:{line}: {command}\n{why}"));
+    }
+}
