@@ -1,0 +1,192 @@
+//! What documents presume, and which of their commands are not run as they stand.
+
+/// What a document presumes: a script that runs before one of its commands.
+pub(crate) struct Setup {
+    pub(crate) document: &'static str,
+    /// The first line of the command; empty: the beginning of the document.
+    pub(crate) before: &'static str,
+    pub(crate) script: &'static str,
+}
+
+/// Two namespaces that play VMs, on VLAN 10 of a switch, without IPv6, which would send frames of its own accord.
+const TWO_VMS: &str = "
+for n in 1 2; do
+    ip netns add vm$n
+    ip netns exec vm$n sh -c 'echo 1 >/proc/sys/net/ipv6/conf/all/disable_ipv6'
+    ip link add p-vm$n type veth peer name eth0 netns vm$n
+    ip link set p-vm$n up
+    ip -n vm$n addr add 1.1.1.$n/24 dev eth0
+    ip -n vm$n link set eth0 address 02:00:00:00:00:0$n up
+done
+start_agent
+weft vswitch add vSwitch1
+weft portgroup add Lab --vswitch vSwitch1 --vlan 10";
+
+/// Their ports.
+const TWO_PORTS: &str = "for n in 1 2; do weft port add vm$n --portgroup Lab --veth p-vm$n; done";
+
+pub(crate) const SETUPS: &[Setup] = &[
+    Setup {
+        document: "README.md",
+        before: "weft agent",
+        script: "for n in 1 2; do
+            ip netns exec vm$n sh -c 'echo 1 >/proc/sys/net/ipv6/conf/all/disable_ipv6'
+        done",
+    },
+    Setup {
+        document: "docs/af-xdp.md",
+        before: "",
+        script: TWO_VMS,
+    },
+    Setup {
+        document: "docs/af-xdp.md",
+        before: "",
+        script: TWO_PORTS,
+    },
+    Setup {
+        document: "docs/af-xdp.md",
+        before: "weft port show vm1",
+        script: "ip netns exec vm1 ping -c 1 1.1.1.2",
+    },
+    Setup {
+        document: "docs/af-xdp.md",
+        before: "weft uplink add vSwitch1 eth9",
+        script: "ip link add eth9 mtu 9000 type veth peer name far9
+            ip addr add 10.1.1.1/24 dev eth9
+            ip link set eth9 up",
+    },
+    Setup {
+        document: "docs/agent.md",
+        before: "",
+        script: TWO_VMS,
+    },
+    Setup {
+        document: "docs/agent.md",
+        before: "",
+        script: TWO_PORTS,
+    },
+    Setup {
+        document: "docs/agent.md",
+        before: "weft agent --config agent.yaml",
+        script: "printf 'poll: adaptive\\npol: busy\\n' >agent.yaml",
+    },
+    Setup {
+        document: "docs/agent.md",
+        before: "ip netns exec vm1 ping -q -c 60 -i .05 1.1.1.2",
+        script: "(sleep 2.5; kill -9 $(pidof weft); sleep 0.2; start_agent) >kill.log 2>&1 &",
+    },
+    Setup {
+        document: "docs/agent.md",
+        before: "weft status",
+        script: "ip link add p-vm3 type veth peer name far3
+            weft port add vm3 --portgroup Lab --veth p-vm3
+            ip link del p-vm3
+            until weft status | grep 'p-vm3 does not exist'; do sleep 0.05; done",
+    },
+    // The log shows its return.
+    Setup {
+        document: "docs/agent.md",
+        before: "weft agent",
+        script: "ip link add p-vm3 type veth peer name far3
+            ip link set p-vm3 up
+            ip addr add 1.1.1.3/24 dev far3
+            ip link set far3 up
+            until weft port list | grep 'vm3 *up .*..:..:'; do ping -c 1 -I far3 1.1.1.1 || true; done",
+    },
+    Setup {
+        document: "docs/cli.md",
+        before: "",
+        script: TWO_VMS,
+    },
+    Setup {
+        document: "docs/cli.md",
+        before: "weft port show vm1 -o json",
+        script: TWO_PORTS,
+    },
+    // vm1 has had two addresses.
+    Setup {
+        document: "docs/cli.md",
+        before: "weft port show vm1 -o json",
+        script: "ip netns exec vm1 ping -c 1 1.1.1.2
+            ip -n vm1 link set eth0 address 02:00:00:00:00:99
+            ip netns exec vm1 ping -c 3 -i 0.3 1.1.1.2",
+    },
+    Setup {
+        document: "docs/drop-reasons.md",
+        before: "",
+        script: TWO_VMS,
+    },
+    Setup {
+        document: "docs/drop-reasons.md",
+        before: "",
+        // For a frame that is longer than the MTU of the switch.
+        script: "for n in 1 2; do
+            ip link set p-vm$n mtu 2000
+            ip -n vm$n link set eth0 mtu 2000
+        done",
+    },
+    Setup {
+        document: "docs/drop-reasons.md",
+        before: "",
+        script: TWO_PORTS,
+    },
+    // The eight frames that the text describes, from a VM with the address 02:00:00:00:00:01.
+    Setup {
+        document: "docs/drop-reasons.md",
+        before: "",
+        script: "unknown=020000000077 self=020000000001 all=ffffffffffff
+            words() { printf \"%0$(($1 * 2))d\" 0; }
+            ip netns exec vm1 perl -e '
+                socket(my $socket, 17, 3, 0) or die; # AF_PACKET, SOCK_RAW
+                my $eth0 = `cat /sys/class/net/eth0/ifindex`;
+                my $to = pack(\"S n i S C C a8\", 17, 0, $eth0, 0, 0, 6, \"\");
+                for (@ARGV) { send($socket, pack(\"H*\", $_), 0, $to) or die \"$_: $!\" }
+            ' ${unknown}${self}88b5$(words 46) \
+              ${self}${self}88b5$(words 46) \
+              ${all}${self}8100000a88b5$(words 42) \
+              ${all}${self}81000fff88b5$(words 42) \
+              ${all}${self}810000008100000a88b5$(words 38) \
+              ${all}${self}8100000088b5$(words 42) \
+              ${all}${self}8100 \
+              ${all}${self}88b5$(words 2000)
+            until weft stats vm1 | grep 'vm1  *8 '; do sleep 0.05; done",
+    },
+    Setup {
+        document: "docs/lab.md",
+        before: "weft lab ls",
+        script: "agent=/run/weft/lab/uplink/esxi02/agent.pid
+            if test -e $agent; then
+                pid=$(sed 's/.*\"pid\":\\([0-9]*\\).*/\\1/' $agent)
+                kill $pid
+                while kill -0 $pid; do sleep 0.05; done
+            fi",
+    },
+];
+
+/// Blocks that show an output without the command: document, language, command. What an agent has logged need not be printed
+/// by a command.
+pub(crate) const OUTPUTS: &[(&str, &str, &str)] = &[
+    ("README.md", "text", "weft lab demo"),
+    ("docs/agent.md", "", "true"),
+    (
+        "docs/lab.md",
+        "yaml",
+        "grep -v '^#' examples/uplink.yaml | sed 1d",
+    ),
+];
+
+/// Commands that are meant for a guest.
+pub(crate) const IN_A_GUEST: &[&str] = &["ethtool -K eth0 tx off", "ethtool -K eth0 txvlan off"];
+
+/// Commands that end when they are interrupted. They run in the background.
+pub(crate) const ENDLESS: &[&str] = &["weft agent", "weft lab exec fabric -- tcpdump -e -i br0"];
+
+/// Commands that are not run, and why.
+pub(crate) const NOT_RUN: &[(&str, &str, &str)] = &[
+    (
+        "README.md",
+        "make demo",
+        "it builds; `weft lab demo`, which it then runs, is compared with the text",
+    ),
+    ("README.md", "make test", "it runs this test"),
+];
