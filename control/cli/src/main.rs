@@ -20,6 +20,7 @@ mod security;
 mod stats;
 mod status;
 mod uplink;
+mod usage;
 mod vswitch;
 mod watch;
 
@@ -117,7 +118,7 @@ fn main() -> ExitCode {
         output,
         agent,
         command,
-    } = Cli::parse();
+    } = Cli::try_parse().unwrap_or_else(|error| usage::explained(error).exit());
     let context = Context {
         client: Client::new(agent),
         output: Output::new(output),
