@@ -33,7 +33,7 @@ pub async fn down(lab: Option<&LabName>, dry_run: bool) -> Result<Option<LabName
                     "lab",
                     format!("there are several: {}", names.join(", ")),
                 )
-                .hint(format!("name one: weft lab down {}", names[0])));
+                .hint("name one: weft lab down LAB"));
             }
         },
     };

@@ -167,7 +167,7 @@ impl Record {
     /// The lab of this name.
     ///
     /// # Errors
-    /// [`ProblemKind::NotFound`] with the nearest name.
+    /// [`ProblemKind::NotFound`] with the nearest name, which is only told: the lab may be looked for to be removed.
     pub(crate) fn find(lab: &LabName) -> Result<Self, LabError> {
         Self::load(lab)?.ok_or_else(|| {
             let known = Self::load_all().unwrap_or_default();
@@ -177,7 +177,7 @@ impl Record {
             );
             let hint = near.map_or_else(
                 || "see 'weft lab ls'".to_owned(),
-                |near| format!("did you mean {near}?"),
+                |near| format!("the nearest existing name is {near}"),
             );
             LabError::not_found(format!("lab {lab}"), "does not exist").hint(hint)
         })

@@ -50,7 +50,7 @@ impl Host {
             durable(&result);
             return Ok(result);
         }
-        let steps = self.open_engines(&before, &mut next)?;
+        let steps = self.open_engines(&change.object(), &before, &mut next)?;
         if let Err(error) = store.save(&next.intent, &in_words(change, &result.outcome)) {
             self.undo(steps, before);
             tracing::error!(%error, "a change is refused because it cannot be made durable");
@@ -167,11 +167,16 @@ impl Host {
         }
     }
 
-    /// Opens the engines of what is new, and those whose settings change anew.
+    /// Opens the engines of what is new, and those whose settings change anew, for a change of `object`.
     ///
     /// # Errors
     /// The first one that cannot be opened; all are then as before.
-    fn open_engines(&self, before: &State, next: &mut State) -> Result<Vec<Step>, Problem> {
+    fn open_engines(
+        &self,
+        object: &ObjectRef,
+        before: &State,
+        next: &mut State,
+    ) -> Result<Vec<Step>, Problem> {
         let known = before.wanted();
         let mut steps = Vec::new();
         for (key, wanted) in next.wanted() {
@@ -211,7 +216,17 @@ impl Host {
                 }
                 Err(error) => {
                     self.undo(steps, before.clone());
-                    return Err(attach_problem(&wanted.interface, &error));
+                    let field = match (present, &key) {
+                        // All that a change can ask anew of an interface.
+                        (Some(_), _) => "mtu",
+                        (None, PortKey::Port(_)) => "veth",
+                        (None, PortKey::Uplink(_)) => "uplinks",
+                    };
+                    let problem = attach_problem(&wanted.interface, &error);
+                    let message = format!("{object}: {}", problem.message);
+                    return Err(Problem { message, ..problem }
+                        .about(object.clone())
+                        .in_field(field));
                 }
             }
         }

@@ -139,7 +139,7 @@ fn a_refused_change_leaves_nothing_behind() {
         (
             "{name: A, portgroup: Lab, veth: busy}",
             ProblemKind::Conflict,
-            "interface busy is held by another",
+            "port A: interface busy is held by another",
         ),
         (
             "{name: A, portgroup: Lab, veth: p-MyVM1}",
@@ -336,9 +336,14 @@ fn a_new_mtu_opens_engines_anew_or_leaves_all_as_it_was() {
     assert_eq!(result.warnings.len(), 1);
     assert!(bench.is_up("MyVM1") && bench.is_up("MyVM2"));
     bench.memory.limit_mtu(8000);
-    assert_eq!(
-        bench.change(&mtu(8500)).unwrap_err().kind,
-        ProblemKind::Invalid
+    let problem = bench.change(&mtu(8500)).unwrap_err();
+    assert_eq!(problem.kind, ProblemKind::Invalid);
+    assert_eq!(problem.field.as_deref(), Some("mtu"));
+    assert!(
+        problem
+            .message
+            .starts_with("standard switch vSwitch1: MTU 8500 does not fit interface"),
+        "{problem}"
     );
     bench.memory.limit_mtu(9000);
     bench.host().links_changed(Vec::new());
