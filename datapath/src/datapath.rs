@@ -12,6 +12,7 @@ use crossbeam_channel::{Sender, bounded};
 use parking_lot::Mutex;
 use weft_packet::MacAddr;
 
+use crate::afxdp::Probe;
 use crate::clock;
 use crate::config::{Config, PortId};
 use crate::counters::PortCounters;
@@ -107,6 +108,28 @@ struct Thread {
     handle: Option<JoinHandle<()>>,
 }
 
+/// An opened engine, about to become a port.
+struct Engine {
+    queues: Vec<RxEngine>,
+    tx: TxEngine,
+    probes: Vec<Probe>,
+    info: EngineInfo,
+    guard: Option<Box<dyn Send>>,
+}
+
+#[cfg(any(test, feature = "testing"))]
+impl Engine {
+    fn in_memory(rx: RxEngine, tx: TxEngine) -> Self {
+        Self {
+            queues: vec![rx],
+            tx,
+            probes: Vec::new(),
+            info: EngineInfo::Memory,
+            guard: None,
+        }
+    }
+}
+
 /// A running data path: poll threads, attached ports and the snapshot in force.
 ///
 /// Methods may be called from any thread; changes are made one at a time. Dropping it ends the poll threads and closes
@@ -134,14 +157,23 @@ impl Datapath {
         for (index, core) in cores.into_iter().enumerate() {
             let mut worker = datapath.add_worker(index, core, events)?;
             let poll = options.poll;
+            let (pinned, outcome) = bounded(1);
             let handle = std::thread::Builder::new()
                 .name(format!("weft-poll-{index}"))
                 .spawn(move || {
-                    if let Err(error) = worker.run(poll) {
-                        tracing::error!(thread = index, %error, "the poll thread ended");
+                    let _guard = AbortOnPanic;
+                    let result = worker.pin();
+                    let runs = result.is_ok();
+                    // The other side waits for it.
+                    let _ = pinned.send(result);
+                    if runs {
+                        worker.run(poll);
                     }
                 })?;
             datapath.threads[index].handle = Some(handle);
+            outcome
+                .recv()
+                .unwrap_or_else(|_| Err(std::io::ErrorKind::Other.into()))?;
         }
         Ok(datapath)
     }
@@ -208,14 +240,18 @@ impl Datapath {
                 uplink,
             } => {
                 let opened = engine::open_af_xdp(interface, *mtu, *uplink)?;
+                let info = opened.info.clone();
                 self.adopt_engine(
                     port,
-                    opened.rx,
-                    opened.tx,
-                    opened.info.clone(),
-                    Some(opened.guard),
+                    Engine {
+                        queues: opened.rx,
+                        tx: opened.tx,
+                        probes: opened.probes,
+                        info: opened.info,
+                        guard: Some(opened.guard),
+                    },
                 );
-                Ok(opened.info)
+                Ok(info)
             }
         }
     }
@@ -233,13 +269,8 @@ impl Datapath {
         deep: bool,
     ) -> std::io::Result<engine::memory::MemoryPort> {
         let (rx, tx, handle) = engine::memory::open(depth, deep)?;
-        self.adopt_engine(
-            port,
-            vec![RxEngine::Memory(Box::new(rx))],
-            TxEngine::Memory(tx),
-            EngineInfo::Memory,
-            None,
-        );
+        let rx = RxEngine::Memory(Box::new(rx));
+        self.adopt_engine(port, Engine::in_memory(rx, TxEngine::Memory(tx)));
         Ok(handle)
     }
 
@@ -249,17 +280,17 @@ impl Datapath {
     pub fn attach_replay(&self, port: PortId, frame: &[u8], destinations: Vec<MacAddr>) {
         let rx = RxEngine::Replay(Box::new(engine::memory::Replay::new(frame, destinations)));
         let tx = TxEngine::Sink(engine::memory::Sink::new());
-        self.adopt_engine(port, vec![rx], tx, EngineInfo::Memory, None);
+        self.adopt_engine(port, Engine::in_memory(rx, tx));
     }
 
-    fn adopt_engine(
-        &self,
-        id: PortId,
-        queues: Vec<RxEngine>,
-        tx: TxEngine,
-        info: EngineInfo,
-        guard: Option<Box<dyn Send>>,
-    ) {
+    fn adopt_engine(&self, id: PortId, engine: Engine) {
+        let Engine {
+            queues,
+            tx,
+            probes,
+            info,
+            guard,
+        } = engine;
         let mut control = self.control.lock();
         let counters = control.counters_of(id, self.threads.len());
         let port = Arc::new(Port::new(id, tx, Some(info), counters));
@@ -279,6 +310,7 @@ impl Datapath {
             Attachment {
                 port,
                 threads,
+                probes,
                 guard,
             },
         );
@@ -343,6 +375,8 @@ impl Datapath {
         snapshot.offer_learned();
         let old = self.snapshot.swap(Arc::clone(&snapshot));
         let synchronised = self.synchronise();
+        // Until now a poll thread may have taken an address by the old snapshot.
+        snapshot.offer_learned();
         snapshot.settle_learned();
         // Freed here, never on a poll thread.
         drop(old);
@@ -375,15 +409,21 @@ impl Datapath {
         self.threads[thread].shared.notify();
     }
 
-    /// Gives a port an adopted address; `None` takes it away. It lives until the port is detached, or until a configuration
-    /// gives the address to another port.
+    /// Gives a port an adopted address; `None` takes it away. It lives until the port is detached, MAC changes are rejected,
+    /// or a configuration gives the address to another port. Where another port has the address, the port gets none.
     pub fn adopt(&self, port: PortId, mac: Option<MacAddr>) {
         let control = self.control.lock();
         if let Some(attachment) = control.attachments.get(&port) {
-            attachment.port.set_adopted(mac);
             let snapshot = self.snapshot.load();
-            snapshot.offer_learned();
-            snapshot.settle_learned();
+            if snapshot
+                .port(port)
+                .is_some_and(|entry| Arc::ptr_eq(&entry.port, &attachment.port))
+            {
+                snapshot.adopt(port, mac);
+            } else {
+                // The configuration that brings the port in decides.
+                attachment.port.set_adopted(mac);
+            }
         }
     }
 
@@ -418,7 +458,7 @@ impl Datapath {
             .lock()
             .attachments
             .get(&port)
-            .map(|attachment| attachment.port.ring_statistics())
+            .map(|attachment| engine::statistics(&attachment.probes))
     }
 
     /// What a port's engine turned out to be; `None` for one that is not attached.
@@ -470,6 +510,18 @@ impl Drop for Datapath {
             }
         }
         self.snapshot.store(Arc::new(Snapshot::empty()));
+    }
+}
+
+/// Ends the process when a poll thread panics: its ports would be dead for good and nobody would say so, while a new
+/// process restores everything within a second.
+struct AbortOnPanic;
+
+impl Drop for AbortOnPanic {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            std::process::abort();
+        }
     }
 }
 

@@ -98,6 +98,19 @@ impl LearnedTable {
         true
     }
 
+    /// Takes `key` away from `port`, if it has it.
+    pub(crate) fn release(&self, key: u64, port: PortId) {
+        let _writer = self.writer.lock();
+        let held = self.window(key).find(|slot| {
+            slot.key.load(Ordering::Relaxed) == key + 1
+                && slot.port.load(Ordering::Relaxed) == u64::from(port.0)
+        });
+        if let Some(slot) = held {
+            slot.key.store(0, Ordering::Release);
+            self.entries.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
     /// Takes away every entry for which `keep` says no.
     pub(crate) fn retain(&self, mut keep: impl FnMut(u64, PortId) -> bool) {
         let _writer = self.writer.lock();

@@ -28,12 +28,12 @@ const SPIN_NS: u64 = 50_000;
 /// Empty passes between two looks at the clock.
 const PASSES_PER_LOOK: u32 = 32;
 
-/// Passes between two looks for resting ports that woke: one system call among so many bursts costs nothing, and a
+/// Passes between two looks for resting ports that woke, and for destinations that wait to be flushed again: one system call among so many bursts costs nothing, and a
 /// resting port waits for some 100 µs at most while the thread is busy with others.
 const PASSES_PER_WAKE: u64 = 64;
 
 /// How long a thread sleeps that has to ask a destination again to take what it was sent.
-const FLUSH_INTERVAL: Duration = Duration::from_millis(1);
+const FLUSH_INTERVAL: Duration = Duration::from_millis(10);
 
 /// A sleeping thread shows that it lives at least this often.
 const HEARTBEAT: Duration = Duration::from_secs(1);
@@ -124,16 +124,21 @@ impl Worker {
         })
     }
 
-    /// Polls until it is told to stop.
+    /// Pins the calling thread to the worker's core.
     ///
     /// # Errors
-    /// The thread cannot be pinned to its core.
-    pub(crate) fn run(&mut self, poll: PollMode) -> std::io::Result<()> {
-        if let Some(core) = self.shared.core {
-            let mut cpus = CpuSet::new();
-            cpus.set(core);
-            sched_setaffinity(None, &cpus)?;
-        }
+    /// The kernel refuses.
+    pub(crate) fn pin(&self) -> std::io::Result<()> {
+        let Some(core) = self.shared.core else {
+            return Ok(());
+        };
+        let mut cpus = CpuSet::new();
+        cpus.set(core);
+        Ok(sched_setaffinity(None, &cpus)?)
+    }
+
+    /// Polls until it is told to stop.
+    pub(crate) fn run(&mut self, poll: PollMode) {
         let mut idle_since = 0;
         let mut empty_passes = 0;
         while !self.stopped {
@@ -156,7 +161,6 @@ impl Worker {
                 idle_since = 0;
             }
         }
-        Ok(())
     }
 
     /// Looks once at every port that may have frames, and forwards them. Returns the number of frames.
@@ -172,9 +176,6 @@ impl Worker {
         let (forwarder, burst) = (&mut self.forwarder, &mut self.burst);
         let snapshot = self.snapshot.load();
         forwarder.prepare(snapshot);
-        if !forwarder.is_flushed() {
-            forwarder.flush_again(snapshot);
-        }
         let frames = self
             .roster
             .poll(|source: &mut Source, engine: &mut RxEngine| {
@@ -189,6 +190,9 @@ impl Worker {
         self.shared.passes.add(1);
         if self.shared.passes.value().is_multiple_of(PASSES_PER_WAKE) {
             self.roster.wake_ready();
+            if !self.forwarder.is_flushed() {
+                self.forwarder.flush_again(self.snapshot.load());
+            }
         }
         if frames > 0 {
             self.shared.frames.add(frames as u64);
@@ -207,6 +211,9 @@ impl Worker {
             FLUSH_INTERVAL
         };
         self.roster.sleep(longest);
+        if !self.forwarder.is_flushed() {
+            self.forwarder.flush_again(self.snapshot.load());
+        }
         let _ = rustix::io::read(&self.shared.doorbell, &mut [0u8; 8]);
         self.shared
             .asleep_ns

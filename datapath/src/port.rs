@@ -9,7 +9,7 @@ use weft_packet::MacAddr;
 
 use crate::PortId;
 use crate::counters::{PortCounters, ThreadPortCounters};
-use crate::engine::{EngineInfo, RingStatistics, TxEngine};
+use crate::engine::{EngineInfo, TxEngine};
 
 /// Stands for "no address" among addresses as numbers: no frame has it, while a hostile one may well have zero.
 pub(crate) const NO_ADDRESS: u64 = u64::MAX;
@@ -67,10 +67,6 @@ impl Port {
     #[inline]
     pub(crate) fn thread_counters(&self, thread: usize) -> &ThreadPortCounters {
         &self.counters.0[thread]
-    }
-
-    pub(crate) fn ring_statistics(&self) -> RingStatistics {
-        self.tx.lock().statistics()
     }
 
     /// The port's own address as taken from its traffic, or [`NO_ADDRESS`].

@@ -167,12 +167,39 @@ impl Snapshot {
             if entry.mac_bits != NO_ADDRESS || !claim(port.taken_bits()) {
                 port.set_taken(None);
             }
-            if !claim(port.adopted_bits()) {
+            if !entry.mac_changes || !claim(port.adopted_bits()) {
                 port.set_adopted(None);
             }
             for mac in port.learned() {
                 switch.learned.assign(entry.key(mac), port.id);
             }
+        }
+    }
+
+    /// Gives a port an adopted address, or takes it away.
+    pub(crate) fn adopt(&self, id: PortId, mac: Option<MacAddr>) {
+        let Some(entry) = self.port(id).filter(|entry| !entry.is_uplink) else {
+            return;
+        };
+        let (port, switch) = (&entry.port, self.switch_of(entry));
+        let before = port.adopted_bits();
+        port.set_adopted(None);
+        if before != NO_ADDRESS && before != port.taken_bits() {
+            switch
+                .learned
+                .release(entry.key(MacAddr::from_bits(before)), id);
+        }
+        let Some(mac) = mac.filter(|_| entry.mac_changes) else {
+            return;
+        };
+        let key = entry.key(mac);
+        if switch
+            .addresses
+            .holder(key)
+            .is_none_or(|holder| holder == id)
+            && switch.learned.claim(key, id)
+        {
+            port.set_adopted(Some(mac));
         }
     }
 

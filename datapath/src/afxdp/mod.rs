@@ -50,4 +50,4 @@ pub use offloads::{restore, unwanted};
 pub use port::{AfXdpPort, Info, Options};
 pub use rustix::net::xdp::XdpStatistics;
 pub use rx::RxQueue;
-pub use tx::{Flushed, Refused, TxQueue};
+pub use tx::{Flushed, Probe, Refused, TxQueue};

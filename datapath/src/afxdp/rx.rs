@@ -3,6 +3,7 @@
 use std::fmt;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustix::io::retry_on_intr;
 use rustix::net::xdp::XdpStatistics;
@@ -18,7 +19,9 @@ pub struct RxQueue {
     fill: Producer<u64>,
     frames: Frames,
     multi_buffer: bool,
-    invalid: u64,
+    /// Frames that the fill ring had no room for. It has, unless the kernel lags behind by more than there are frames.
+    owed: Vec<u64>,
+    faults: Arc<AtomicU64>,
     socket: Arc<OwnedFd>,
 }
 
@@ -31,12 +34,14 @@ impl RxQueue {
         multi_buffer: bool,
         socket: Arc<OwnedFd>,
     ) -> Self {
+        let owed = Vec::with_capacity(frames.count() as usize);
         let mut queue = Self {
             ring,
             fill,
             frames,
             multi_buffer,
-            invalid: 0,
+            owed,
+            faults: Arc::default(),
             socket,
         };
         for address in queue.frames.addresses() {
@@ -65,7 +70,7 @@ impl RxQueue {
                 out[count] = desc;
                 count += 1;
             } else {
-                self.invalid += 1;
+                self.note_fault();
             }
         }
         self.ring.release();
@@ -88,6 +93,9 @@ impl RxQueue {
     /// received here, or are recycled already, are ignored.
     #[inline]
     pub fn recycle(&mut self, descs: &[Desc]) {
+        if !self.owed.is_empty() {
+            self.settle();
+        }
         for desc in descs {
             self.give(desc.address());
         }
@@ -117,9 +125,16 @@ impl RxQueue {
         Ok(sockopt::xdp_statistics(&self.socket)?)
     }
 
-    /// Descriptors from the kernel that pointed outside this queue's frames. Always 0 with a correct kernel.
-    pub fn invalid(&self) -> u64 {
-        self.invalid
+    /// Descriptors and frames from the kernel that could not be used: outside this queue's frames, or noted by
+    /// [`Self::note_fault`]. Always 0 with a correct kernel.
+    pub fn faults(&self) -> &Arc<AtomicU64> {
+        &self.faults
+    }
+
+    /// Counts something from the kernel that could not be used.
+    #[cold]
+    pub fn note_fault(&self) {
+        self.faults.fetch_add(1, Ordering::Relaxed);
     }
 
     /// How many of the next `available` descriptors make whole frames. All, if not even the first frame is whole.
@@ -132,9 +147,22 @@ impl RxQueue {
     }
 
     fn give(&mut self, address: u64) {
-        if let Some(frame) = self.frames.give(address) {
-            let pushed = self.fill.push(frame);
-            debug_assert!(pushed, "the fill ring has room for every frame");
+        if let Some(frame) = self.frames.give(address)
+            && !self.fill.push(frame)
+        {
+            // Every frame is owed at most once, so this never grows beyond what `new` reserved.
+            self.owed.push(frame);
+        }
+    }
+
+    /// Gives the frames for which the fill ring had no room.
+    #[cold]
+    fn settle(&mut self) {
+        while let Some(frame) = self.owed.pop() {
+            if !self.fill.push(frame) {
+                self.owed.push(frame);
+                break;
+            }
         }
     }
 

@@ -105,9 +105,11 @@ struct Rings {
 }
 
 impl Rings {
-    /// The fill and completion rings get room for every frame of their half, so that they are never full.
+    /// The completion ring has room for every frame of its half, so that the kernel never waits for it. The fill ring has
+    /// twice that: the kernel hands a received frame over before it says that it took the frame's entry out of the fill
+    /// ring (`xsk_flush`), so a frame that comes back quickly would find a ring without spare room full.
     fn map(socket: &OwnedFd, size: u32, slice: &Slice) -> Result<Self, Failure> {
-        let fill_size = slice.receive.count().next_power_of_two();
+        let fill_size = 2 * slice.receive.count().next_power_of_two();
         let completion_size = slice.transmit.count().next_power_of_two();
         sockopt::set_xdp_umem_fill_ring_size(socket, fill_size).step("sizing the fill ring")?;
         sockopt::set_xdp_umem_completion_ring_size(socket, completion_size)

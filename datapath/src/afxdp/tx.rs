@@ -3,9 +3,11 @@
 use std::fmt;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustix::io::Errno;
-use rustix::net::{SendFlags, send};
+use rustix::net::xdp::XdpStatistics;
+use rustix::net::{SendFlags, send, sockopt};
 
 use super::desc::Desc;
 use super::ring::{Consumer, Producer};
@@ -49,8 +51,36 @@ pub struct TxQueue {
     multi_buffer: bool,
     /// In copy mode the kernel transmits only in system calls.
     zero_copy: bool,
-    wakeups: u64,
+    /// Written by whoever transmits, read by anybody.
+    wakeups: Arc<AtomicU64>,
     socket: Arc<OwnedFd>,
+}
+
+/// Tells what was counted for a queue, to whoever does not own its sides.
+pub struct Probe {
+    socket: Arc<OwnedFd>,
+    wakeups: Arc<AtomicU64>,
+    faults: Arc<AtomicU64>,
+}
+
+impl Probe {
+    /// What the kernel counted since the queue was opened.
+    ///
+    /// # Errors
+    /// Those of getsockopt(2).
+    pub fn kernel(&self) -> std::io::Result<XdpStatistics> {
+        Ok(sockopt::xdp_statistics(&self.socket)?)
+    }
+
+    /// System calls made to wake the kernel for transmission.
+    pub fn wakeups(&self) -> u64 {
+        self.wakeups.load(Ordering::Relaxed)
+    }
+
+    /// What the kernel handed over that could not be used.
+    pub fn faults(&self) -> u64 {
+        self.faults.load(Ordering::Relaxed)
+    }
 }
 
 impl TxQueue {
@@ -71,7 +101,7 @@ impl TxQueue {
             free,
             multi_buffer,
             zero_copy,
-            wakeups: 0,
+            wakeups: Arc::default(),
             socket,
         }
     }
@@ -140,7 +170,16 @@ impl TxQueue {
 
     /// System calls made to wake the kernel.
     pub fn wakeups(&self) -> u64 {
-        self.wakeups
+        self.wakeups.load(Ordering::Relaxed)
+    }
+
+    /// Reads the queue's statistics without the queue.
+    pub fn probe(&self, faults: Arc<AtomicU64>) -> Probe {
+        Probe {
+            socket: Arc::clone(&self.socket),
+            wakeups: Arc::clone(&self.wakeups),
+            faults,
+        }
     }
 
     /// The socket. Writable while there is room in the transmit ring.
@@ -161,9 +200,9 @@ impl TxQueue {
     }
 
     /// Calls the kernel until it has taken the `left` descriptors in the ring or stops taking them.
-    fn kick(&mut self, mut left: u32) -> Flushed {
+    fn kick(&self, mut left: u32) -> Flushed {
         loop {
-            self.wakeups += 1;
+            self.wakeups.fetch_add(1, Ordering::Relaxed);
             match send(&self.socket, &[], SendFlags::DONTWAIT) {
                 Ok(_) => {}
                 // More to do than one call does, no room in the completion ring or the driver's queue, no memory.

@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+use crate::afxdp::Probe;
 use crate::config::{Config, PortId, SwitchId};
 use crate::learned::LearnedTable;
 use crate::port::{CounterSet, Port};
@@ -11,6 +12,8 @@ use crate::port::{CounterSet, Port};
 pub(super) struct Attachment {
     pub(super) port: Arc<Port>,
     pub(super) threads: Vec<usize>,
+    /// One for each queue that the kernel counts for.
+    pub(super) probes: Vec<Probe>,
     /// Keeps what the engine did to its interface; dropped after the engine.
     pub(super) guard: Option<Box<dyn Send>>,
 }

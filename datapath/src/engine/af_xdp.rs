@@ -1,14 +1,16 @@
 //! The AF_XDP engine: a network interface's queues as receive and transmit sides of a port.
 
 use std::os::fd::BorrowedFd;
+use std::sync::Arc;
 
 use arrayvec::ArrayVec;
-use rustix::net::sockopt;
 use weft_packet::TagEdit;
 
 use super::{AttachError, EngineInfo, RingStatistics, RxEngine, TxEngine};
 use crate::DropReason;
-use crate::afxdp::{AfXdpPort, Desc, Flushed, OpenError, Options, Refused, RxQueue, TxQueue};
+use crate::afxdp::{
+    AfXdpPort, Desc, Flushed, OpenError, Options, Probe, Refused, RxQueue, TxQueue,
+};
 use crate::frame::{BURST, Burst, HEAD, SHORT_HEAD};
 
 /// Most buffers of one received frame: the linear part and MAX_SKB_FRAGS (17) more. A longer chain is dropped.
@@ -18,6 +20,7 @@ const CHAIN: usize = 18;
 pub(crate) struct Opened {
     pub(crate) rx: Vec<RxEngine>,
     pub(crate) tx: TxEngine,
+    pub(crate) probes: Vec<Probe>,
     pub(crate) info: EngineInfo,
     pub(crate) guard: Box<dyn Send>,
 }
@@ -39,7 +42,12 @@ pub(crate) fn open(interface: &str, mtu: u16, uplink: bool) -> Result<Opened, At
     )?;
     // A veth hands over what its peer's stack left to a NIC that is not there; a NIC does no such thing.
     let peer_may_offload = info.driver == "veth";
+    let queues = rx.iter().zip(&tx);
+    let probes = queues
+        .map(|(rx, tx)| tx.probe(Arc::clone(rx.faults())))
+        .collect();
     Ok(Opened {
+        probes,
         rx: rx
             .into_iter()
             .map(|queue| RxEngine::AfXdp(Box::new(Rx::new(queue, peer_may_offload))))
@@ -123,8 +131,10 @@ impl Rx {
                 .take(CHAIN)
                 .map(|desc| self.queue.data(desc))
                 .collect();
-            // A chain that is too long is left out, and recycled with the others.
-            if frame.len() <= CHAIN && burst.has_room(pieces.len()) {
+            // A chain that is too long is counted, left out, and recycled with the others.
+            if frame.len() > CHAIN || !burst.has_room(pieces.len()) {
+                self.queue.note_fault();
+            } else {
                 // SAFETY: the buffers stay the caller's, in memory that lives as long as the queue, until `release`
                 // recycles them, which happens after the burst was cleared; nothing writes to them in between.
                 unsafe { burst.push(&pieces, head_size) };
@@ -181,35 +191,35 @@ impl Tx {
             })
     }
 
-    /// Returns whether frames are left that only another flush gets going. A link that is down is no such case: they leave
-    /// by themselves when it comes up, and that it is down is news that the control side has from the kernel.
+    /// Returns whether frames are left that only another flush gets going: the kernel had no room, or the link is down and
+    /// they can leave when it is up again.
     #[inline]
     pub(crate) fn flush(&mut self) -> bool {
         self.queues
             .first_mut()
-            .is_some_and(|queue| queue.flush() == Flushed::Pending)
+            .is_some_and(|queue| queue.flush() != Flushed::Done)
     }
+}
 
-    pub(crate) fn statistics(&self) -> RingStatistics {
-        let mut statistics = RingStatistics::default();
-        let mut sums = [
-            ("ring full", 0),
-            ("no free buffer", 0),
-            ("invalid descriptor", 0),
-            ("other", 0),
-        ];
-        for queue in &self.queues {
-            statistics.wakeups += queue.wakeups();
-            // Fails only for a socket whose interface is gone, which has nothing to report.
-            let Ok(kernel) = sockopt::xdp_statistics(queue.fd()) else {
-                continue;
-            };
-            sums[0].1 += kernel.rx_ring_full.unwrap_or(0);
-            sums[1].1 += kernel.rx_fill_ring_empty_descs.unwrap_or(0);
-            sums[2].1 += kernel.rx_invalid_descs + kernel.tx_invalid_descs;
-            sums[3].1 += kernel.rx_dropped;
-        }
-        statistics.kernel_drops = sums.into_iter().filter(|(_, count)| *count > 0).collect();
-        statistics
+/// Tells what was counted for a port's queues, without disturbing those who serve them.
+pub(crate) fn statistics(probes: &[Probe]) -> RingStatistics {
+    let mut statistics = RingStatistics::default();
+    let mut sums = [
+        ("ring full", 0),
+        ("no free buffer", 0),
+        ("invalid descriptor", 0),
+        ("other", 0),
+    ];
+    for probe in probes {
+        statistics.wakeups += probe.wakeups();
+        sums[2].1 += probe.faults();
+        // Fails only for a socket whose interface is gone, which has nothing to report.
+        let Ok(kernel) = probe.kernel() else { continue };
+        sums[0].1 += kernel.rx_ring_full.unwrap_or(0);
+        sums[1].1 += kernel.rx_fill_ring_empty_descs.unwrap_or(0);
+        sums[2].1 += kernel.rx_invalid_descs + kernel.tx_invalid_descs;
+        sums[3].1 += kernel.rx_dropped;
     }
+    statistics.kernel_drops = sums.into_iter().filter(|(_, count)| *count > 0).collect();
+    statistics
 }

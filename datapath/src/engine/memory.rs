@@ -124,7 +124,7 @@ impl Tx {
 }
 
 /// The receive side for benches: frames without end, without a queue and without an allocation. A few buffers go round, as
-/// in a ring, and each leaves with the next destination of a list.
+/// in a ring, and each leaves with the next destination of a list. Heads are read and checksums looked at as from a veth.
 pub(crate) struct Replay {
     buffers: Vec<Vec<u8>>,
     next_buffer: usize,
@@ -160,7 +160,8 @@ impl Replay {
             }
             // SAFETY: the buffers live as long as the engine, and this one is written again only after all others, in a
             // later burst.
-            unsafe { burst.push(&[buffer], SHORT_HEAD) };
+            unsafe { burst.push(&[buffer], HEAD) };
+            burst.recognise_checksum();
         }
     }
 }

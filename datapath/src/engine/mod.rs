@@ -15,7 +15,7 @@ use weft_packet::TagEdit;
 use crate::DropReason;
 use crate::frame::Burst;
 
-pub(crate) use af_xdp::open as open_af_xdp;
+pub(crate) use af_xdp::{open as open_af_xdp, statistics};
 
 /// What moves a port's frames.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -190,15 +190,6 @@ impl TxEngine {
             Self::AfXdp(tx) => tx.flush(),
             #[cfg(any(test, feature = "testing"))]
             Self::Memory(_) | Self::Sink(_) => false,
-        }
-    }
-
-    pub(crate) fn statistics(&self) -> RingStatistics {
-        match self {
-            Self::Absent => RingStatistics::default(),
-            Self::AfXdp(tx) => tx.statistics(),
-            #[cfg(any(test, feature = "testing"))]
-            Self::Memory(_) | Self::Sink(_) => RingStatistics::default(),
         }
     }
 }

@@ -120,14 +120,19 @@ fn check_source(
             .find(vlan, head.src)
             .is_none_or(|holder| holder == port.id);
         if entry.mac_bits == NO_ADDRESS && port.taken_bits() == NO_ADDRESS {
-            if free && switch.learned.claim(entry.key(head.src), port.id) {
+            if free {
+                // Noted before it is claimed: the control side takes back claims of addresses that no port has.
                 port.set_taken(Some(head.src));
-                // A full channel loses nothing: the control side also reads the address from the port.
-                let _ = events.try_send(Event::AddressTaken {
-                    port: port.id,
-                    mac: head.src,
-                });
-                return Ok(());
+                if switch.learned.claim(entry.key(head.src), port.id) {
+                    let event = Event::AddressTaken {
+                        port: port.id,
+                        mac: head.src,
+                    };
+                    // A full channel loses nothing: the control side also reads the address from the port.
+                    let _ = events.try_send(event);
+                    return Ok(());
+                }
+                port.set_taken(None);
             }
         } else if entry.mac_changes && free && now >= source.next_report {
             let event = Event::SourceSeen {

@@ -100,6 +100,9 @@ impl ReferenceSwitch {
             if port.mac.is_some() {
                 self.taken.remove(&port.id);
             }
+            if !port.mac_changes {
+                self.adopted.remove(&port.id);
+            }
             for learned in [&mut self.taken, &mut self.adopted] {
                 let Some(&mac) = learned.get(&port.id) else {
                     continue;
@@ -118,8 +121,17 @@ impl ReferenceSwitch {
 
     /// Gives a port an adopted address.
     pub fn adopt(&mut self, port: PortId, mac: MacAddr) {
-        self.adopted.insert(port, mac);
-        self.apply(&self.config.clone());
+        self.adopted.remove(&port);
+        let Some(own) = self.port(port).cloned() else {
+            // It counts when a configuration brings the port in.
+            self.adopted.insert(port, mac);
+            return;
+        };
+        let free =
+            !self.learned_by_another(&own, mac) && !claimed_by_another(&self.config, &own, mac);
+        if own.mac_changes && own.role == Role::Vm && free {
+            self.adopted.insert(port, mac);
+        }
     }
 
     /// Forwards one frame.

@@ -110,5 +110,10 @@ fn exchange(port: &mut AfXdpPort, far: &mut RawSocket, frames: &[Vec<u8>]) {
         assert_eq!(far.receive(PATIENCE).as_ref(), Some(frame));
     }
     drain(&mut port.tx[0]);
-    assert_eq!(port.rx[0].invalid(), 0);
+    assert_eq!(
+        port.rx[0]
+            .faults()
+            .load(std::sync::atomic::Ordering::Relaxed),
+        0
+    );
 }
