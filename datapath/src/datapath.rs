@@ -54,8 +54,9 @@ pub struct Options {
 /// The channel is bounded: where the control side is slow, events are dropped; those that matter come again.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
-    /// A port sent from an address that is not its own, reported at most once a second and port, and only where MAC changes
-    /// are accepted and no other port holds the address. The control side answers with [`Datapath::adopt`].
+    /// A port sent from an address that is not its own, reported at most once a second and port: one that it may adopt where
+    /// MAC changes are accepted, or one that it could not take as its first because another port has it. The control side
+    /// decides, and answers with [`Datapath::adopt`] or tells its operator.
     SourceSeen {
         /// The sender.
         port: PortId,
@@ -238,8 +239,9 @@ impl Datapath {
                 interface,
                 mtu,
                 uplink,
+                busy_wait,
             } => {
-                let opened = engine::open_af_xdp(interface, *mtu, *uplink)?;
+                let opened = engine::open_af_xdp(interface, *mtu, *uplink, *busy_wait)?;
                 let info = opened.info.clone();
                 self.adopt_engine(
                     port,

@@ -116,25 +116,22 @@ fn check_source(
         return Ok(());
     }
     if head.src.is_unicast_source() {
-        let free = switch
-            .find(vlan, head.src)
-            .is_none_or(|holder| holder == port.id);
-        if entry.mac_bits == NO_ADDRESS && port.taken_bits() == NO_ADDRESS {
-            if free {
-                // Noted before it is claimed: the control side takes back claims of addresses that no port has.
-                port.set_taken(Some(head.src));
-                if switch.learned.claim(entry.key(head.src), port.id) {
-                    let event = Event::AddressTaken {
-                        port: port.id,
-                        mac: head.src,
-                    };
-                    // A full channel loses nothing: the control side also reads the address from the port.
-                    let _ = events.try_send(event);
-                    return Ok(());
-                }
-                port.set_taken(None);
+        let nameless = entry.mac_bits == NO_ADDRESS && port.taken_bits() == NO_ADDRESS;
+        let holder = switch.find(vlan, head.src);
+        if nameless && holder.is_none_or(|holder| holder == port.id) {
+            // Noted before it is claimed: the control side takes back claims of addresses that no port has.
+            port.set_taken(Some(head.src));
+            if switch.learned.claim(entry.key(head.src), port.id) {
+                // A full channel loses nothing: the control side also reads the address from the port.
+                let _ = events.try_send(Event::AddressTaken {
+                    port: port.id,
+                    mac: head.src,
+                });
+                return Ok(());
             }
-        } else if entry.mac_changes && free && now >= source.next_report {
+            port.set_taken(None);
+        }
+        if (nameless || entry.mac_changes) && now >= source.next_report {
             let event = Event::SourceSeen {
                 port: port.id,
                 vlan,
