@@ -60,6 +60,15 @@ pub enum AgentError {
         /// What is wrong with the newest one.
         newest: String,
     },
+    /// A generation of the state is whole, and this version of weft cannot read it.
+    #[error("cannot use {}: {problem}; start the version of weft that wrote it, or move the file away to go back to the \
+             generation before it", .path.display())]
+    StateForeign {
+        /// The file.
+        path: PathBuf,
+        /// What is not known about it.
+        problem: String,
+    },
     /// Another agent serves the socket.
     #[error("another agent is serving {}; stop it, or name another socket with --socket", .path.display())]
     SocketInUse {

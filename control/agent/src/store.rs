@@ -2,7 +2,7 @@
 //!
 //! A generation is written to a temporary file, flushed, renamed and made part of its directory before anybody is told
 //! that a change is made. Its second line holds the CRC-32 of the first, so that a torn or damaged one is noticed; the
-//! one before it is then used.
+//! one before it is then used. A whole one that this version cannot read is not passed over: that would undo changes.
 
 mod lock;
 
@@ -24,6 +24,8 @@ const KEPT: usize = 16;
 pub(crate) struct Store {
     directory: PathBuf,
     newest: u64,
+    /// Makes renamed files part of their directory.
+    sync_directory: fn(&Path) -> io::Result<()>,
     _lock: Lock,
 }
 
@@ -63,7 +65,8 @@ impl Store {
     /// Opens a state directory, creating it if need be, and loads the newest readable generation.
     ///
     /// # Errors
-    /// Another agent holds it, it cannot be read, or there are generations but none is readable.
+    /// Another agent holds it, it cannot be read, the newest whole generation is of another version, or there are
+    /// generations but none is readable.
     pub(crate) fn open(directory: &Path) -> Result<(Self, Loaded), AgentError> {
         fs::create_dir_all(directory).map_err(|source| AgentError::State {
             action: "create",
@@ -83,13 +86,20 @@ impl Store {
         let store = Self {
             directory: directory.into(),
             newest,
+            sync_directory,
             _lock: lock,
         };
         let mut damaged = Vec::new();
         for number in numbers.iter().rev() {
             match read(&store.path(*number)) {
                 Ok(intent) => return Ok((store, Loaded { intent, damaged })),
-                Err(problem) => {
+                Err(Unreadable::Foreign(problem)) => {
+                    return Err(AgentError::StateForeign {
+                        path: store.path(*number),
+                        problem,
+                    });
+                }
+                Err(Unreadable::Damaged(problem)) => {
                     damaged.push(format!("{}: {problem}", store.path(*number).display()));
                 }
             }
@@ -132,7 +142,15 @@ impl Store {
             change: change.to_owned(),
             intent: intent.clone(),
         };
-        write_durably(&path, &encode(&generation)).map_err(failed)?;
+        replace(&path, &encode(&generation)).map_err(failed)?;
+        if let Err(error) = (self.sync_directory)(&self.directory) {
+            // Refused, so it must not be there at the next start either.
+            if let Err(error) = fs::remove_file(&path) {
+                tracing::error!(path = %path.display(), %error, "a refused generation cannot be removed; the next start may load it");
+            }
+            let _ = (self.sync_directory)(&self.directory);
+            return Err(failed(error));
+        }
         self.newest = number;
         self.prune();
         Ok(())
@@ -159,9 +177,14 @@ impl Store {
 /// Replaces a file by this content, durably: when it returns, the content survives a loss of power.
 ///
 /// # Errors
-/// What the system said; the file is then as it was.
+/// What the system said; the file is then as it was, or new and perhaps not durable.
 pub(crate) fn write_durably(path: &Path, content: &[u8]) -> io::Result<()> {
-    let directory = path.parent().unwrap_or_else(|| Path::new("."));
+    replace(path, content)?;
+    sync_directory(path.parent().unwrap_or_else(|| Path::new(".")))
+}
+
+/// Replaces a file at once: at any time it has its content from before or this one.
+fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
     let temporary = path.with_extension("tmp");
     let written = (|| {
         let mut file = File::create(&temporary)?;
@@ -173,6 +196,10 @@ pub(crate) fn write_durably(path: &Path, content: &[u8]) -> io::Result<()> {
         let _ = fs::remove_file(&temporary);
         return Err(error);
     }
+    Ok(())
+}
+
+fn sync_directory(directory: &Path) -> io::Result<()> {
     File::open(directory)?.sync_all()
 }
 
@@ -187,11 +214,22 @@ fn encode(generation: &Generation) -> Vec<u8> {
     format!("{body}\n{}\n", line(serde_json::to_string(&trailer))).into_bytes()
 }
 
-fn read(path: &Path) -> Result<Intent, String> {
-    decode(&fs::read(path).map_err(|error| error.to_string())?)
+/// Why a generation cannot be loaded.
+#[derive(Debug)]
+enum Unreadable {
+    /// Torn or changed since it was written.
+    Damaged(String),
+    /// As it was written, by a version that knows more or other things.
+    Foreign(String),
 }
 
-fn decode(content: &[u8]) -> Result<Intent, String> {
+fn read(path: &Path) -> Result<Intent, Unreadable> {
+    let content = fs::read(path).map_err(|error| Unreadable::Damaged(error.to_string()))?;
+    understand(undamaged(&content).map_err(Unreadable::Damaged)?).map_err(Unreadable::Foreign)
+}
+
+/// The first line, if it is what was written.
+fn undamaged(content: &[u8]) -> Result<&str, String> {
     let text = std::str::from_utf8(content).map_err(|_| "damaged: not UTF-8")?;
     let (body, rest) = text.split_once('\n').ok_or("truncated")?;
     let trailer = rest.strip_suffix('\n').ok_or("truncated")?;
@@ -203,14 +241,24 @@ fn decode(content: &[u8]) -> Result<Intent, String> {
             trailer.crc32
         ));
     }
-    let generation: Generation = serde_json::from_str(body)
-        .map_err(|error| format!("written by another version of weft: {error}"))?;
-    if generation.format != FORMAT {
-        return Err(format!(
-            "written by another version of weft: format {}, not {FORMAT}",
-            generation.format
-        ));
+    Ok(body)
+}
+
+/// The configuration in a first line.
+fn understand(body: &str) -> Result<Intent, String> {
+    /// The only field that every format has.
+    #[derive(Deserialize)]
+    struct Format {
+        format: u32,
     }
+    let of_another = |what: String| format!("written by another version of weft: {what}");
+    let Format { format } =
+        serde_json::from_str(body).map_err(|error| of_another(error.to_string()))?;
+    if format != FORMAT {
+        return Err(of_another(format!("format {format}, not {FORMAT}")));
+    }
+    let generation: Generation = serde_json::from_str(body)
+        .map_err(|error| of_another(format!("format {format}: {error}")))?;
     generation
         .intent
         .check()

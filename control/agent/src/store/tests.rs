@@ -62,12 +62,15 @@ fn a_flipped_bit_anywhere_is_noticed() {
         change: String::new(),
         intent: intent(2),
     });
-    assert!(decode(&whole).is_ok());
+    assert!(understand(undamaged(&whole).unwrap()).is_ok());
     for position in 0..whole.len() {
         for bit in 0..8 {
             let mut damaged = whole.clone();
             damaged[position] ^= 1 << bit;
-            assert!(decode(&damaged).is_err(), "bit {bit} of octet {position}");
+            assert!(
+                undamaged(&damaged).is_err(),
+                "bit {bit} of octet {position}"
+            );
         }
     }
 }
@@ -96,6 +99,52 @@ fn a_state_of_which_nothing_is_readable_is_never_taken_for_an_empty_one() {
     let error = Store::open(directory.path()).err().unwrap();
     assert!(matches!(error, AgentError::StateLost { .. }), "{error}");
     assert!(error.to_string().contains("backup"), "{error}");
+}
+
+#[test]
+fn a_whole_generation_of_another_version_is_never_passed_over() {
+    let directory = tempfile::tempdir().unwrap();
+    let (mut store, _) = open(directory.path());
+    store.save(&intent(1), "first").unwrap();
+    store.save(&intent(2), "second").unwrap();
+    let newest = store.path(2);
+    drop(store);
+    let body = fs::read_to_string(&newest).unwrap();
+    let body = body.lines().next().unwrap();
+    for (text, unknown) in [
+        (
+            body.replace("\"format\":1", "\"format\":2"),
+            "format 2, not 1",
+        ),
+        (
+            body.replace("\"writtenAt\"", "\"by\":1,\"writtenAt\""),
+            "unknown field `by`",
+        ),
+    ] {
+        let sum = crc32fast::hash(text.as_bytes());
+        fs::write(&newest, format!("{text}\n{{\"crc32\":\"{sum:08x}\"}}\n")).unwrap();
+        let error = Store::open(directory.path()).err().unwrap().to_string();
+        assert!(
+            error.contains("generation-0000000002.json") && error.contains(unknown),
+            "{error}"
+        );
+    }
+}
+
+#[test]
+fn a_refused_generation_is_not_loaded_at_the_next_start() {
+    let directory = tempfile::tempdir().unwrap();
+    let (mut store, _) = open(directory.path());
+    store.save(&intent(1), "first").unwrap();
+    store.sync_directory = |_| Err(io::Error::from(io::ErrorKind::StorageFull));
+    store.save(&intent(2), "second").unwrap_err();
+    drop(store);
+    let (mut store, loaded) = open(directory.path());
+    assert_eq!(loaded.intent, intent(1));
+    assert!(loaded.damaged.is_empty());
+    store.save(&intent(3), "third").unwrap();
+    drop(store);
+    assert_eq!(open(directory.path()).1.intent, intent(3));
 }
 
 #[test]
