@@ -1,12 +1,13 @@
 //! The kernel's network interfaces: what they are, and what becomes of them.
 
 use std::collections::{BTreeMap, HashMap};
+use std::net::IpAddr;
 
 use futures_util::{StreamExt, TryStreamExt};
 use rtnetlink::packet_core::NetlinkPayload;
 use rtnetlink::packet_route::address::{AddressAttribute, AddressScope};
-use rtnetlink::packet_route::link::{LinkAttribute, LinkFlags, LinkMessage};
-use rtnetlink::packet_route::route::RouteAttribute;
+use rtnetlink::packet_route::link::{InfoKind, LinkAttribute, LinkFlags, LinkInfo, LinkMessage};
+use rtnetlink::packet_route::route::{RouteAddress, RouteAttribute, RouteProtocol};
 use rtnetlink::packet_route::{AddressFamily, RouteNetlinkMessage};
 use rtnetlink::{Handle, MulticastGroup, RouteMessageBuilder};
 use weft_model::InterfaceName;
@@ -182,7 +183,7 @@ pub(crate) async fn find(name: &InterfaceName) -> Result<Option<Link>, String> {
 const NO_SUCH_DEVICE: i32 = 19;
 
 /// What an interface is in use for on the host, each as the end of a sentence: `carries the address 10.0.0.1/24`.
-/// Link-local addresses of IPv6, which every interface gets by itself, do not count.
+/// Interfaces that are stacked on it count, and link-local addresses of IPv6, which every interface gets by itself, do not.
 ///
 /// # Errors
 /// What the kernel said.
@@ -190,9 +191,14 @@ pub(crate) async fn uses(link: Link) -> Result<Vec<String>, String> {
     let (connection, handle, _) = rtnetlink::new_connection().map_err(|error| error.to_string())?;
     let connection = tokio::spawn(connection);
     let found = async {
-        let mut found = addresses(&handle, link).await?;
-        found.extend(default_routes(&handle, link).await?);
-        found.extend(controller(&handle, link).await?);
+        let mut found = own_uses(&handle, link.index).await?;
+        for (index, name) in stacked(&handle, link.index).await? {
+            let uses = own_uses(&handle, index).await?;
+            found.extend(
+                uses.iter()
+                    .map(|used| format!("carries {name}, which {used}")),
+            );
+        }
         Ok::<_, rtnetlink::Error>(found)
     };
     let found = found.await.map_err(|error| error.to_string());
@@ -200,17 +206,74 @@ pub(crate) async fn uses(link: Link) -> Result<Vec<String>, String> {
     found
 }
 
-async fn addresses(handle: &Handle, link: Link) -> Result<Vec<String>, rtnetlink::Error> {
+async fn own_uses(handle: &Handle, index: u32) -> Result<Vec<String>, rtnetlink::Error> {
+    let mut found = addresses(handle, index).await?;
+    found.extend(routes(handle, index).await?);
+    found.extend(controller(handle, index).await?);
+    Ok(found)
+}
+
+/// The interfaces of this namespace that send and receive through another one: VLANs, macvlans, and those on them.
+async fn stacked(handle: &Handle, index: u32) -> Result<Vec<(u32, String)>, rtnetlink::Error> {
+    let messages: Vec<LinkMessage> = handle.link().get().execute().try_collect().await?;
+    let mut found = Vec::new();
+    let mut under = vec![index];
+    while let Some(lower) = under.pop() {
+        for message in &messages {
+            let upper = message.header.index;
+            if !is_stacked(message, lower) || upper == index {
+                continue;
+            }
+            let name = message
+                .attributes
+                .iter()
+                .find_map(|attribute| match attribute {
+                    LinkAttribute::IfName(name) => Some(name.clone()),
+                    _ => None,
+                });
+            if let Some(name) = name
+                && !found.iter().any(|(known, _)| *known == upper)
+            {
+                found.push((upper, name));
+                under.push(upper);
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// Whether an interface sends through the one of this number. A pair names its other end in the same way.
+fn is_stacked(message: &LinkMessage, lower: u32) -> bool {
+    let mut sends_through = false;
+    for attribute in &message.attributes {
+        match attribute {
+            LinkAttribute::Link(index) => sends_through = *index == lower,
+            LinkAttribute::LinkNetNsId(_) => return false,
+            LinkAttribute::LinkInfo(infos) => {
+                let pair = [InfoKind::Veth, InfoKind::Netkit, InfoKind::Vxcan];
+                if (infos.iter())
+                    .any(|info| matches!(info, LinkInfo::Kind(kind) if pair.contains(kind)))
+                {
+                    return false;
+                }
+            }
+            _ => {}
+        }
+    }
+    sends_through
+}
+
+async fn addresses(handle: &Handle, index: u32) -> Result<Vec<String>, rtnetlink::Error> {
     let mut messages = std::pin::pin!(
         handle
             .address()
             .get()
-            .set_link_index_filter(link.index)
+            .set_link_index_filter(index)
             .execute()
     );
     let mut found = Vec::new();
     while let Some(message) = messages.try_next().await? {
-        if message.header.index != link.index || message.header.scope == AddressScope::Link {
+        if message.header.index != index || message.header.scope == AddressScope::Link {
             continue;
         }
         let address = message
@@ -230,33 +293,51 @@ async fn addresses(handle: &Handle, link: Link) -> Result<Vec<String>, rtnetlink
     Ok(found)
 }
 
-async fn default_routes(handle: &Handle, link: Link) -> Result<Vec<String>, rtnetlink::Error> {
+/// Routes of any table, but not those that the kernel makes for addresses and for every interface.
+async fn routes(handle: &Handle, index: u32) -> Result<Vec<String>, rtnetlink::Error> {
     let families = [
         RouteMessageBuilder::<std::net::Ipv4Addr>::new().build(),
         RouteMessageBuilder::<std::net::Ipv6Addr>::new().build(),
     ];
+    let mut found = Vec::new();
     for family in families {
         let mut messages = std::pin::pin!(handle.route().get(family).execute());
         while let Some(message) = messages.try_next().await? {
-            let out = message
-                .attributes
-                .contains(&RouteAttribute::Oif(link.index));
-            if out && message.header.destination_prefix_length == 0 {
-                return Ok(vec!["carries the default route".to_owned()]);
+            let out = message.attributes.iter().any(|attribute| match attribute {
+                RouteAttribute::Oif(out) => *out == index,
+                RouteAttribute::MultiPath(hops) => {
+                    hops.iter().any(|hop| hop.interface_index == index)
+                }
+                _ => false,
+            });
+            if !out || message.header.protocol == RouteProtocol::Kernel {
+                continue;
             }
+            let to = message
+                .attributes
+                .iter()
+                .find_map(|attribute| match attribute {
+                    RouteAttribute::Destination(RouteAddress::Inet(to)) => Some(IpAddr::from(*to)),
+                    RouteAttribute::Destination(RouteAddress::Inet6(to)) => Some(IpAddr::from(*to)),
+                    _ => None,
+                });
+            found.push(match (to, message.header.destination_prefix_length) {
+                (Some(to), length @ 1..) => format!("carries the route to {to}/{length}"),
+                _ => "carries the default route".to_owned(),
+            });
         }
     }
-    Ok(Vec::new())
+    Ok(found)
 }
 
-async fn controller(handle: &Handle, link: Link) -> Result<Option<String>, rtnetlink::Error> {
-    let mut messages = std::pin::pin!(handle.link().get().match_index(link.index).execute());
+async fn controller(handle: &Handle, index: u32) -> Result<Option<String>, rtnetlink::Error> {
+    let mut messages = std::pin::pin!(handle.link().get().match_index(index).execute());
     let message = messages.try_next().await?;
     let is_member = message.is_some_and(|message| {
         message
             .attributes
             .iter()
-            .any(|attribute| matches!(attribute, LinkAttribute::Controller(index) if *index != 0))
+            .any(|attribute| matches!(attribute, LinkAttribute::Controller(by) if *by != 0))
     });
     Ok(is_member.then(|| "is a member of a bridge or bond".to_owned()))
 }
@@ -279,6 +360,8 @@ pub(crate) fn speed(name: &InterfaceName, link: Link) -> Option<u32> {
 
 #[cfg(test)]
 mod tests {
+    use weft_datapath::afxdp::testing::Namespace;
+
     use super::*;
 
     fn message(index: u32, name: &str, flags: LinkFlags) -> LinkMessage {
@@ -324,6 +407,59 @@ mod tests {
             RouteNetlinkMessage::DelLink(message(7, "eth0", LinkFlags::empty())),
         );
         assert!(matches!(&gone[..], [LinkEvent::Gone(_)]));
+    }
+
+    #[test]
+    fn what_is_stacked_on_an_interface_and_any_route_counts() {
+        let namespace = Namespace::new();
+        for command in [
+            "link add eth0 type veth peer name other",
+            "link set eth0 up",
+            "link set other up",
+            "address add 192.0.2.9/24 dev other",
+        ] {
+            namespace.ip(&command.split(' ').collect::<Vec<_>>());
+        }
+        let uses = || {
+            namespace.run(|| {
+                let runtime = tokio::runtime::Builder::new_current_thread()
+                    .enable_all()
+                    .build();
+                runtime.unwrap().block_on(async {
+                    let link = find(&"eth0".parse().unwrap()).await.unwrap().unwrap();
+                    uses(link).await.unwrap()
+                })
+            })
+        };
+        assert_eq!(
+            uses(),
+            [""; 0],
+            "the other end of a pair is not stacked on it"
+        );
+        for command in [
+            "link add mv0 link eth0 type macvlan",
+            "link set mv0 up",
+            "address add 198.51.100.1/24 dev mv0",
+        ] {
+            namespace.ip(&command.split(' ').collect::<Vec<_>>());
+        }
+        assert_eq!(
+            uses(),
+            ["carries mv0, which carries the address 198.51.100.1/24"]
+        );
+        for command in [
+            "route add 203.0.113.0/24 via 198.51.100.9 dev mv0 table 77",
+            "route add 10.0.0.0/8 dev eth0",
+        ] {
+            namespace.ip(&command.split(' ').collect::<Vec<_>>());
+        }
+        let found = uses();
+        for expected in [
+            "carries the route to 10.0.0.0/8",
+            "carries mv0, which carries the route to 203.0.113.0/24",
+        ] {
+            assert!(found.iter().any(|used| used == expected), "{found:?}");
+        }
     }
 
     #[tokio::test]
