@@ -19,6 +19,7 @@ use weft_model::{HostName, PortKey, PortName};
 use crate::addresses::{self, Addresses, Conflict, Heard};
 use crate::error::AgentError;
 use crate::plane::Plane;
+use crate::quota::Quota;
 use crate::state::State;
 use crate::store::{Loaded, Store};
 
@@ -33,6 +34,7 @@ pub(crate) struct Host {
     addresses: Mutex<Addresses>,
     /// Says that addresses are to be written.
     addresses_changed: mpsc::SyncSender<()>,
+    quota: Quota,
     /// What was wrong with the stored state when it was loaded.
     damaged: Vec<String>,
 }
@@ -72,6 +74,7 @@ impl Host {
             state: RwLock::new(state),
             addresses: Mutex::new(addresses),
             addresses_changed,
+            quota: Quota::default(),
             damaged: loaded.damaged,
         };
         host.reconcile_all();
@@ -115,28 +118,55 @@ impl Host {
                     let heard = self.addresses().take(&state.intent, name, mac);
                     match heard {
                         Heard::News => {
-                            tracing::info!(port = %name, %mac, "the port took its first source as its address");
+                            if self.may_log("address", name.as_str()) {
+                                tracing::info!(port = %name, %mac, "the port took its first source as its address");
+                            }
                             self.addresses_are_news();
                         }
                         Heard::NoNews => {}
-                        Heard::Conflict(conflict) => log_conflict(&conflict),
+                        Heard::Conflict(conflict) => self.log_conflicts(&[conflict]),
                     }
                 });
             }
             Event::SourceSeen { port, mac, .. } => {
                 self.of_port(port, |state, name| {
-                    let heard = self.addresses().adopt(&state.intent, name, mac);
+                    // Held until the data path knows, so that a change of the policy comes before or after all of it.
+                    let mut addresses = self.addresses();
+                    let heard = addresses.adopt(&state.intent, name, mac);
                     match heard {
                         Heard::News => {
-                            tracing::info!(port = %name, %mac, "the port adopts the address that it sends from");
+                            if self.may_log("address", name.as_str()) {
+                                tracing::info!(port = %name, %mac, "the port adopts the address that it sends from");
+                            }
                             self.plane.datapath().adopt(port, Some(mac));
                             self.addresses_are_news();
                         }
                         Heard::NoNews => {}
-                        Heard::Conflict(conflict) => log_conflict(&conflict),
+                        Heard::Conflict(conflict) => self.log_conflicts(&[conflict]),
                     }
                 });
             }
+        }
+    }
+
+    /// Says once that guests use addresses which other ports have.
+    fn log_conflicts(&self, conflicts: &[Conflict]) {
+        for Conflict { port, mac, holder } in conflicts {
+            if self.may_log("conflict", port.as_str()) {
+                tracing::warn!(%port, %mac, %holder, "the port's guest uses an address that another port has");
+            }
+        }
+    }
+
+    /// Whether a line that a guest can cause may be logged; see [`Quota`].
+    fn may_log(&self, subject: &'static str, object: &str) -> bool {
+        self.quota.allows(subject, object, Instant::now())
+    }
+
+    /// Says how many lines were left out.
+    fn log_left_out(&self) {
+        for (subject, object, lines) in self.quota.left_out(Instant::now()) {
+            tracing::warn!(subject, object, lines, "lines were left out of this log");
         }
     }
 
@@ -155,12 +185,6 @@ impl Host {
             tracing::warn!(%error, directory = %directory.display(), "learned addresses cannot be kept over a restart");
         }
     }
-}
-
-/// Says once that a guest uses an address which another port has.
-fn log_conflict(conflict: &Conflict) {
-    let Conflict { port, mac, holder } = conflict;
-    tracing::warn!(%port, %mac, %holder, "the port's guest uses an address that another port has");
 }
 
 #[cfg(test)]

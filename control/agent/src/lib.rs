@@ -19,15 +19,17 @@ mod host;
 mod links;
 mod offloads;
 mod options;
+mod pace;
 mod patience;
 mod plane;
+mod quota;
 mod server;
 mod state;
 mod store;
 
 use std::path::Path;
 use std::sync::{Arc, Weak, mpsc};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::signal::unix::{SignalKind, signal};
 use weft_datapath::Event;
@@ -36,7 +38,7 @@ pub use error::AgentError;
 pub use options::{CoreList, DEFAULT_STATE_DIR, Options, Poll, Settings};
 
 use host::Host;
-use links::LinkEvent;
+use pace::Pace;
 use plane::Plane;
 use server::{Socket, router};
 use store::Store;
@@ -44,8 +46,11 @@ use store::Store;
 /// Events of the data path that can wait for the control side; more are dropped, and come again.
 const EVENTS: usize = 4096;
 
-/// How often something that could not be attached is tried again, its interface being there.
-const RETRY: Duration = Duration::from_secs(2);
+/// How long until interfaces are watched again, where the kernel ended it.
+const WATCH_AGAIN: Duration = Duration::from_secs(2);
+
+/// How often the host looks for what is to be tried again.
+const TICK: Duration = Duration::from_secs(1);
 
 /// How long a shutdown waits for requests.
 const LAST_REQUESTS: Duration = Duration::from_secs(5);
@@ -179,20 +184,33 @@ async fn follow_links(host: Weak<Host>) {
                     tracing::error!(error, "network interfaces are not watched; trying again");
                 }
             }
-            tokio::time::sleep(RETRY).await;
+            tokio::time::sleep(WATCH_AGAIN).await;
         }
     });
-    let mut retry = tokio::time::interval(RETRY);
+    let mut tick = tokio::time::interval(TICK);
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut pace = Pace::default();
     loop {
-        let mut events: Vec<LinkEvent> = Vec::new();
-        tokio::select! {
-            received = receiver.recv_many(&mut events, MOST_WAITING) => {
-                if received == 0 {
+        let due = pace.due(Instant::now());
+        let wait = async {
+            match due {
+                Some(due) => tokio::time::sleep_until(due.into()).await,
+                None => std::future::pending().await,
+            }
+        };
+        let mut received = Vec::new();
+        let events = tokio::select! {
+            biased;
+            () = wait => pace.take(Instant::now()),
+            count = receiver.recv_many(&mut received, MOST_WAITING) => {
+                if count == 0 {
                     break;
                 }
+                received.into_iter().for_each(|event| pace.push(event));
+                continue;
             }
-            _ = retry.tick() => {}
-        }
+            _ = tick.tick() => Vec::new(),
+        };
         let Some(host) = host.upgrade() else { break };
         if let Err(error) = tokio::task::spawn_blocking(move || host.links_changed(events)).await {
             tracing::error!(%error, "a change of interfaces was not followed");

@@ -1,5 +1,7 @@
 //! The data path as the agent uses it: the only module that opens engines and asks the kernel about interfaces.
 
+use std::time::Duration;
+
 use weft_api::{EngineStatus, Problem, ProblemKind};
 use weft_datapath::{
     AttachError, Config, Datapath, EngineInfo, EngineSpec, Event, PollMode, PortId,
@@ -21,6 +23,9 @@ pub(crate) struct Wanted {
     /// Whether it is an uplink.
     pub(crate) uplink: bool,
 }
+
+/// How long an engine waits for an interface that a dying process may still hold.
+pub(crate) const FULL_WAIT: Duration = Duration::from_secs(2);
 
 /// A running data path, and the kernel under it.
 pub(crate) struct Plane {
@@ -73,11 +78,16 @@ impl Plane {
         &self.datapath
     }
 
-    /// Opens a port's engine. Blocks for up to 2 s.
+    /// Opens a port's engine. Blocks for up to `busy_wait` while somebody else holds the interface.
     ///
     /// # Errors
     /// See [`AttachError`].
-    pub(crate) fn attach(&self, id: PortId, wanted: &Wanted) -> Result<EngineInfo, AttachError> {
+    pub(crate) fn attach(
+        &self,
+        id: PortId,
+        wanted: &Wanted,
+        busy_wait: Duration,
+    ) -> Result<EngineInfo, AttachError> {
         match &self.kernel {
             Kernel::Linux(_, offloads) => {
                 let Wanted {
@@ -92,13 +102,14 @@ impl Plane {
                     interface: interface.to_string(),
                     mtu,
                     uplink,
+                    busy_wait,
                 };
                 self.datapath
                     .attach(id, &spec)
                     .inspect_err(|_| offloads.release(id))
             }
             #[cfg(test)]
-            Kernel::Memory(memory) => memory.attach(&self.datapath, id, wanted),
+            Kernel::Memory(memory) => memory.attach(&self.datapath, id, wanted, busy_wait),
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use weft_api::{Problem, ProblemKind};
 use weft_datapath::{Config, PortId, SwitchId};
@@ -25,9 +26,42 @@ pub(crate) struct State {
     /// What is attached to the data path.
     pub(crate) engines: BTreeMap<PortKey, Engine>,
     /// Why something with an interface is not attached.
-    pub(crate) failures: BTreeMap<PortKey, String>,
+    pub(crate) failures: BTreeMap<PortKey, Failure>,
     switches: IdPool<VswitchName>,
     ports: IdPool<PortKey>,
+}
+
+/// Something that could not be attached.
+#[derive(Clone, Debug)]
+pub(crate) struct Failure {
+    /// Why.
+    pub(crate) reason: String,
+    /// When it is tried again.
+    pub(crate) again: Instant,
+    pause: Duration,
+}
+
+impl Failure {
+    const FIRST_PAUSE: Duration = Duration::from_secs(2);
+    const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+
+    /// A failure after this one about the same object, if there was one: each pause is twice as long as the one before it.
+    pub(crate) fn after(before: Option<&Self>, reason: String, now: Instant) -> Self {
+        let pause = before.map_or(Self::FIRST_PAUSE, |before| {
+            (before.pause * 2).clamp(Self::FIRST_PAUSE, Self::LONGEST_PAUSE)
+        });
+        Self {
+            reason,
+            again: now + pause,
+            pause,
+        }
+    }
+
+    /// Has it tried again at once, and after short pauses: its interface changed.
+    pub(crate) fn reset(&mut self, now: Instant) {
+        self.again = now;
+        self.pause = Duration::ZERO;
+    }
 }
 
 /// Something attached to the data path.
@@ -231,7 +265,8 @@ impl State {
             });
         };
         if !self.engines.contains_key(key) {
-            let reason = self.failures.get(key).cloned();
+            let failure = self.failures.get(key);
+            let reason = failure.map(|failure| failure.reason.clone());
             let reason =
                 reason.unwrap_or_else(|| format!("interface {interface} is not attached yet"));
             return Some(Obstacle {
@@ -240,6 +275,14 @@ impl State {
             });
         }
         obstacle_of(interface, *link)
+    }
+
+    /// Whether something that could not be attached is to be tried again.
+    pub(crate) fn is_due(&self, now: Instant) -> bool {
+        self.failures.iter().any(|(key, failure)| {
+            let interface = self.interface(key);
+            failure.again <= now && interface.is_some_and(|name| self.links.contains_key(name))
+        })
     }
 
     fn interface(&self, key: &PortKey) -> Option<&InterfaceName> {

@@ -2,6 +2,7 @@
 
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
+use std::time::Duration;
 
 use arrayvec::ArrayVec;
 use weft_packet::TagEdit;
@@ -26,7 +27,12 @@ pub(crate) struct Opened {
 }
 
 /// Opens `interface`, one receive side for each of its queues.
-pub(crate) fn open(interface: &str, mtu: u16, uplink: bool) -> Result<Opened, AttachError> {
+pub(crate) fn open(
+    interface: &str,
+    mtu: u16,
+    uplink: bool,
+    busy_wait: Duration,
+) -> Result<Opened, AttachError> {
     let AfXdpPort {
         rx,
         tx,
@@ -37,6 +43,7 @@ pub(crate) fn open(interface: &str, mtu: u16, uplink: bool) -> Result<Opened, At
         Options {
             mtu,
             uplink,
+            busy_wait,
             ..Options::default()
         },
     )?;

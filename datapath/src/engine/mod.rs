@@ -28,6 +28,8 @@ pub enum EngineSpec {
         mtu: u16,
         /// An uplink: promiscuous membership, and receive offloads that hide tags or merge frames off.
         uplink: bool,
+        /// How long opening waits for an interface that somebody else holds: a dying process lets go of it soon.
+        busy_wait: std::time::Duration,
     },
 }
 

@@ -2,17 +2,18 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Instant;
 
 use weft_api::{ChangeOptions, ChangeResult, Problem, ProblemKind};
 use weft_datapath::PortId;
 use weft_model::{
-    Change, InterfaceName, ObjectKind, ObjectRef, Outcome, PortKey, PortName, nearest,
+    Change, Intent, InterfaceName, ObjectKind, ObjectRef, Outcome, PortKey, PortName, nearest,
 };
 
-use super::{Host, log_conflict};
+use super::Host;
 use crate::addresses::{Addresses, Conflict};
-use crate::plane::{Wanted, attach_problem};
-use crate::state::{Engine, State};
+use crate::plane::{FULL_WAIT, Wanted, attach_problem};
+use crate::state::{Engine, Failure, State};
 
 /// What was done to engines before a change is durable, and is undone if it does not become so.
 enum Step {
@@ -62,7 +63,7 @@ impl Host {
         applied.map(|()| result)
     }
 
-    /// Refuses interfaces that do not exist, or that the host needs for itself.
+    /// Refuses interfaces that do not exist, that the host needs for itself, or whose own MTU is too small.
     fn check_interfaces(
         &self,
         before: &State,
@@ -71,16 +72,27 @@ impl Host {
         yes: bool,
     ) -> Result<(), Problem> {
         let known = before.wanted();
-        for (key, Wanted { interface, .. }) in next.wanted() {
-            if known.contains_key(&key) {
+        for (key, wanted) in next.wanted() {
+            let is_new = !known.contains_key(&key);
+            if known.get(&key) == Some(&wanted) {
                 continue;
             }
+            let Wanted { interface, mtu, .. } = wanted;
             let field = if matches!(key, PortKey::Port(_)) {
                 "veth"
             } else {
                 "uplinks"
             };
-            let Some(link) = self.plane.link(&interface)? else {
+            let link = self.plane.link(&interface)?;
+            if let Some(link) = link
+                && link.mtu < u32::from(mtu)
+            {
+                return Err(small_interface(&interface, link.mtu, mtu, change.object()));
+            }
+            if !is_new {
+                continue;
+            }
+            let Some(link) = link else {
                 return Err(no_interface(before, &interface, change.object()).in_field(field));
             };
             if !yes && let Some(used) = self.plane.uses(link)?.first() {
@@ -199,7 +211,7 @@ impl Host {
                 self.plane.detach(id);
                 steps.push(Step::Replaced(key.clone(), engine.clone()));
             }
-            match self.plane.attach(id, &wanted) {
+            match self.plane.attach(id, &wanted, FULL_WAIT) {
                 Ok(_) => {
                     if present.is_none() {
                         steps.push(Step::Opened(id));
@@ -242,14 +254,15 @@ impl Host {
                 Step::Replaced(key, engine) => {
                     replaced = true;
                     self.plane.detach(engine.id);
-                    match self.plane.attach(engine.id, &engine.wanted) {
+                    match self.plane.attach(engine.id, &engine.wanted, FULL_WAIT) {
                         Ok(_) => self.readopt(&key, engine.id),
                         Err(error) => {
                             let reason =
                                 attach_problem(&engine.wanted.interface, &error).to_string();
                             tracing::error!(reason, "a port is down after a refused change");
                             before.engines.remove(&key);
-                            before.failures.insert(key, reason);
+                            let failure = Failure::after(None, reason, Instant::now());
+                            before.failures.insert(key, failure);
                         }
                     }
                 }
@@ -264,12 +277,26 @@ impl Host {
         }
     }
 
+    /// Takes back what a port adopted by the configuration before, while the one that is now committed was put in force.
+    fn settle_again(&self, intent: &Intent) {
+        let state = self.state();
+        let mut addresses = self.addresses();
+        let settled = addresses.settle(intent);
+        self.log_conflicts(&settled.displaced);
+        for port in settled.changed {
+            if let Some(id) = state.id(&PortKey::Port(port.clone())) {
+                self.plane.datapath().adopt(id, addresses.of(&port).adopted);
+            }
+            self.addresses_are_news();
+        }
+    }
+
     /// Has the poll threads forward by a durable change, then closes what it no longer needs.
     fn put_in_force(&self, before: &State, mut next: State) -> Result<(), Problem> {
         let config = {
             let mut addresses = self.addresses();
             let settled = addresses.settle(&next.intent);
-            settled.displaced.iter().for_each(log_conflict);
+            self.log_conflicts(&settled.displaced);
             for port in settled.changed {
                 if let Some(id) = next.id(&PortKey::Port(port.clone())) {
                     self.plane.datapath().adopt(id, addresses.of(&port).adopted);
@@ -287,9 +314,23 @@ impl Host {
             }
         }
         next.release_numbers();
+        let intent = Arc::clone(&next.intent);
         self.commit(next);
+        self.settle_again(&intent);
         applied
     }
+}
+
+fn small_interface(interface: &InterfaceName, own: u32, mtu: u16, object: ObjectRef) -> Problem {
+    let message = format!(
+        "{object}: MTU {mtu} does not fit interface {interface}: the interface's own MTU is {own}"
+    );
+    Problem::new(ProblemKind::Invalid, message)
+        .about(object)
+        .in_field("mtu")
+        .with_remedy(format!(
+            "raise it with 'ip link set dev {interface} mtu {mtu}', or set a smaller MTU on the switch"
+        ))
 }
 
 fn no_interface(state: &State, interface: &InterfaceName, object: ObjectRef) -> Problem {

@@ -2,17 +2,22 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use weft_datapath::PortId;
 use weft_model::PortKey;
 
 use super::Host;
 use crate::links::{LinkEvent, Links};
-use crate::plane::{Wanted, attach_problem};
-use crate::state::{Engine, OpenedOn, State};
+use crate::plane::{FULL_WAIT, Wanted, attach_problem};
+use crate::state::{Engine, Failure, OpenedOn, State};
 
 /// Engines that are opened at a time: one may wait 2 s for a queue that a dying process still holds.
 const OPENED_AT_A_TIME: usize = 8;
+
+/// How long the first attempt on an interface that appeared waits: longer than the kernel takes to let go of it, and short
+/// enough for changes that wait behind it.
+const SHORT_WAIT: Duration = Duration::from_millis(200);
 
 /// An engine to be opened.
 struct Opening {
@@ -20,11 +25,21 @@ struct Opening {
     id: PortId,
     wanted: Wanted,
     on: OpenedOn,
+    busy_wait: Duration,
 }
 
 impl Host {
-    /// Deals with interfaces that came, went or changed.
+    /// Deals with interfaces that came, went or changed, and with what is to be tried again.
     pub(crate) fn links_changed(&self, events: Vec<LinkEvent>) {
+        self.links_changed_at(Instant::now(), events);
+    }
+
+    /// The same at a time that a test makes up.
+    pub(super) fn links_changed_at(&self, now: Instant, events: Vec<LinkEvent>) {
+        self.log_left_out();
+        if events.is_empty() && !self.state().is_due(now) {
+            return;
+        }
         let store = self.writer();
         let mut next = self.state();
         let links = Arc::make_mut(&mut next.links);
@@ -32,13 +47,17 @@ impl Host {
         for event in events {
             update(links, event);
         }
-        if *links != before
-            || next
-                .failures
-                .keys()
-                .any(|key| !next.engines.contains_key(key))
-        {
-            self.reconcile(next);
+        let changed = *links != before;
+        let links = Arc::clone(&next.links);
+        for (key, wanted) in next.wanted() {
+            if links.get(&wanted.interface) != before.get(&wanted.interface)
+                && let Some(failure) = next.failures.get_mut(&key)
+            {
+                failure.reset(now);
+            }
+        }
+        if changed || next.is_due(now) {
+            self.reconcile(next, now, SHORT_WAIT);
         }
         drop(store);
     }
@@ -46,24 +65,45 @@ impl Host {
     /// Attaches everything and puts it in force, at the start.
     pub(super) fn reconcile_all(&self) {
         let store = self.writer();
-        self.reconcile(self.state());
+        self.reconcile(self.state(), Instant::now(), FULL_WAIT);
         drop(store);
     }
 
-    /// Makes the engines fit the interfaces, puts the result in force and commits it. Its caller holds the store.
-    fn reconcile(&self, mut next: State) {
+    /// Makes the engines fit the interfaces, puts the result in force and commits it. Its caller holds the store. The first
+    /// attempt to open an engine waits for up to `busy_wait`, and later ones do not.
+    fn reconcile(&self, mut next: State, now: Instant, busy_wait: Duration) {
         let before = self.state();
         let old_config = before.compile(&self.addresses());
         self.close_stale(&mut next);
-        self.open_missing(&mut next);
+        self.open_missing(&mut next, now, busy_wait);
         let config = next.compile(&self.addresses());
         if (config != old_config || next.engines != before.engines)
             && let Err(problem) = self.plane.apply(&config)
         {
             tracing::error!(%problem, "link changes are not in force yet");
         }
-        log_differences(&before, &next);
+        self.log_differences(&before, &next);
         self.commit(next);
+    }
+
+    /// Says which ports and uplinks came up or went down, once for each.
+    fn log_differences(&self, before: &State, next: &State) {
+        for (key, wanted) in next.wanted() {
+            let (was, is) = (before.link_obstacle(&key), next.link_obstacle(&key));
+            let name = match &key {
+                PortKey::Port(name) => format!("port {name}"),
+                PortKey::Uplink(interface) => format!("uplink {interface}"),
+            };
+            if was == is || !self.may_log("link", &name) {
+                continue;
+            }
+            match is {
+                None => tracing::info!(interface = %wanted.interface, "{name} is up"),
+                Some(obstacle) => {
+                    tracing::warn!(interface = %wanted.interface, reason = obstacle.reason, "{name} is down");
+                }
+            }
+        }
     }
 
     /// Closes engines whose interface is gone, is another one of the same name, or has another MTU.
@@ -80,7 +120,9 @@ impl Host {
             next.engines.remove(&key);
             if let Some(link) = link.filter(|link| link.index == engine.on.index) {
                 let (interface, before) = (engine.wanted.interface, engine.on.mtu);
-                tracing::info!(%interface, before, now = link.mtu, "the MTU of an interface changed; it is opened anew");
+                if self.may_log("mtu", interface.as_str()) {
+                    tracing::info!(%interface, before, now = link.mtu, "the MTU of an interface changed; it is opened anew");
+                }
                 continue;
             }
             if let PortKey::Port(name) = &key
@@ -91,19 +133,25 @@ impl Host {
         }
     }
 
-    /// Opens an engine for everything that has none and whose interface exists.
-    fn open_missing(&self, next: &mut State) {
+    /// Opens an engine for everything that has none, whose interface exists and whose time has come.
+    fn open_missing(&self, next: &mut State, now: Instant, busy_wait: Duration) {
         let openings: Vec<_> = next
             .wanted()
             .into_iter()
             .filter(|(key, _)| !next.engines.contains_key(key))
             .filter_map(|(key, wanted)| {
                 let (id, link) = (next.id(&key)?, next.links.get(&wanted.interface)?);
+                let busy_wait = match next.failures.get(&key) {
+                    None => busy_wait,
+                    Some(failure) if failure.again <= now => Duration::ZERO,
+                    Some(_) => return None,
+                };
                 Some(Opening {
                     key,
                     id,
                     wanted,
                     on: (*link).into(),
+                    busy_wait,
                 })
             })
             .collect();
@@ -114,6 +162,7 @@ impl Host {
                 id,
                 wanted,
                 on,
+                ..
             } = opening;
             match result {
                 Ok(()) => {
@@ -122,7 +171,8 @@ impl Host {
                     next.engines.insert(key, Engine { id, wanted, on });
                 }
                 Err(reason) => {
-                    next.failures.insert(key, reason);
+                    let failure = Failure::after(next.failures.get(&key), reason, now);
+                    next.failures.insert(key, failure);
                 }
             }
         }
@@ -138,7 +188,9 @@ impl Host {
                 let Some(opening) = openings.get(position) else {
                     break results;
                 };
-                let result = self.plane.attach(opening.id, &opening.wanted);
+                let result = self
+                    .plane
+                    .attach(opening.id, &opening.wanted, opening.busy_wait);
                 let result = result.map(|_| ());
                 results.push((
                     position,
@@ -182,25 +234,5 @@ fn update(links: &mut Links, event: LinkEvent) {
             links.remove(&name);
         }
         LinkEvent::All(all) => *links = all,
-    }
-}
-
-/// Says which ports and uplinks came up or went down, once for each.
-fn log_differences(before: &State, next: &State) {
-    for (key, wanted) in next.wanted() {
-        let (was, is) = (before.link_obstacle(&key), next.link_obstacle(&key));
-        if was == is {
-            continue;
-        }
-        let name = match &key {
-            PortKey::Port(name) => format!("port {name}"),
-            PortKey::Uplink(interface) => format!("uplink {interface}"),
-        };
-        match is {
-            None => tracing::info!(interface = %wanted.interface, "{name} is up"),
-            Some(obstacle) => {
-                tracing::warn!(interface = %wanted.interface, reason = obstacle.reason, "{name} is down");
-            }
-        }
     }
 }

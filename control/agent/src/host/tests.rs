@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use weft_api::{AddressSource, ChangeOptions, ChangeResult, PortState, Problem, ProblemKind};
 use weft_model::{Change, Manifest, Outcome, PortPatch, VswitchPatch};
@@ -316,9 +316,35 @@ fn an_interface_that_another_process_holds_is_tried_again() {
             .unwrap()
             .starts_with("interface p-MyVM1 is held by another")
     );
+    assert_eq!(bench.memory.waits(), [Duration::from_secs(2)]);
+    let start = Instant::now();
+    let mut attempts = Vec::new();
+    for second in 0..100 {
+        let now = start + Duration::from_secs(second);
+        bench.host().links_changed_at(now, Vec::new());
+        let waits = bench.memory.waits();
+        attempts.extend(waits.iter().map(|_| second));
+        assert!(
+            waits.iter().all(Duration::is_zero),
+            "no change waits for it"
+        );
+    }
+    assert_eq!(attempts, [2, 6, 14, 30, 60, 90]);
+
+    let name: weft_model::InterfaceName = "p-MyVM1".parse().unwrap();
+    let link = Link {
+        carrier: false,
+        ..bench.host().state().links[&name]
+    };
+    let now = start + Duration::from_secs(100);
+    let event = LinkEvent::Present(name.clone(), link);
+    bench.host().links_changed_at(now, vec![event]);
+    assert_eq!(bench.memory.waits().len(), 1, "its interface changed");
     bench.memory.release("p-MyVM1");
-    bench.host().links_changed(Vec::new());
-    assert!(bench.is_up("MyVM1"));
+    bench
+        .host()
+        .links_changed_at(now + Duration::from_secs(2), Vec::new());
+    assert!(bench.host().state().engines.len() == 2);
 }
 
 #[test]
@@ -332,6 +358,29 @@ fn a_new_mtu_opens_engines_anew_or_leaves_all_as_it_was() {
         };
         Change::SetVswitch("vSwitch1".parse().unwrap(), patch)
     };
+    let opened = || bench.memory.opened("p-MyVM1");
+    let before = opened();
+    let dry_run = ChangeOptions {
+        dry_run: true,
+        ..ChangeOptions::default()
+    };
+    bench.memory.set_mtu("p-MyVM1", 9000);
+    for options in [dry_run, ChangeOptions::default()] {
+        let refused = bench.host().change(&mtu(9000), options, |_| {});
+        let problem = refused.unwrap_err();
+        assert_eq!(problem.kind, ProblemKind::Invalid);
+        assert_eq!(problem.field.as_deref(), Some("mtu"));
+        assert!(
+            problem
+                .message
+                .starts_with("standard switch vSwitch1: MTU 9000 does not fit interface p-MyVM2"),
+            "{problem}"
+        );
+        assert!(problem.remedy.unwrap().contains("p-MyVM2 mtu 9000"));
+    }
+    assert_eq!(opened(), before, "traffic was not interrupted");
+
+    bench.memory.set_mtu("p-MyVM2", 9000);
     let result = bench.change(&mtu(9000)).unwrap();
     assert_eq!(result.warnings.len(), 1);
     assert!(bench.is_up("MyVM1") && bench.is_up("MyVM2"));
@@ -346,7 +395,8 @@ fn a_new_mtu_opens_engines_anew_or_leaves_all_as_it_was() {
         "{problem}"
     );
     bench.memory.limit_mtu(9000);
-    bench.host().links_changed(Vec::new());
+    let later = Instant::now() + Duration::from_secs(2);
+    bench.host().links_changed_at(later, Vec::new());
     assert!(bench.is_up("MyVM1") && bench.is_up("MyVM2"));
 }
 
@@ -446,6 +496,56 @@ fn a_port_that_changes_its_address_is_found_under_the_new_one() {
         .change(&Change::SetVswitch("vSwitch1".parse().unwrap(), patch))
         .unwrap();
     assert_eq!(adopted(), None);
+}
+
+#[test]
+fn no_address_is_adopted_once_changes_are_rejected() {
+    let bench = Bench::new(&["p-MyVM1", "p-MyVM2"]);
+    bench.apply(LAB);
+    let name = "MyVM1".parse().unwrap();
+    let port = bench.host().state().engines[&weft_model::PortKey::Port(name)].id;
+    let set = |policy: &str| {
+        let patch = VswitchPatch {
+            security: weft_model::from_text(&format!("macChanges: {policy}")).unwrap(),
+            ..VswitchPatch::default()
+        };
+        bench
+            .change(&Change::SetVswitch("vSwitch1".parse().unwrap(), patch))
+            .unwrap();
+    };
+    let adopted = || {
+        bench
+            .host()
+            .addresses()
+            .of(&"MyVM1".parse().unwrap())
+            .adopted
+    };
+    let ended = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut last = 0u8;
+            while !ended.load(std::sync::atomic::Ordering::Relaxed) {
+                last = last.wrapping_add(1);
+                let mac = MacAddr::new([2, 0, 0, 0, 7, last]);
+                bench
+                    .host()
+                    .event(&weft_datapath::Event::AddressTaken { port, mac });
+                bench
+                    .host()
+                    .event(&weft_datapath::Event::SourceSeen { port, mac, vlan: 0 });
+            }
+        });
+        let results: Vec<_> = (0..50)
+            .map(|_| {
+                set("accept");
+                eventually("an address is adopted", || adopted().is_some());
+                set("reject");
+                adopted()
+            })
+            .collect();
+        ended.store(true, std::sync::atomic::Ordering::Relaxed);
+        assert_eq!(results, [None; 50]);
+    });
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use weft_datapath::engine::memory::MemoryPort;
 use weft_datapath::{AttachError, Datapath, EngineInfo, Event, Options, PollMode, PortId};
@@ -22,6 +23,7 @@ struct State {
     largest_mtu: Option<u16>,
     ports: BTreeMap<InterfaceName, MemoryPort>,
     opened: BTreeMap<InterfaceName, usize>,
+    waits: Vec<Duration>,
 }
 
 impl Memory {
@@ -69,6 +71,12 @@ impl Memory {
             .remove(&name.parse::<InterfaceName>().unwrap());
     }
 
+    /// Gives an interface another MTU.
+    pub(crate) fn set_mtu(&self, name: &str, mtu: u32) {
+        let name: InterfaceName = name.parse().unwrap();
+        self.0.lock().unwrap().links.get_mut(&name).unwrap().mtu = mtu;
+    }
+
     /// Gives an interface an address.
     pub(crate) fn give_address(&self, link: Link) {
         self.0.lock().unwrap().used.insert(link.index);
@@ -86,6 +94,11 @@ impl Memory {
             .unwrap()
             .busy
             .remove(&name.parse::<InterfaceName>().unwrap());
+    }
+
+    /// How long each attempt on an interface that another process holds would have waited, since the last call.
+    pub(crate) fn waits(&self) -> Vec<Duration> {
+        std::mem::take(&mut self.0.lock().unwrap().waits)
     }
 
     /// Refuses engines for larger frames.
@@ -128,6 +141,7 @@ impl Memory {
         datapath: &Datapath,
         id: PortId,
         wanted: &Wanted,
+        busy_wait: Duration,
     ) -> Result<EngineInfo, AttachError> {
         let mut state = self.0.lock().unwrap();
         let interface = wanted.interface.to_string();
@@ -135,6 +149,7 @@ impl Memory {
             return Err(AttachError::NoInterface(interface));
         }
         if state.busy.contains(&wanted.interface) {
+            state.waits.push(busy_wait);
             return Err(AttachError::InterfaceBusy(interface));
         }
         if state
