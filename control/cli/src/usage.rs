@@ -26,6 +26,12 @@ const NOT_YET: [&str; 20] = [
     "vmk",
 ];
 
+/// Flags of which the same holds.
+const FLAGS_NOT_YET: [&str; 5] = ["--context", "--join", "--role", "--tap", "--vhost-user"];
+
+/// Engines of which the same holds.
+const ENGINES_NOT_YET: [&str; 3] = ["packet", "tap", "vhost-user"];
+
 /// The error without guesses that lead astray: commands that are not supported yet say so, and a flag that does not exist is no
 /// value.
 pub(crate) fn explained(mut error: clap::Error) -> clap::Error {
@@ -37,18 +43,52 @@ pub(crate) fn explained(mut error: clap::Error) -> clap::Error {
             {
                 let tip = format!("'{asked}' is not supported yet; 'weft help' lists what is");
                 error.remove(ContextKind::SuggestedSubcommand);
-                error.insert(
-                    ContextKind::Suggested,
-                    ContextValue::StyledStrs(vec![tip.into()]),
-                );
+                advise(&mut error, tip);
             }
         }
         ErrorKind::UnknownArgument => {
             error.remove(ContextKind::Suggested);
+            if let Some(ContextValue::String(asked)) = error.get(ContextKind::InvalidArg)
+                && let Some(flag) = FLAGS_NOT_YET.iter().find(|flag| asked.starts_with(**flag))
+            {
+                let tip = format!("'{flag}' is not supported yet; '--help' lists what is");
+                advise(&mut error, tip);
+            }
+        }
+        ErrorKind::ValueValidation => {
+            if let (Some(ContextValue::String(flag)), Some(ContextValue::String(value))) = (
+                error.get(ContextKind::InvalidArg),
+                error.get(ContextKind::InvalidValue),
+            ) && flag.starts_with("--engine")
+                && ENGINES_NOT_YET.contains(&value.as_str())
+            {
+                let tip = format!("the engine '{value}' is not supported yet");
+                advise(&mut error, tip);
+            }
+        }
+        ErrorKind::MissingRequiredArgument => {
+            // The settings that a 'set' takes, as one group.
+            if let Some(ContextValue::Strings(missing)) = error.get(ContextKind::InvalidArg)
+                && missing
+                    .iter()
+                    .any(|one| one.starts_with("<--") && one.contains('|'))
+            {
+                advise(
+                    &mut error,
+                    "say what to change: at least one of these".to_owned(),
+                );
+            }
         }
         _ => {}
     }
     error
+}
+
+fn advise(error: &mut clap::Error, tip: String) {
+    error.insert(
+        ContextKind::Suggested,
+        ContextValue::StyledStrs(vec![tip.into()]),
+    );
 }
 
 #[cfg(test)]
@@ -79,10 +119,29 @@ mod tests {
     }
 
     #[test]
+    fn engines_that_are_not_supported_yet_say_so() {
+        let (text, code) = said("port add A --portgroup Lab --veth p --engine packet");
+        assert_eq!(code, 2);
+        assert!(text.contains("'packet' is not supported yet"), "{text}");
+        let (text, _) = said("port add A --portgroup Lab --veth p --engine fast");
+        assert!(!text.contains("supported yet"), "{text}");
+    }
+
+    #[test]
+    fn setting_nothing_says_what_is_missing() {
+        let (text, code) = said("port set MyVM1");
+        assert_eq!(code, 2);
+        assert!(text.contains("say what to change"), "{text}");
+        let (text, _) = said("port add MyVM1");
+        assert!(!text.contains("say what to change"), "{text}");
+    }
+
+    #[test]
     fn a_flag_that_does_not_exist_is_no_value() {
         let (text, code) = said("port add MyVM1 --portgroup Lab --tap tap0");
         assert_eq!(code, 2);
-        assert!(text.contains("--tap") && !text.contains("tip:"), "{text}");
+        assert!(!text.contains("as a value"), "{text}");
+        assert!(text.contains("'--tap' is not supported yet"), "{text}");
         assert!(said("portgroup set Lab --vlam 10").0.contains("'--vlan'"));
     }
 }
