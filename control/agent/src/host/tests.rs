@@ -337,7 +337,7 @@ fn an_interface_that_another_process_holds_is_tried_again() {
         ..bench.host().state().links[&name]
     };
     let now = start + Duration::from_secs(100);
-    let event = LinkEvent::Present(name.clone(), link);
+    let event = LinkEvent::Present(name, link);
     bench.host().links_changed_at(now, vec![event]);
     assert_eq!(bench.memory.waits().len(), 1, "its interface changed");
     bench.memory.release("p-MyVM1");
