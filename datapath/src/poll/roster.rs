@@ -11,11 +11,16 @@ use std::time::Duration;
 use rustix::event::{Timespec, epoll};
 
 use crate::PortId;
+use crate::clock;
 use crate::engine::RxEngine;
 use crate::forward::Source;
 
-/// A port rests after this many empty looks in a row.
+/// After this many empty looks in a row the clock is asked for how long a port has been quiet.
 const EMPTY_LOOKS: u32 = 512;
+
+/// A port rests when it has been quiet for this long. The senders that count are quiet for tens of microseconds between
+/// their bursts, and to rest and wake costs two system calls.
+const QUIET_NS: u64 = 10_000_000;
 
 /// Resting ports without a file descriptor that a pass looks at: few enough to be lost in the cost of a burst.
 const BLIND_LOOKS: usize = 4;
@@ -30,6 +35,18 @@ struct Member {
     source: Source,
     engine: RxEngine,
     empty_looks: u32,
+    /// When the clock was first asked in the present quiet spell (coarse monotonic time, ns).
+    quiet_since: Option<u64>,
+}
+
+impl Member {
+    /// Asks the clock whether the port has been quiet for long.
+    #[cold]
+    fn is_quiet(&mut self) -> bool {
+        self.empty_looks = 0;
+        let now = clock::coarse_nanoseconds();
+        now - *self.quiet_since.get_or_insert(now) >= QUIET_NS
+    }
 }
 
 /// The receive sides that one thread owns.
@@ -76,6 +93,7 @@ impl Roster {
             source,
             engine,
             empty_looks: 0,
+            quiet_since: None,
         });
         self.active.push(at);
     }
@@ -117,10 +135,11 @@ impl Roster {
             frames += found;
             if found > 0 {
                 member.empty_looks = 0;
+                member.quiet_since = None;
                 continue;
             }
             member.empty_looks += 1;
-            if member.empty_looks >= EMPTY_LOOKS {
+            if member.empty_looks >= EMPTY_LOOKS && member.is_quiet() {
                 position -= 1;
                 self.active.swap_remove(position);
                 self.rest(at);
@@ -177,6 +196,7 @@ impl Roster {
             return;
         };
         member.empty_looks = 0;
+        member.quiet_since = None;
         let watched = member.engine.readiness().is_some_and(|readiness| {
             let data = epoll::EventData::new_u64(at as u64);
             epoll::add(&self.epoll, readiness, data, epoll::EventFlags::IN).is_ok()
