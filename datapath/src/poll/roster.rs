@@ -96,6 +96,10 @@ impl Roster {
             quiet_since: None,
         });
         self.active.push(at);
+        // Whichever list a port moves to later, it finds room: no pass allocates.
+        let members = self.members.len();
+        self.active.reserve(members - self.active.len());
+        self.blind.reserve(members - self.blind.len());
     }
 
     /// Closes the receive side of a port, every queue of it.
