@@ -56,11 +56,16 @@ fn random_frames_harm_nobody() {
     let (one, two, hostile) = (
         host.vm("one", "Lab"),
         host.vm("two", "Lab"),
-        host.vm("hostile", "Lab"),
+        host.unplugged_vm("hostile"),
     );
+    // Before the port is opened: an interface whose MTU changes later is opened anew, and loses frames meanwhile.
     hostile.does("ip link set eth0 mtu 1600");
     host.namespace()
         .ip(&["link", "set", &hostile.interface, "mtu", "1600"]);
+    host.does(&format!(
+        "port add hostile --portgroup Lab --veth {} --mac {}",
+        hostile.interface, hostile.mac
+    ));
     let socket = hostile.socket();
     let mut random = Random::new();
     let pings = Pings::start(&one, &two);
