@@ -7,7 +7,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use weft_tests::{Answer, Host, Machine, Pings, Vm, weft};
+use weft_tests::{Answer, Host, Machine, Pings, Vm, until, weft};
 
 /// A host with two VMs, a port group without ports, and free interfaces: `free0`, and `used0` with an IP address.
 struct Office {
@@ -107,6 +107,11 @@ fn names_that_do_not_exist_are_not_found_and_the_nearest_is_suggested() {
 #[test]
 fn interfaces_that_do_not_exist_are_not_found() {
     let office = Office::new();
+    // A new interface is known for suggestions as soon as its news have come.
+    until("free0 is known", || {
+        let answer = office.host.weft("port add new --portgroup Lab --veth fre0");
+        answer.stderr.contains("free0?")
+    });
     office.refuses(
         "port add new --portgroup Lab --veth fre0",
         3,

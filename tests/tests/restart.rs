@@ -143,9 +143,11 @@ fn a_vanished_interface_leaves_its_port_down_until_it_returns() {
     for _ in 0..2 {
         assert!(one.reaches(&two));
         two.does("ip link delete eth0");
-        until("the port is down", || host.port("two").0 == "down");
-        let (_, reason) = host.port("two");
-        assert_eq!(reason, "interface p-two does not exist");
+        // It is set down before it is gone, and news of one interface come together.
+        until("the port is down and says why", || {
+            host.port("two").1 == "interface p-two does not exist"
+        });
+        assert_eq!(host.port("two").0, "down");
         let status = host.does("status");
         assert!(
             status.contains("port two: interface p-two does not exist"),
