@@ -403,7 +403,7 @@ fn an_interface_that_another_agent_has_is_refused() {
         let mut command = Command::new(weft());
         Answer::of(command.arg("--agent").arg(&socket).args(line.split(' ')))
     };
-    weft_tests::until("the other agent answers", || {
+    until("the other agent answers", || {
         other("status").code == Some(0)
     });
     other("vswitch add vSwitch1").succeeds();
