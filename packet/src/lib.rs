@@ -1,12 +1,14 @@
 //! Frames as bytes: what stands where in a frame, and how a frame changes on its way through the switch.
 //!
-//! Three kinds of things live here, none of which does I/O, allocates or panics on any input:
+//! Four kinds of things live here, none of which does I/O, allocates or panics on any input:
 //!
 //! * **Views** ([`ethernet`], [`arp`], [`ipv4`], [`ipv6`], [`tcp`], [`udp`]) lay names over bytes. A view is made
 //!   by `new_checked`, which proves once that the fixed header is there; accessors read without failing.
 //! * **The hot path**: [`Head`] is all that forwarding needs to know of a frame, parsed in one step, and
 //!   [`TagEdit`] is a change of the outer VLAN tag, made while the frame is copied to its destination.
 //! * **Checksums**: [`checksum::Sum`] and [`PartialChecksum`], for frames whose sender left the checksum to hardware.
+//! * **Offload**: [`Offload`] is all that a sender may leave to hardware, [`vnet`] reads and writes it as virtio-net
+//!   does, and [`Segmenter`] cuts a frame where its destination cannot.
 //!
 //! ```
 //! use weft_packet::{Head, Tag, TagEdit, ethertype};
@@ -40,20 +42,26 @@ mod edit;
 pub mod ethernet;
 pub mod ethertype;
 mod head;
+mod headers;
 pub mod ip_protocol;
 pub mod ipv4;
 pub mod ipv6;
 mod mac;
+mod offload;
 mod partial;
+mod segment;
 pub mod tcp;
 pub mod udp;
 mod vlan_tag;
+pub mod vnet;
 mod wire;
 
 pub use edit::TagEdit;
 pub use head::{Head, MAX_TAGS, Runt};
 pub use mac::{InvalidMac, MacAddr};
+pub use offload::{MAX_HEADERS, MAX_SEGMENTS, Offload, SegmentKind, Segmentation};
 pub use partial::{PartialChecksum, complete, recognise};
+pub use segment::Segmenter;
 pub use vlan_tag::{TPID_CTAG, TPID_STAG, Tag};
 
 /// The bytes are too few for the header that they should hold, or the header contradicts itself.

@@ -43,6 +43,10 @@ pub mod flag {
     pub const ACK: u8 = 0x10;
     /// The urgent pointer counts.
     pub const URG: u8 = 0x20;
+    /// Congestion was experienced (RFC 3168 §6.1).
+    pub const ECE: u8 = 0x40;
+    /// The congestion window was reduced (RFC 3168 §6.1).
+    pub const CWR: u8 = 0x80;
 }
 
 /// A segment whose header, options included, is there. Its payload may be cut off.

@@ -3,4 +3,7 @@
 mod captured;
 mod checksum;
 mod head;
+mod large;
+mod segment;
 mod views;
+mod vnet;
