@@ -5,7 +5,7 @@ use etherparse::{TcpHeader, UdpHeader};
 use proptest::prelude::*;
 use weft_packet::{MAX_HEADERS, MAX_SEGMENTS, TPID_CTAG, TPID_STAG, Tag, ethertype, ip_protocol};
 
-/// The flags of a virtio-net header (virtio 1.2 §5.1.6).
+/// The flag of a virtio-net header that asks for a checksum (virtio 1.2 §5.1.6).
 pub(crate) const NEEDS_CSUM: u8 = 1;
 
 /// A packet of any length in an Ethernet frame.
@@ -51,6 +51,10 @@ impl Packet {
     /// The packets that carry `size` octets of the payload each: a slow and obvious way to segment.
     pub(crate) fn cut(&self, size: usize) -> Vec<Self> {
         let mut segments = vec![];
+        let template = Self {
+            payload: vec![],
+            ..self.clone()
+        };
         let mut sequence = self.sequence;
         let mut identification = self.identification;
         let mut rest = &self.payload[..];
@@ -68,7 +72,7 @@ impl Packet {
                 sequence,
                 flags,
                 payload: payload.to_vec(),
-                ..self.clone()
+                ..template.clone()
             });
             sequence = sequence.wrapping_add(payload.len() as u32);
             identification = identification.wrapping_add(1);
@@ -257,7 +261,7 @@ impl Packet {
 pub(crate) fn any_cut() -> impl Strategy<Value = (Packet, u16)> {
     (any_packet(), 1u16..2000, any::<bool>()).prop_map(|(packet, size, even)| {
         let least = packet.payload.len().div_ceil(MAX_SEGMENTS) as u16;
-        // A last segment as long as the others is the exception else.
+        // Otherwise a last segment as long as the others would be rare.
         let size = if even {
             (packet.payload.len() as u16 / size.min(9)).max(1)
         } else {

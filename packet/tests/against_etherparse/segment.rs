@@ -60,7 +60,7 @@ fn read(segment: &[u8]) -> Vec<u8> {
         NetSlice::Ipv6(ip) => assert!(!ip.is_payload_fragmented()),
         other => panic!("{other:?}"),
     }
-    // As of etherparse, which sends zero with TCP where it is all ones here.
+    // etherparse has zero with TCP where the crate has all ones, the same number in one's complement.
     let same = |a: u16, b: u16| a == b || (a == 0xffff && b == 0);
     match &transport {
         TransportSlice::Tcp(tcp) => {

@@ -75,6 +75,12 @@ fn the_checksum_field_is_behind_the_tags_and_in_the_first_octets() {
     assert_eq!(of(&long[..60], 14, 44), Ok(only_checksum(14, 58, 46)));
     assert_eq!(of(&long[..60], 14, 45), Err(BadVnetHeader::ChecksumField));
     assert_eq!(of(&long[..13], 14, 0), Err(BadVnetHeader::Runt));
+    let request = header(1, 0, 0, 14, 45);
+    assert_eq!(
+        Offload::from_vnet(&request, &long, 60),
+        Err(BadVnetHeader::ChecksumField),
+        "what was seen beyond the frame does not count"
+    );
     let mut tagged = vec![0; 60];
     tagged[12..14].copy_from_slice(&TPID_CTAG.to_be_bytes());
     assert_eq!(of(&tagged, 17, 9), Err(BadVnetHeader::ChecksumStart));
@@ -219,6 +225,14 @@ fn headers_end_in_the_first_octets() {
         for seen in [MAX_HEADERS, frame.len()] {
             let offload = Offload::from_vnet(&packet.vnet_header(100), &frame[..seen], frame.len());
             assert_eq!(offload.is_ok(), fits, "{} octets", packet.header_len());
+            let segmentation = Segmentation {
+                kind: SegmentKind::Udp,
+                ecn: false,
+                size: 100,
+                header_len: packet.header_len() as u16,
+            };
+            let segmenter = Segmenter::new(&frame[..seen], frame.len(), segmentation);
+            assert_eq!(segmenter.is_some(), fits);
         }
     }
     let packet = Packet::plain(true, true, 500);
@@ -347,7 +361,7 @@ proptest! {
         spoilt_request in prop::collection::vec((0usize..12, any::<u8>()), 0..3),
         spoilt in prop::collection::vec((12usize..160, any::<u8>()), 0..4),
         seen in prop_oneof![Just(MAX_HEADERS), 0usize..300],
-        frame_len in prop_oneof![3 => Just(None), 1 => (0usize..70_000).prop_map(Some)],
+        frame_len in prop_oneof![3 => Just(None), 1 => (0usize..300).prop_map(Some), 1 => (0usize..70_000).prop_map(Some)],
     ) {
         let mut frame = packet.unfinished();
         for (at, octet) in spoilt {
