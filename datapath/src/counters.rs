@@ -40,14 +40,18 @@ pub(crate) struct ThreadPortCounters {
     pub(crate) rx_undelivered: Counter,
     /// Frames that went nowhere, by reason.
     pub(crate) rx_drops: [Counter; DropReason::COUNT],
-    /// Checksums that the sender left to its NIC and the switch completed.
-    pub(crate) rx_checksums_completed: Counter,
     /// Copies meant for the port.
     pub(crate) tx_attempts: Counter,
     /// Copies that the port's engine took.
     pub(crate) tx_frames: Counter,
     /// Octets of those.
     pub(crate) tx_bytes: Counter,
+    /// Copies whose checksum the switch completed, since the port takes only finished frames.
+    pub(crate) tx_checksums_completed: Counter,
+    /// Copies that the switch cut into segments for the port.
+    pub(crate) tx_segmented: Counter,
+    /// The segments; each is an attempt of its own.
+    pub(crate) tx_segments: Counter,
     /// Copies that it did not take, by reason.
     pub(crate) tx_drops: [Counter; DropReason::COUNT],
 }
@@ -68,14 +72,18 @@ pub struct PortCounters {
     pub rx_undelivered: u64,
     /// Of these frames: dropped, by reason.
     pub rx_drops: [u64; DropReason::COUNT],
-    /// Frames whose checksum was only the pseudo-header sum, and which the switch completed.
-    pub rx_checksums_completed: u64,
     /// Copies meant for this port.
     pub tx_attempts: u64,
     /// Copies that its engine took.
     pub tx_frames: u64,
     /// Octets of those.
     pub tx_bytes: u64,
+    /// Copies whose checksum their sender had left to its NIC, and which the switch completed for this port.
+    pub tx_checksums_completed: u64,
+    /// Copies that the switch cut into segments for this port.
+    pub tx_segmented: u64,
+    /// What they were cut into; each segment counts as an attempt and a frame of its own.
+    pub tx_segments: u64,
     /// Copies that it did not take, by reason.
     pub tx_drops: [u64; DropReason::COUNT],
 }
@@ -89,10 +97,12 @@ impl PortCounters {
             sum.rx_bytes += thread.rx_bytes.value();
             sum.rx_delivered += thread.rx_delivered.value();
             sum.rx_undelivered += thread.rx_undelivered.value();
-            sum.rx_checksums_completed += thread.rx_checksums_completed.value();
             sum.tx_attempts += thread.tx_attempts.value();
             sum.tx_frames += thread.tx_frames.value();
             sum.tx_bytes += thread.tx_bytes.value();
+            sum.tx_checksums_completed += thread.tx_checksums_completed.value();
+            sum.tx_segmented += thread.tx_segmented.value();
+            sum.tx_segments += thread.tx_segments.value();
             for reason in 0..DropReason::COUNT {
                 sum.rx_drops[reason] += thread.rx_drops[reason].value();
                 sum.tx_drops[reason] += thread.tx_drops[reason].value();

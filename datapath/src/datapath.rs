@@ -12,13 +12,12 @@ use crossbeam_channel::{Sender, bounded};
 use parking_lot::Mutex;
 use weft_packet::MacAddr;
 
-use crate::afxdp::Probe;
 use crate::clock;
 use crate::config::{Config, PortId};
 use crate::counters::PortCounters;
-use crate::engine::{
-    self, AttachError, EngineInfo, EngineSpec, RingStatistics, RxEngine, TxEngine,
-};
+use crate::engine::{self, AttachError, EngineInfo, EngineSpec, Opened, RingStatistics};
+#[cfg(any(test, feature = "testing"))]
+use crate::engine::{RxEngine, TxEngine};
 use crate::learned::LearnedTable;
 use crate::poll::{Command, ThreadShared, Worker};
 use crate::port::{NO_ADDRESS, Port};
@@ -109,20 +108,11 @@ struct Thread {
     handle: Option<JoinHandle<()>>,
 }
 
-/// An opened engine, about to become a port.
-struct Engine {
-    queues: Vec<RxEngine>,
-    tx: TxEngine,
-    probes: Vec<Probe>,
-    info: EngineInfo,
-    guard: Option<Box<dyn Send>>,
-}
-
 #[cfg(any(test, feature = "testing"))]
-impl Engine {
+impl Opened {
     fn in_memory(rx: RxEngine, tx: TxEngine) -> Self {
         Self {
-            queues: vec![rx],
+            rx: vec![rx],
             tx,
             probes: Vec::new(),
             info: EngineInfo::Memory,
@@ -234,28 +224,19 @@ impl Datapath {
         if self.control.lock().attachments.contains_key(&port) {
             return Err(AttachError::Attached(port.0));
         }
-        match spec {
+        let opened = match spec {
             EngineSpec::AfXdp {
                 interface,
                 mtu,
                 uplink,
                 busy_wait,
-            } => {
-                let opened = engine::open_af_xdp(interface, *mtu, *uplink, *busy_wait)?;
-                let info = opened.info.clone();
-                self.adopt_engine(
-                    port,
-                    Engine {
-                        queues: opened.rx,
-                        tx: opened.tx,
-                        probes: opened.probes,
-                        info: opened.info,
-                        guard: Some(opened.guard),
-                    },
-                );
-                Ok(info)
-            }
-        }
+            } => engine::open_af_xdp(interface, *mtu, *uplink, *busy_wait)?,
+            EngineSpec::Packet { interface } => engine::open_packet(interface)?,
+            EngineSpec::Tap { device, mtu } => engine::open_tap(device, *mtu, self.threads.len())?,
+        };
+        let info = opened.info.clone();
+        self.adopt_engine(port, opened);
+        Ok(info)
     }
 
     /// Attaches a memory port whose receive queue holds `depth` frames; `deep`: as an engine that recognises checksums
@@ -272,7 +253,7 @@ impl Datapath {
     ) -> std::io::Result<engine::memory::MemoryPort> {
         let (rx, tx, handle) = engine::memory::open(depth, deep)?;
         let rx = RxEngine::Memory(Box::new(rx));
-        self.adopt_engine(port, Engine::in_memory(rx, TxEngine::Memory(tx)));
+        self.adopt_engine(port, Opened::in_memory(rx, TxEngine::Memory(tx)));
         Ok(handle)
     }
 
@@ -282,12 +263,12 @@ impl Datapath {
     pub fn attach_replay(&self, port: PortId, frame: &[u8], destinations: Vec<MacAddr>) {
         let rx = RxEngine::Replay(Box::new(engine::memory::Replay::new(frame, destinations)));
         let tx = TxEngine::Sink(engine::memory::Sink::new());
-        self.adopt_engine(port, Engine::in_memory(rx, tx));
+        self.adopt_engine(port, Opened::in_memory(rx, tx));
     }
 
-    fn adopt_engine(&self, id: PortId, engine: Engine) {
-        let Engine {
-            queues,
+    fn adopt_engine(&self, id: PortId, engine: Opened) {
+        let Opened {
+            rx: queues,
             tx,
             probes,
             info,

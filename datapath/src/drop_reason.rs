@@ -61,6 +61,10 @@ drop_reasons! {
     TooLong: "the frame is longer than the MTU of the switch",
     /// Shorter than its Ethernet header and tags.
     Runt: "the frame is shorter than its Ethernet header and tags",
+    /// The virtio-net header before the frame asks for what is not offered, or contradicts the frame.
+    BadVnetHeader: "the guest's virtio-net header asks for an offload that was not offered, or contradicts the frame",
+    /// A guest's descriptors lead out of its memory, in circles, or are too many.
+    BadDescriptor: "the guest's descriptors lead out of its memory, in circles or in the wrong direction; its driver is at fault",
     /// An administrator blocked the port.
     PortBlocked: "the port is blocked by 'weft port set PORT --block yes'",
     /// The port's link or engine is down.

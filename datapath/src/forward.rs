@@ -5,7 +5,8 @@
 //! 1. `admit`: every frame is parsed and admitted, or dropped with a reason; the table lines that the next stage will need
 //!    are asked for.
 //! 2. `destinations`: every admitted frame is looked up, and noted with each of its destinations.
-//! 3. `transmit`: each destination is served once: one lock, one copy per frame, one publish.
+//! 3. `transmit`: each destination is served once: one lock, one copy per frame, one publish. What a sender left to its
+//!    NIC goes on to a destination that takes it, and is carried out for any other.
 
 mod admit;
 mod destinations;
@@ -44,6 +45,8 @@ pub(crate) struct Forwarder {
     /// By frame.
     edits: [Edits; BURST],
     destinations: Destinations,
+    /// Room for frames that are finished for a destination.
+    finished: Box<Burst>,
     /// Destinations whose other side could not take everything at the last flush.
     unflushed: Vec<PortId>,
     events: Sender<Event>,
@@ -60,6 +63,7 @@ impl Forwarder {
             pending: ArrayVec::new(),
             edits: [keep; BURST],
             destinations: Destinations::default(),
+            finished: Box::default(),
             unflushed: Vec::new(),
             events,
         }
@@ -78,7 +82,7 @@ impl Forwarder {
         &mut self,
         snapshot: &Snapshot,
         source: &mut Source,
-        burst: &mut Burst,
+        burst: &Burst,
         now: u64,
     ) {
         let Some(entry) = snapshot.port(source.id) else {
@@ -89,7 +93,7 @@ impl Forwarder {
         let switch = snapshot.switch_of(entry);
 
         self.admit(entry, switch, source, burst, now);
-        let attempted = self.look_up(entry, switch, burst);
+        let attempted = self.look_up(entry, switch);
         let delivered = self.transmit(snapshot, burst);
 
         counters.rx_delivered.add(u64::from(delivered.count_ones()));

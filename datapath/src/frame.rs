@@ -3,21 +3,31 @@
 //! The head is read once; every decision is made on this copy, and it is what destinations get. Bytes behind the head stay
 //! in the source's memory (UMEM, guest buffer) until each destination has copied them: one copy per destination.
 
-use weft_packet::PartialChecksum;
-use weft_packet::{Head, TagEdit};
+mod finish;
+mod write;
+
+use weft_packet::{Head, MAX_HEADERS, Offload, vnet};
+
+use crate::DropReason;
+
+pub(crate) use write::{EditedHead, Slices};
 
 /// Most frames that are received at once.
 pub(crate) const BURST: usize = 32;
 
-/// Octets of a frame that are read into private memory: enough for Ethernet, two tags, IPv6 with an extension header
-/// and the checksum field of TCP.
-pub(crate) const HEAD: usize = 128;
+/// Octets of a frame that are read into private memory where its sender may have left work to its NIC: all that carrying
+/// it out looks at or changes.
+pub(crate) const HEAD: usize = MAX_HEADERS;
 
 /// Octets that are read from a frame of a port where nothing needs to look deeper.
 pub(crate) const SHORT_HEAD: usize = 64;
 
-/// Most pieces behind the head that a burst can hold in all (a jumbo frame takes three 4 KiB chunks).
-const PIECES: usize = BURST * 4;
+/// Most pieces behind the head that a burst can hold in all: a jumbo frame takes three 4 KiB chunks, and a guest's packet
+/// of 64 KiB some 18.
+const PIECES: usize = BURST * 8;
+
+/// Most pieces of one frame.
+pub(crate) const FRAME_PIECES: usize = 64;
 
 /// A piece of a frame in the source's memory.
 #[derive(Clone, Copy, Debug)]
@@ -27,34 +37,47 @@ struct Piece {
 }
 
 /// One received frame.
+#[repr(C)]
 pub(crate) struct Frame {
-    head: [u8; HEAD],
+    /// Octets of the whole frame.
+    len: u32,
     head_len: u16,
     pieces: u16,
     first_piece: u16,
-    /// Octets of the whole frame.
-    len: u32,
-    /// A checksum that the sender left to its (virtual) NIC.
-    pub(crate) checksum: Option<PartialChecksum>,
-    /// What belongs into the field that `checksum` names; valid once completed.
-    completed: u16,
+    /// Why the frame cannot be forwarded, whatever it says: what came with it is wrong.
+    pub(crate) fault: Option<DropReason>,
+    /// What the sender left to its (virtual) NIC.
+    pub(crate) offload: Offload,
+    head: [u8; HEAD],
 }
 
 impl Frame {
     const EMPTY: Self = Self {
-        head: [0; HEAD],
+        len: 0,
         head_len: 0,
         pieces: 0,
         first_piece: 0,
-        len: 0,
-        checksum: None,
-        completed: 0,
+        fault: None,
+        offload: Offload {
+            checksum: None,
+            segmentation: None,
+        },
+        head: [0; HEAD],
     };
 
     /// Octets of the whole frame.
     #[inline]
     pub(crate) fn len(&self) -> usize {
         self.len as usize
+    }
+
+    /// Octets of the longest frame that it becomes for a destination that takes only finished ones.
+    #[inline]
+    pub(crate) fn finished_len(&self) -> usize {
+        match self.offload.segmentation {
+            None => self.len(),
+            Some(cut) => usize::from(cut.header_len) + usize::from(cut.size),
+        }
     }
 
     /// The private copy of the frame's first octets.
@@ -131,7 +154,8 @@ impl Burst {
             return;
         }
         let frame = &mut self.frames[self.len];
-        frame.checksum = None;
+        frame.offload = Offload::default();
+        frame.fault = None;
         frame.first_piece = self.used_pieces as u16;
         if let [only] = pieces {
             // One piece is the rule; a fixed size lets the compiler copy without a call.
@@ -181,98 +205,37 @@ impl Burst {
     /// Marks the newest frame's checksum as one that the sender left to its NIC, if it is (Linux CHECKSUM_PARTIAL).
     #[inline]
     pub(crate) fn recognise_checksum(&mut self) {
-        if let Some(frame) = self.len.checked_sub(1).map(|last| &mut self.frames[last]) {
-            frame.checksum = weft_packet::recognise(
-                &frame.head[..usize::from(frame.head_len)],
-                frame.len as usize,
-            );
+        if let Some(frame) = self.newest() {
+            frame.offload.checksum = weft_packet::recognise(frame.head(), frame.len());
         }
     }
 
-    /// Computes the checksum that frame `index` lacks; copies get it from then on.
-    pub(crate) fn complete_checksum(&mut self, index: usize) {
-        let Some(partial) = self.frames[index].checksum else {
+    /// Reads what the virtio-net `header` of the newest frame, of which [`HEAD`] octets were read, asks for.
+    #[inline]
+    pub(crate) fn read_vnet(&mut self, header: &[u8; vnet::LEN]) {
+        // Most frames ask for nothing: no flag, no segmentation.
+        if header[0] == 0 && header[1] == 0 {
             return;
-        };
-        let frame = &self.frames[index];
-        let sum = weft_packet::complete(
-            partial,
-            std::iter::once(frame.head()).chain(self.body(frame).iter().map(Piece::as_slice)),
-        );
-        self.frames[index].completed = sum;
+        }
+        if let Some(frame) = self.newest() {
+            match Offload::from_vnet(header, frame.head(), frame.len()) {
+                Ok(offload) => frame.offload = offload,
+                Err(_) => frame.fault = Some(DropReason::BadVnetHeader),
+            }
+        }
     }
 
-    /// Length that frame `index` has at a destination which gets it with `edit`.
+    /// Marks the newest frame as one that is to be dropped.
     #[inline]
-    pub(crate) fn edited_len(&self, index: usize, edit: TagEdit) -> usize {
-        self.frames[index]
-            .len()
-            .wrapping_add_signed(edit.length_change())
+    pub(crate) fn mark(&mut self, fault: DropReason) {
+        if let Some(frame) = self.newest() {
+            frame.fault = Some(fault);
+        }
     }
 
-    /// Writes frame `index` with `edit` into `out`, which must hold [`Self::edited_len`] octets. Returns the length.
-    ///
-    /// Returns 0, and leaves `out` undefined, where the frame does not fit.
     #[inline]
-    pub(crate) fn write(&self, index: usize, edit: TagEdit, out: &mut [u8]) -> usize {
-        let frame = &self.frames[index];
-        let total = self.edited_len(index, edit);
-        if total > out.len() {
-            return 0;
-        }
-        let mut at = match edit {
-            TagEdit::Keep if frame.head_len == SHORT_HEAD as u16 => {
-                out[..SHORT_HEAD].copy_from_slice(&frame.head[..SHORT_HEAD]);
-                SHORT_HEAD
-            }
-            TagEdit::Keep => {
-                let head = frame.head();
-                out[..head.len()].copy_from_slice(head);
-                head.len()
-            }
-            edit => edit.apply(frame.head(), out),
-        };
-        for piece in self.body(frame) {
-            let len = piece.len as usize;
-            out[at..at + len].copy_from_slice(piece.as_slice());
-            at += len;
-        }
-        if let Some(partial) = frame.checksum {
-            let field = usize::from(partial.field).wrapping_add_signed(edit.length_change());
-            if let Some(field) = out[..at].get_mut(field..field + 2) {
-                field.copy_from_slice(&frame.completed.to_be_bytes());
-            }
-        }
-        debug_assert_eq!(at, total);
-        at
-    }
-
-    /// Writes the octets of frame `index`, with `edit`, from `offset` on into `out`: for destinations that take a frame in
-    /// several buffers.
-    pub(crate) fn write_part(&self, index: usize, edit: TagEdit, offset: usize, out: &mut [u8]) {
-        let frame = &self.frames[index];
-        let mut head = [0; HEAD + 4];
-        let head_len = edit.apply(frame.head(), &mut head);
-        let bodies = self.body(frame).iter().map(Piece::as_slice);
-        let (mut at, mut written) = (0, 0);
-        for part in std::iter::once(&head[..head_len]).chain(bodies) {
-            let from = (offset + written).saturating_sub(at).min(part.len());
-            let taken = (part.len() - from).min(out.len() - written);
-            out[written..written + taken].copy_from_slice(&part[from..from + taken]);
-            written += taken;
-            at += part.len();
-        }
-        if let Some(partial) = frame.checksum {
-            let field = usize::from(partial.field).wrapping_add_signed(edit.length_change());
-            for (position, octet) in (field..).zip(frame.completed.to_be_bytes()) {
-                if let Some(out) = position
-                    .checked_sub(offset)
-                    .and_then(|position| out.get_mut(position))
-                {
-                    *out = octet;
-                }
-            }
-        }
+    fn newest(&mut self) -> Option<&mut Frame> {
+        self.len.checked_sub(1).map(|last| &mut self.frames[last])
     }
 
     /// Parses the head of frame `index`.
@@ -303,7 +266,7 @@ mod tests {
     use super::*;
     use proptest::collection::vec;
     use proptest::prelude::*;
-    use weft_packet::{TPID_CTAG, Tag};
+    use weft_packet::{TPID_CTAG, Tag, TagEdit};
 
     fn edits() -> impl Strategy<Value = TagEdit> {
         let tag = Tag::new(TPID_CTAG, 5, 0);

@@ -15,7 +15,7 @@
 //! ```
 //!
 //! Unsafe code is confined to the modules that talk to shared memory and the kernel: `frame` (a frame's bytes in its
-//! source's memory), `afxdp` (rings, UMEM, BPF, ioctl), and two lines in `prefetch` and `clock`.
+//! source's memory), `afxdp` (rings, UMEM, BPF, ioctl), `tap` and `packet_socket` (system calls), and two lines in `prefetch` and `clock`.
 
 pub mod afxdp;
 mod clock;
@@ -28,10 +28,13 @@ mod forward;
 mod frame;
 mod learned;
 mod mac_table;
+mod offloads;
+mod packet_socket;
 mod poll;
 mod port;
 mod prefetch;
 mod snapshot;
+mod tap;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 
@@ -42,5 +45,6 @@ pub use counters::PortCounters;
 pub use datapath::{Datapath, Event, Options, PollMode, Stalled, ThreadStatus};
 pub use drop_reason::DropReason;
 pub use engine::{AttachError, EngineInfo, EngineSpec, RingStatistics};
+pub use offloads::Offloads;
 #[cfg(any(test, feature = "testing"))]
 pub use poll::Worker;

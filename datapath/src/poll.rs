@@ -147,6 +147,13 @@ impl Worker {
                 idle_since = 0;
                 continue;
             }
+            if self.roster.is_at_rest() {
+                match poll {
+                    PollMode::Busy => self.roster.wake_ready(),
+                    PollMode::Adaptive => self.sleep(clock::precise_nanoseconds()),
+                }
+                continue;
+            }
             std::hint::spin_loop();
             empty_passes += 1;
             if poll == PollMode::Busy || empty_passes < PASSES_PER_LOOK {

@@ -201,6 +201,10 @@ pub(crate) fn attach_problem(interface: &InterfaceName, error: &AttachError) -> 
             ProblemKind::Conflict,
             "stop the program that holds it ('ip link show', 'bpftool net'), or name another",
         ),
+        AttachError::DeviceBusy(_) => (
+            ProblemKind::Conflict,
+            "stop the program that holds it ('ip -details link show'), or name another",
+        ),
         AttachError::NoAfXdp(_) => (
             ProblemKind::Failed,
             "run a kernel with CONFIG_XDP_SOCKETS=y",
@@ -218,6 +222,7 @@ pub(crate) fn attach_problem(interface: &InterfaceName, error: &AttachError) -> 
         // These name the interface themselves.
         AttachError::NoInterface(_)
         | AttachError::InterfaceBusy(_)
+        | AttachError::DeviceBusy(_)
         | AttachError::Mtu { .. }
         | AttachError::System { .. } => error.to_string(),
         _ => format!("interface {interface}: {error}"),
@@ -229,6 +234,15 @@ pub(crate) fn attach_problem(interface: &InterfaceName, error: &AttachError) -> 
 
 /// What an engine turned out to be, for the API.
 pub(crate) fn engine_status(info: EngineInfo) -> EngineStatus {
+    let plain = |kind: &str, queues, warnings| EngineStatus {
+        kind: kind.to_owned(),
+        xdp_mode: None,
+        copy_mode: None,
+        queues,
+        driver: None,
+        huge_pages: None,
+        warnings,
+    };
     match info {
         EngineInfo::AfXdp {
             xdp_mode,
@@ -239,23 +253,15 @@ pub(crate) fn engine_status(info: EngineInfo) -> EngineStatus {
             warnings,
             ..
         } => EngineStatus {
-            kind: "af-xdp".to_owned(),
             xdp_mode: Some(xdp_mode.to_owned()),
             copy_mode: Some(copy_mode.to_owned()),
-            queues: Some(queues),
             driver: Some(driver),
             huge_pages: Some(huge_pages),
-            warnings,
+            ..plain("af-xdp", Some(queues), warnings)
         },
-        EngineInfo::Memory => EngineStatus {
-            kind: "memory".to_owned(),
-            xdp_mode: None,
-            copy_mode: None,
-            queues: None,
-            driver: None,
-            huge_pages: None,
-            warnings: Vec::new(),
-        },
+        EngineInfo::Packet { warnings } => plain("packet", Some(1), warnings),
+        EngineInfo::Tap { queues, .. } => plain("tap", Some(queues), Vec::new()),
+        EngineInfo::Memory => plain("memory", None, Vec::new()),
     }
 }
 

@@ -3,8 +3,8 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use crate::afxdp::Probe;
 use crate::config::{Config, PortId, SwitchId};
+use crate::engine::Probe;
 use crate::learned::LearnedTable;
 use crate::port::{CounterSet, Port};
 

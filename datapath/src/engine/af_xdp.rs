@@ -7,7 +7,7 @@ use std::time::Duration;
 use arrayvec::ArrayVec;
 use weft_packet::TagEdit;
 
-use super::{AttachError, EngineInfo, RingStatistics, RxEngine, TxEngine};
+use super::{AttachError, EngineInfo, Opened, RxEngine, TxEngine};
 use crate::DropReason;
 use crate::afxdp::{
     AfXdpPort, Desc, Flushed, OpenError, Options, Probe, Refused, RxQueue, TxQueue,
@@ -16,15 +16,6 @@ use crate::frame::{BURST, Burst, HEAD, SHORT_HEAD};
 
 /// Most buffers of one received frame: the linear part and MAX_SKB_FRAGS (17) more. A longer chain is dropped.
 const CHAIN: usize = 18;
-
-/// An interface opened as a port.
-pub(crate) struct Opened {
-    pub(crate) rx: Vec<RxEngine>,
-    pub(crate) tx: TxEngine,
-    pub(crate) probes: Vec<Probe>,
-    pub(crate) info: EngineInfo,
-    pub(crate) guard: Box<dyn Send>,
-}
 
 /// Opens `interface`, one receive side for each of its queues.
 pub(crate) fn open(
@@ -51,7 +42,7 @@ pub(crate) fn open(
     let peer_may_offload = info.driver == "veth";
     let queues = rx.iter().zip(&tx);
     let probes = queues
-        .map(|(rx, tx)| tx.probe(Arc::clone(rx.faults())))
+        .map(|(rx, tx)| super::Probe::AfXdp(tx.probe(Arc::clone(rx.faults()))))
         .collect();
     Ok(Opened {
         probes,
@@ -69,7 +60,7 @@ pub(crate) fn open(
             warnings: info.warnings,
             changed_features: info.changed_features,
         },
-        guard: Box::new(guard),
+        guard: Some(Box::new(guard)),
     })
 }
 
@@ -208,25 +199,38 @@ impl Tx {
     }
 }
 
-/// Tells what was counted for a port's queues, without disturbing those who serve them.
-pub(crate) fn statistics(probes: &[Probe]) -> RingStatistics {
-    let mut statistics = RingStatistics::default();
-    let mut sums = [
-        ("ring full", 0),
-        ("no free buffer", 0),
-        ("invalid descriptor", 0),
-        ("other", 0),
-    ];
-    for probe in probes {
-        statistics.wakeups += probe.wakeups();
-        sums[2].1 += probe.faults();
+/// What the kernel dropped before the switch could see it.
+#[derive(Default)]
+pub(super) struct KernelDrops {
+    pub(super) ring_full: u64,
+    no_free_buffer: u64,
+    invalid_descriptor: u64,
+    other: u64,
+}
+
+impl KernelDrops {
+    /// Adds what a queue's probe tells.
+    pub(super) fn add(&mut self, probe: &Probe, wakeups: &mut u64) {
+        *wakeups += probe.wakeups();
+        self.invalid_descriptor += probe.faults();
         // Fails only for a socket whose interface is gone, which has nothing to report.
-        let Ok(kernel) = probe.kernel() else { continue };
-        sums[0].1 += kernel.rx_ring_full.unwrap_or(0);
-        sums[1].1 += kernel.rx_fill_ring_empty_descs.unwrap_or(0);
-        sums[2].1 += kernel.rx_invalid_descs + kernel.tx_invalid_descs;
-        sums[3].1 += kernel.rx_dropped;
+        let Ok(kernel) = probe.kernel() else { return };
+        self.ring_full += kernel.rx_ring_full.unwrap_or(0);
+        self.no_free_buffer += kernel.rx_fill_ring_empty_descs.unwrap_or(0);
+        self.invalid_descriptor += kernel.rx_invalid_descs + kernel.tx_invalid_descs;
+        self.other += kernel.rx_dropped;
     }
-    statistics.kernel_drops = sums.into_iter().filter(|(_, count)| *count > 0).collect();
-    statistics
+
+    /// What is not zero, with its name.
+    pub(super) fn named(&self) -> Vec<(&'static str, u64)> {
+        [
+            ("ring full", self.ring_full),
+            ("no free buffer", self.no_free_buffer),
+            ("invalid descriptor", self.invalid_descriptor),
+            ("other", self.other),
+        ]
+        .into_iter()
+        .filter(|(_, count)| *count > 0)
+        .collect()
+    }
 }

@@ -6,15 +6,20 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 use rustix::event::{EventfdFlags, eventfd};
-use weft_packet::{MacAddr, TagEdit};
+use weft_packet::{MacAddr, TagEdit, vnet};
 
-use crate::DropReason;
 use crate::frame::{BURST, Burst, HEAD, SHORT_HEAD};
+use crate::{DropReason, Offloads};
+
+/// A virtio-net header.
+pub type VnetHeader = [u8; vnet::LEN];
 
 /// Frames between a test and the switch, both ways.
 struct Queues {
-    to_switch: Mutex<VecDeque<Vec<u8>>>,
-    from_switch: Mutex<VecDeque<Vec<u8>>>,
+    to_switch: Mutex<VecDeque<(Option<VnetHeader>, Vec<u8>)>>,
+    from_switch: Mutex<VecDeque<(VnetHeader, Vec<u8>)>>,
+    /// What the other side does itself.
+    offloads: Mutex<Offloads>,
     /// Frames that `from_switch` holds at most.
     depth: usize,
     doorbell: OwnedFd,
@@ -27,19 +32,42 @@ pub struct MemoryPort(Arc<Queues>);
 impl MemoryPort {
     /// Sends a frame into the switch.
     pub fn send(&self, frame: &[u8]) {
-        self.0.to_switch.lock().push_back(frame.to_vec());
+        self.push(None, frame);
+    }
+
+    /// Sends a frame with a virtio-net header.
+    pub fn send_with(&self, header: VnetHeader, frame: &[u8]) {
+        self.push(Some(header), frame);
+    }
+
+    /// From now on this side takes frames that need these offloads.
+    pub fn take_offloads(&self, offloads: Offloads) {
+        *self.0.offloads.lock() = offloads;
+    }
+
+    /// Every frame that the switch delivered, with its virtio-net header, oldest first.
+    pub fn drain_with_headers(&self) -> Vec<(VnetHeader, Vec<u8>)> {
+        self.0.from_switch.lock().drain(..).collect()
+    }
+
+    fn push(&self, header: Option<VnetHeader>, frame: &[u8]) {
+        self.0.to_switch.lock().push_back((header, frame.to_vec()));
         // A full eventfd counter is readable all the same.
         let _ = rustix::io::write(&self.0.doorbell, &1u64.to_ne_bytes());
     }
 
     /// The oldest frame that the switch delivered.
     pub fn receive(&self) -> Option<Vec<u8>> {
-        self.0.from_switch.lock().pop_front()
+        let (_, frame) = self.0.from_switch.lock().pop_front()?;
+        Some(frame)
     }
 
     /// Every frame that the switch delivered, oldest first.
     pub fn drain(&self) -> Vec<Vec<u8>> {
-        self.0.from_switch.lock().drain(..).collect()
+        self.drain_with_headers()
+            .into_iter()
+            .map(|(_, frame)| frame)
+            .collect()
     }
 
     /// Whether the switch took everything that was sent.
@@ -54,6 +82,7 @@ pub(crate) fn open(depth: usize, deep: bool) -> std::io::Result<(Rx, Tx, MemoryP
     let queues = Arc::new(Queues {
         to_switch: Mutex::default(),
         from_switch: Mutex::default(),
+        offloads: Mutex::default(),
         depth,
         doorbell: eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC)?,
     });
@@ -80,15 +109,21 @@ impl Rx {
             return;
         }
         while burst.has_room(1) {
-            let Some(frame) = queue.pop_front() else {
+            let Some((header, frame)) = queue.pop_front() else {
                 break;
             };
-            let head = if self.deep { HEAD } else { SHORT_HEAD };
+            let head = if self.deep || header.is_some() {
+                HEAD
+            } else {
+                SHORT_HEAD
+            };
             // SAFETY: the vector's heap block stays where it is and unwritten in `in_flight`, which is emptied by
             // `release` only, after the burst was cleared.
             unsafe { burst.push(&[&frame], head) };
-            if self.deep {
-                burst.recognise_checksum();
+            match header {
+                Some(header) => burst.read_vnet(&header),
+                None if self.deep => burst.recognise_checksum(),
+                None => {}
             }
             self.in_flight.push(frame);
         }
@@ -106,6 +141,10 @@ impl Rx {
 pub(crate) struct Tx(Arc<Queues>);
 
 impl Tx {
+    pub(crate) fn offloads(&self) -> Offloads {
+        *self.0.offloads.lock()
+    }
+
     pub(crate) fn transmit(
         &self,
         burst: &Burst,
@@ -118,7 +157,8 @@ impl Tx {
         }
         let mut frame = vec![0; burst.edited_len(index, edit)];
         let len = burst.write(index, edit, &mut frame);
-        queue.push_back(frame);
+        let header = vnet::write(burst.frames()[index].offload, edit);
+        queue.push_back((header, frame));
         Ok(len)
     }
 }

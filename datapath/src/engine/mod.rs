@@ -5,6 +5,7 @@
 //! that nothing on the packet path is a virtual call.
 
 mod af_xdp;
+mod kernel_stack;
 #[cfg(any(test, feature = "testing"))]
 pub mod memory;
 
@@ -12,10 +13,42 @@ use std::os::fd::BorrowedFd;
 
 use weft_packet::TagEdit;
 
-use crate::DropReason;
 use crate::frame::Burst;
+use crate::{DropReason, Offloads};
 
-pub(crate) use af_xdp::{open as open_af_xdp, statistics};
+pub(crate) use af_xdp::open as open_af_xdp;
+pub(crate) use kernel_stack::{open_packet, open_tap};
+
+/// An opened engine, about to become a port.
+pub(crate) struct Opened {
+    /// One receive side for each queue.
+    pub(crate) rx: Vec<RxEngine>,
+    pub(crate) tx: TxEngine,
+    pub(crate) probes: Vec<Probe>,
+    pub(crate) info: EngineInfo,
+    /// Undoes what was done to the interface; dropped after the engine.
+    pub(crate) guard: Option<Box<dyn Send>>,
+}
+
+/// Tells what was counted for a queue, without disturbing those who serve it.
+pub(crate) enum Probe {
+    AfXdp(crate::afxdp::Probe),
+    Packet(kernel_stack::Drops),
+}
+
+/// Sums what probes tell.
+pub(crate) fn statistics(probes: &[Probe]) -> RingStatistics {
+    let mut statistics = RingStatistics::default();
+    let mut counts = af_xdp::KernelDrops::default();
+    for probe in probes {
+        match probe {
+            Probe::AfXdp(probe) => counts.add(probe, &mut statistics.wakeups),
+            Probe::Packet(drops) => counts.ring_full += drops.total(),
+        }
+    }
+    statistics.kernel_drops = counts.named();
+    statistics
+}
 
 /// What moves a port's frames.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,6 +63,18 @@ pub enum EngineSpec {
         uplink: bool,
         /// How long opening waits for an interface that somebody else holds: a dying process lets go of it soon.
         busy_wait: std::time::Duration,
+    },
+    /// An AF_PACKET socket on a network interface, which keeps its offloads: for TCP between the stacks of kernels.
+    Packet {
+        /// The interface's name in the agent's network namespace.
+        interface: String,
+    },
+    /// A TAP device, created where it is not there.
+    Tap {
+        /// Its name in the agent's network namespace.
+        device: String,
+        /// The MTU of a device that is created.
+        mtu: u16,
     },
 }
 
@@ -53,6 +98,18 @@ pub enum EngineInfo {
         /// Receive offloads that were switched off and are restored on release.
         changed_features: Vec<String>,
     },
+    /// An AF_PACKET socket.
+    Packet {
+        /// What the operator should know, each a full sentence.
+        warnings: Vec<String>,
+    },
+    /// A TAP device.
+    Tap {
+        /// Queues served.
+        queues: u32,
+        /// It was not there before, and goes with the port.
+        created: bool,
+    },
     /// Queues in memory, for tests.
     Memory,
 }
@@ -66,6 +123,9 @@ pub enum AttachError {
     /// Another socket or program has it.
     #[error("interface {0} is held by another AF_XDP socket or XDP program")]
     InterfaceBusy(String),
+    /// Another process has the TAP device.
+    #[error("TAP device {0} is held by another process")]
+    DeviceBusy(String),
     /// The kernel lacks CONFIG_XDP_SOCKETS.
     #[error("the kernel offers no AF_XDP sockets: {0}")]
     NoAfXdp(String),
@@ -109,6 +169,7 @@ pub struct RingStatistics {
 /// The receive side of one queue of a port.
 pub(crate) enum RxEngine {
     AfXdp(Box<af_xdp::Rx>),
+    KernelStack(Box<kernel_stack::Rx>),
     #[cfg(any(test, feature = "testing"))]
     Memory(Box<memory::Rx>),
     #[cfg(any(test, feature = "testing"))]
@@ -121,6 +182,7 @@ impl RxEngine {
     pub(crate) fn receive(&mut self, burst: &mut Burst) {
         match self {
             Self::AfXdp(rx) => rx.receive(burst),
+            Self::KernelStack(rx) => rx.receive(burst),
             #[cfg(any(test, feature = "testing"))]
             Self::Memory(rx) => rx.receive(burst),
             #[cfg(any(test, feature = "testing"))]
@@ -134,6 +196,7 @@ impl RxEngine {
         burst.clear();
         match self {
             Self::AfXdp(rx) => rx.release(),
+            Self::KernelStack(_) => {}
             #[cfg(any(test, feature = "testing"))]
             Self::Memory(rx) => rx.release(),
             #[cfg(any(test, feature = "testing"))]
@@ -141,10 +204,17 @@ impl RxEngine {
         }
     }
 
+    /// Whether looking for frames costs a system call, so that a port without any should be left to epoll at once.
+    #[inline]
+    pub(crate) fn is_costly_to_poll(&self) -> bool {
+        matches!(self, Self::KernelStack(_))
+    }
+
     /// Becomes readable when frames arrive; `None` where only looking tells.
     pub(crate) fn readiness(&self) -> Option<BorrowedFd<'_>> {
         match self {
             Self::AfXdp(rx) => Some(rx.readiness()),
+            Self::KernelStack(rx) => Some(rx.readiness()),
             #[cfg(any(test, feature = "testing"))]
             Self::Memory(rx) => Some(rx.readiness()),
             #[cfg(any(test, feature = "testing"))]
@@ -158,6 +228,7 @@ pub(crate) enum TxEngine {
     /// There is no engine: its interface is gone, or is not there yet.
     Absent,
     AfXdp(Box<af_xdp::Tx>),
+    KernelStack(Box<kernel_stack::Tx>),
     #[cfg(any(test, feature = "testing"))]
     Memory(memory::Tx),
     #[cfg(any(test, feature = "testing"))]
@@ -165,6 +236,19 @@ pub(crate) enum TxEngine {
 }
 
 impl TxEngine {
+    /// What the other side does itself. A frame that asks for more is finished before it is transmitted.
+    #[inline]
+    pub(crate) fn offloads(&self) -> Offloads {
+        match self {
+            Self::Absent | Self::AfXdp(_) => Offloads::NONE,
+            Self::KernelStack(tx) => tx.offloads(),
+            #[cfg(any(test, feature = "testing"))]
+            Self::Memory(tx) => tx.offloads(),
+            #[cfg(any(test, feature = "testing"))]
+            Self::Sink(_) => Offloads::NONE,
+        }
+    }
+
     /// Copies frame `index` of the burst, with `edit`, to the other side. Returns the length sent.
     #[inline]
     pub(crate) fn transmit(
@@ -176,6 +260,7 @@ impl TxEngine {
         match self {
             Self::Absent => Err(DropReason::PortDown),
             Self::AfXdp(tx) => tx.transmit(burst, index, edit),
+            Self::KernelStack(tx) => tx.transmit(burst, index, edit),
             #[cfg(any(test, feature = "testing"))]
             Self::Memory(tx) => tx.transmit(burst, index, edit),
             #[cfg(any(test, feature = "testing"))]
@@ -188,7 +273,7 @@ impl TxEngine {
     #[inline]
     pub(crate) fn flush(&mut self) -> bool {
         match self {
-            Self::Absent => false,
+            Self::Absent | Self::KernelStack(_) => false,
             Self::AfXdp(tx) => tx.flush(),
             #[cfg(any(test, feature = "testing"))]
             Self::Memory(_) | Self::Sink(_) => false,

@@ -89,8 +89,12 @@ fn parse(
     if let Some(reason) = entry.closed {
         return Err(reason);
     }
+    let frame = &burst.frames()[index];
+    if let Some(reason) = frame.fault {
+        return Err(reason);
+    }
     let head = burst.parse(index).map_err(|_| DropReason::Runt)?;
-    if burst.frames()[index].len() - usize::from(head.header_len) > entry.mtu {
+    if frame.finished_len() - usize::from(head.header_len) > entry.mtu {
         return Err(DropReason::TooLong);
     }
     let admitted = weft_vlan::admit(&entry.vlan, &head).map_err(|refusal| match refusal {

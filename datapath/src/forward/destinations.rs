@@ -3,7 +3,7 @@
 use weft_packet::MacAddr;
 
 use super::{Forwarder, Pending};
-use crate::frame::{BURST, Burst};
+use crate::frame::BURST;
 use crate::snapshot::{PortEntry, Switch};
 use crate::{DropReason, PortId};
 
@@ -163,7 +163,7 @@ impl Forwarder {
     /// Notes the destinations of every pending frame. Returns the frames, as bits, of which at least one copy counts as
     /// delivery.
     #[inline]
-    pub(super) fn look_up(&mut self, entry: &PortEntry, switch: &Switch, burst: &mut Burst) -> u32 {
+    pub(super) fn look_up(&mut self, entry: &PortEntry, switch: &Switch) -> u32 {
         let counters = entry.port.thread_counters(self.thread);
         let mut attempted = 0;
         for &Pending { frame, vlan, dst } in &self.pending {
@@ -175,13 +175,6 @@ impl Forwarder {
             match sent {
                 Ok(()) => attempted |= 1 << frame,
                 Err(reason) => counters.rx_drops[reason as usize].add(1),
-            }
-            // A frame that was dropped may still have promiscuous receivers.
-            if burst.frames()[usize::from(frame)].checksum.is_some()
-                && (sent.is_ok() || !switch.promiscuous.is_empty())
-            {
-                burst.complete_checksum(usize::from(frame));
-                counters.rx_checksums_completed.add(1);
             }
         }
         attempted

@@ -1,7 +1,11 @@
 //! Stage 3: each destination is served once.
 
+use weft_packet::TagEdit;
+
 use super::destinations::FrameCopy;
 use super::{Edits, Forwarder};
+use crate::counters::ThreadPortCounters;
+use crate::engine::TxEngine;
 use crate::frame::{BURST, Burst};
 use crate::snapshot::{PortEntry, Snapshot};
 
@@ -13,6 +17,7 @@ impl Forwarder {
             thread,
             edits,
             destinations,
+            finished,
             unflushed,
             ..
         } = self;
@@ -22,7 +27,7 @@ impl Forwarder {
             let Some(entry) = snapshot.port(port) else {
                 return;
             };
-            let served = serve(entry, *thread, copies, edits, burst);
+            let served = serve(entry, *thread, copies, edits, burst, finished);
             delivered |= served.delivered;
             if !served.flushed && !unflushed.contains(&port) {
                 unflushed.push(port);
@@ -47,6 +52,7 @@ fn serve(
     copies: &[FrameCopy],
     edits: &[Edits; BURST],
     burst: &Burst,
+    finished: &mut Burst,
 ) -> Served {
     let counters = entry.port.thread_counters(thread);
     counters.tx_attempts.add(copies.len() as u64);
@@ -59,6 +65,7 @@ fn serve(
     }
     let (mut delivered, mut sent, mut bytes) = (0, 0, 0);
     let mut engine = entry.port.tx.lock();
+    let takes = engine.offloads();
     for copy in copies {
         let edits = edits[copy.frame()];
         let edit = if entry.tagged {
@@ -66,6 +73,15 @@ fn serve(
         } else {
             edits.untagged
         };
+        let offload = &burst.frames()[copy.frame()].offload;
+        if !offload.is_none() && !takes.take(offload) {
+            let (frames, octets) =
+                finish(&mut engine, counters, burst, copy.frame(), edit, finished);
+            sent += frames;
+            bytes += octets;
+            delivered |= if frames > 0 { copy.delivery() } else { 0 };
+            continue;
+        }
         match engine.transmit(burst, copy.frame(), edit) {
             Ok(len) => {
                 sent += 1;
@@ -80,4 +96,39 @@ fn serve(
     counters.tx_frames.add(sent);
     counters.tx_bytes.add(bytes);
     Served { delivered, flushed }
+}
+
+/// Carries out what the sender of a frame left to its NIC, and transmits what comes of it: the frame, or its segments.
+/// Returns how many were sent, and their octets.
+#[inline(never)]
+fn finish(
+    engine: &mut TxEngine,
+    counters: &ThreadPortCounters,
+    burst: &Burst,
+    index: usize,
+    edit: TagEdit,
+    room: &mut Burst,
+) -> (u64, u64) {
+    let (mut made, mut sent, mut bytes) = (0, 0, 0);
+    burst.finish(index, room, |finished| {
+        for index in 0..finished.len() {
+            made += 1;
+            match engine.transmit(finished, index, edit) {
+                Ok(len) => {
+                    sent += 1;
+                    bytes += len as u64;
+                }
+                Err(reason) => counters.tx_drops[reason as usize].add(1),
+            }
+        }
+    });
+    if burst.frames()[index].offload.segmentation.is_some() {
+        counters.tx_segmented.add(1);
+        counters.tx_segments.add(made);
+        // The attempt that was counted is one of them.
+        counters.tx_attempts.add(made - 1);
+    } else {
+        counters.tx_checksums_completed.add(1);
+    }
+    (sent, bytes)
 }

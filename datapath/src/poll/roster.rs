@@ -143,7 +143,9 @@ impl Roster {
                 continue;
             }
             member.empty_looks += 1;
-            if member.empty_looks >= EMPTY_LOOKS && member.is_quiet() {
+            let rests = member.engine.is_costly_to_poll()
+                || member.empty_looks >= EMPTY_LOOKS && member.is_quiet();
+            if rests {
                 position -= 1;
                 self.active.swap_remove(position);
                 self.rest(at);
@@ -170,6 +172,11 @@ impl Roster {
             }
         }
         frames
+    }
+
+    /// Whether epoll tells of every port that has frames: looking at them in turn would be in vain.
+    pub(super) fn is_at_rest(&self) -> bool {
+        self.active.is_empty() && self.blind.is_empty()
     }
 
     /// Makes the resting ports that have frames active again, without waiting for any.

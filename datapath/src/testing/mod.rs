@@ -54,6 +54,14 @@ impl Rig {
         Ok(())
     }
 
+    /// The other side of a memory port.
+    ///
+    /// # Panics
+    /// There is no such port.
+    pub fn port(&self, port: PortId) -> MemoryPort {
+        self.ports[&port].clone()
+    }
+
     /// Attaches a port that receives `frame` without end, to each of `destinations` in turn, and discards what is sent to
     /// it.
     pub fn attach_replay(&mut self, port: PortId, frame: &[u8], destinations: Vec<MacAddr>) {

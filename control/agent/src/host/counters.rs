@@ -58,7 +58,7 @@ impl Host {
             rx_delivered: counters.rx_delivered,
             rx_undelivered: counters.rx_undelivered,
             tx_attempts: counters.tx_attempts,
-            checksums_completed: counters.rx_checksums_completed,
+            checksums_completed: counters.tx_checksums_completed,
             drops,
             rx_drops,
             tx_drops,
