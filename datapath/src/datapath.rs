@@ -15,11 +15,15 @@ use weft_packet::MacAddr;
 use crate::clock;
 use crate::config::{Config, PortId};
 use crate::counters::PortCounters;
-use crate::engine::{self, AttachError, EngineInfo, EngineSpec, Opened, RingStatistics};
+use crate::engine::{
+    self, AttachError, EngineInfo, EngineSpec, Opened, RingStatistics, VhostStatus,
+};
 #[cfg(any(test, feature = "testing"))]
 use crate::engine::{RxEngine, TxEngine};
 use crate::learned::LearnedTable;
 use crate::poll::{Command, ThreadShared, Worker};
+#[cfg(any(test, feature = "testing"))]
+use crate::port::transmit;
 use crate::port::{NO_ADDRESS, Port};
 use crate::snapshot::{Attached, Snapshot};
 use control::{Attachment, Control};
@@ -113,10 +117,11 @@ impl Opened {
     fn in_memory(rx: RxEngine, tx: TxEngine) -> Self {
         Self {
             rx: vec![rx],
-            tx,
+            tx: transmit(tx),
             probes: Vec::new(),
             info: EngineInfo::Memory,
             guard: None,
+            vhost: None,
         }
     }
 }
@@ -231,6 +236,7 @@ impl Datapath {
                 uplink,
                 busy_wait,
             } => engine::open_af_xdp(interface, *mtu, *uplink, *busy_wait)?,
+            EngineSpec::VhostUser { socket, role } => engine::open_vhost_user(socket, *role)?,
             EngineSpec::Packet { interface } => engine::open_packet(interface)?,
             EngineSpec::Tap { device, mtu } => engine::open_tap(device, *mtu, self.threads.len())?,
         };
@@ -273,6 +279,7 @@ impl Datapath {
             probes,
             info,
             guard,
+            vhost,
         } = engine;
         let mut control = self.control.lock();
         let counters = control.counters_of(id, self.threads.len());
@@ -295,6 +302,7 @@ impl Datapath {
                 threads,
                 probes,
                 guard,
+                vhost,
             },
         );
     }
@@ -442,6 +450,13 @@ impl Datapath {
             .attachments
             .get(&port)
             .map(|attachment| engine::statistics(&attachment.probes))
+    }
+
+    /// How the guest of a vhost-user port is connected; `None` for any other port.
+    pub fn vhost_status(&self, port: PortId) -> Option<VhostStatus> {
+        let control = self.control.lock();
+        let shared = control.attachments.get(&port)?.vhost.as_ref()?;
+        Some(shared.status())
     }
 
     /// What a port's engine turned out to be; `None` for one that is not attached.

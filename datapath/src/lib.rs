@@ -15,7 +15,7 @@
 //! ```
 //!
 //! Unsafe code is confined to the modules that talk to shared memory and the kernel: `frame` (a frame's bytes in its
-//! source's memory), `afxdp` (rings, UMEM, BPF, ioctl), `tap` and `packet_socket` (system calls), and two lines in `prefetch` and `clock`.
+//! source's memory), `afxdp` (rings, UMEM, BPF, ioctl), `tap` and `packet_socket` (system calls), `vhost` (a guest's memory and its rings), and two lines in `prefetch` and `clock`.
 
 pub mod afxdp;
 mod clock;
@@ -37,6 +37,7 @@ mod snapshot;
 mod tap;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
+mod vhost;
 
 pub use config::{
     Admission, Config, PortConfig, PortId, Role, StaticAddress, SwitchConfig, SwitchId,
@@ -44,7 +45,10 @@ pub use config::{
 pub use counters::PortCounters;
 pub use datapath::{Datapath, Event, Options, PollMode, Stalled, ThreadStatus};
 pub use drop_reason::DropReason;
-pub use engine::{AttachError, EngineInfo, EngineSpec, RingStatistics};
+pub use engine::{
+    AttachError, EngineInfo, EngineSpec, RingStatistics, SocketRole, VhostQueue, VhostState,
+    VhostStatus,
+};
 pub use offloads::Offloads;
 #[cfg(any(test, feature = "testing"))]
 pub use poll::Worker;

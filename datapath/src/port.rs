@@ -14,11 +14,19 @@ use crate::engine::{EngineInfo, TxEngine};
 /// Stands for "no address" among addresses as numbers: no frame has it, while a hostile one may well have zero.
 pub(crate) const NO_ADDRESS: u64 = u64::MAX;
 
+/// A transmit side behind its lock, which those who change the engine share with the port.
+pub(crate) type Transmit = Arc<CachePadded<Mutex<TxEngine>>>;
+
+/// A transmit side behind a lock of its own.
+pub(crate) fn transmit(engine: TxEngine) -> Transmit {
+    Arc::new(CachePadded::new(Mutex::new(engine)))
+}
+
 /// The shared part of an attached port. The receive side is not here: one poll thread owns it.
 pub(crate) struct Port {
     pub(crate) id: PortId,
     /// The transmit side; a poll thread locks it once per burst.
-    pub(crate) tx: CachePadded<Mutex<TxEngine>>,
+    pub(crate) tx: Transmit,
     counters: Arc<CounterSet>,
     /// The first source of a port without a configured address.
     taken: AtomicU64,
@@ -44,18 +52,18 @@ impl CounterSet {
 impl Port {
     /// A port whose engine is not there: it has a place in the switch, and takes no frame.
     pub(crate) fn absent(id: PortId, counters: Arc<CounterSet>) -> Self {
-        Self::new(id, TxEngine::Absent, None, counters)
+        Self::new(id, transmit(TxEngine::Absent), None, counters)
     }
 
     pub(crate) fn new(
         id: PortId,
-        tx: TxEngine,
+        tx: Transmit,
         info: Option<EngineInfo>,
         counters: Arc<CounterSet>,
     ) -> Self {
         Self {
             id,
-            tx: CachePadded::new(Mutex::new(tx)),
+            tx,
             counters,
             taken: AtomicU64::new(NO_ADDRESS),
             adopted: AtomicU64::new(NO_ADDRESS),

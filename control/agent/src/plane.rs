@@ -201,6 +201,10 @@ pub(crate) fn attach_problem(interface: &InterfaceName, error: &AttachError) -> 
             ProblemKind::Conflict,
             "stop the program that holds it ('ip link show', 'bpftool net'), or name another",
         ),
+        AttachError::Socket { .. } => (
+            ProblemKind::Failed,
+            "see who owns the folder and the socket, or name another",
+        ),
         AttachError::DeviceBusy(_) => (
             ProblemKind::Conflict,
             "stop the program that holds it ('ip -details link show'), or name another",
@@ -223,6 +227,7 @@ pub(crate) fn attach_problem(interface: &InterfaceName, error: &AttachError) -> 
         AttachError::NoInterface(_)
         | AttachError::InterfaceBusy(_)
         | AttachError::DeviceBusy(_)
+        | AttachError::Socket { .. }
         | AttachError::Mtu { .. }
         | AttachError::System { .. } => error.to_string(),
         _ => format!("interface {interface}: {error}"),
@@ -261,6 +266,7 @@ pub(crate) fn engine_status(info: EngineInfo) -> EngineStatus {
         },
         EngineInfo::Packet { warnings } => plain("packet", Some(1), warnings),
         EngineInfo::Tap { queues, .. } => plain("tap", Some(queues), Vec::new()),
+        EngineInfo::VhostUser => plain("vhost-user", None, Vec::new()),
         EngineInfo::Memory => plain("memory", None, Vec::new()),
     }
 }

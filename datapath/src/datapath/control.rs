@@ -16,6 +16,8 @@ pub(super) struct Attachment {
     pub(super) probes: Vec<Probe>,
     /// Keeps what the engine did to its interface; dropped after the engine.
     pub(super) guard: Option<Box<dyn Send>>,
+    /// How a guest's connection is.
+    pub(super) vhost: Option<Arc<crate::vhost::Shared>>,
 }
 
 #[derive(Default)]

@@ -13,6 +13,7 @@ use crate::afxdp::{
     AfXdpPort, Desc, Flushed, OpenError, Options, Probe, Refused, RxQueue, TxQueue,
 };
 use crate::frame::{BURST, Burst, HEAD, SHORT_HEAD};
+use crate::port::transmit;
 
 /// Most buffers of one received frame: the linear part and MAX_SKB_FRAGS (17) more. A longer chain is dropped.
 const CHAIN: usize = 18;
@@ -50,7 +51,7 @@ pub(crate) fn open(
             .into_iter()
             .map(|queue| RxEngine::AfXdp(Box::new(Rx::new(queue, peer_may_offload))))
             .collect(),
-        tx: TxEngine::AfXdp(Box::new(Tx { queues: tx })),
+        tx: transmit(TxEngine::AfXdp(Box::new(Tx { queues: tx }))),
         info: EngineInfo::AfXdp {
             xdp_mode: if info.native { "native" } else { "generic" },
             copy_mode: if info.zero_copy { "zero-copy" } else { "copy" },
@@ -61,6 +62,7 @@ pub(crate) fn open(
             changed_features: info.changed_features,
         },
         guard: Some(Box::new(guard)),
+        vhost: None,
     })
 }
 

@@ -14,6 +14,7 @@ use weft_packet::{TagEdit, vnet};
 use super::{AttachError, EngineInfo, Opened, Probe, RxEngine, TxEngine};
 use crate::frame::{BURST, Burst, EditedHead, HEAD, Slices};
 use crate::packet_socket::PacketSocket;
+use crate::port::transmit;
 use crate::tap::Tap;
 use crate::{DropReason, Offloads};
 
@@ -78,7 +79,10 @@ pub(crate) fn open_tap(device: &str, mtu: u16, threads: usize) -> Result<Opened,
             queues: tap.queues.len() as u32,
             created: tap.created,
         },
-        tx: TxEngine::KernelStack(Box::new(Tx::new(Link::Tap(first), offloads))),
+        tx: transmit(TxEngine::KernelStack(Box::new(Tx::new(
+            Link::Tap(first),
+            offloads,
+        )))),
         rx: tap
             .queues
             .into_iter()
@@ -86,6 +90,7 @@ pub(crate) fn open_tap(device: &str, mtu: u16, threads: usize) -> Result<Opened,
             .collect(),
         probes: Vec::new(),
         guard: None,
+        vhost: None,
     })
 }
 
@@ -125,12 +130,16 @@ pub(crate) fn open_packet(interface: &str) -> Result<Opened, AttachError> {
         rx: vec![RxEngine::KernelStack(Box::new(Rx::new(Link::Packet(
             Arc::clone(&socket),
         ))))],
-        tx: TxEngine::KernelStack(Box::new(Tx::new(Link::Packet(Arc::clone(&socket)), offloads))),
+        tx: transmit(TxEngine::KernelStack(Box::new(Tx::new(
+            Link::Packet(Arc::clone(&socket)),
+            offloads,
+        )))),
         probes: vec![Probe::Packet(Drops {
             socket,
             told: AtomicU64::new(0),
         })],
         guard: quiet.map(|quiet| Box::new(quiet) as Box<dyn Send>),
+        vhost: None,
     })
 }
 

@@ -8,26 +8,34 @@ mod af_xdp;
 mod kernel_stack;
 #[cfg(any(test, feature = "testing"))]
 pub mod memory;
+mod vhost_user;
 
 use std::os::fd::BorrowedFd;
+use std::path::PathBuf;
+use std::sync::Arc;
 
 use weft_packet::TagEdit;
 
 use crate::frame::Burst;
+use crate::port::Transmit;
 use crate::{DropReason, Offloads};
 
+pub use crate::vhost::{SocketRole, VhostQueue, VhostState, VhostStatus};
 pub(crate) use af_xdp::open as open_af_xdp;
 pub(crate) use kernel_stack::{open_packet, open_tap};
+pub(crate) use vhost_user::open as open_vhost_user;
 
 /// An opened engine, about to become a port.
 pub(crate) struct Opened {
     /// One receive side for each queue.
     pub(crate) rx: Vec<RxEngine>,
-    pub(crate) tx: TxEngine,
+    pub(crate) tx: Transmit,
     pub(crate) probes: Vec<Probe>,
     pub(crate) info: EngineInfo,
     /// Undoes what was done to the interface; dropped after the engine.
     pub(crate) guard: Option<Box<dyn Send>>,
+    /// How a guest's connection is.
+    pub(crate) vhost: Option<Arc<crate::vhost::Shared>>,
 }
 
 /// Tells what was counted for a queue, without disturbing those who serve it.
@@ -68,6 +76,13 @@ pub enum EngineSpec {
     Packet {
         /// The interface's name in the agent's network namespace.
         interface: String,
+    },
+    /// A guest's network adapter.
+    VhostUser {
+        /// The socket that its hypervisor, or the switch, listens on.
+        socket: PathBuf,
+        /// Which of the two does.
+        role: SocketRole,
     },
     /// A TAP device, created where it is not there.
     Tap {
@@ -110,6 +125,8 @@ pub enum EngineInfo {
         /// It was not there before, and goes with the port.
         created: bool,
     },
+    /// A guest's network adapter, whose state changes: see [`Datapath::vhost_status`](crate::Datapath::vhost_status).
+    VhostUser,
     /// Queues in memory, for tests.
     Memory,
 }
@@ -126,6 +143,14 @@ pub enum AttachError {
     /// Another process has the TAP device.
     #[error("TAP device {0} is held by another process")]
     DeviceBusy(String),
+    /// The socket cannot be listened on.
+    #[error("socket {}: {source}", socket.display())]
+    Socket {
+        /// Its path.
+        socket: PathBuf,
+        /// What the kernel said.
+        source: std::io::Error,
+    },
     /// The kernel lacks CONFIG_XDP_SOCKETS.
     #[error("the kernel offers no AF_XDP sockets: {0}")]
     NoAfXdp(String),
@@ -170,6 +195,7 @@ pub struct RingStatistics {
 pub(crate) enum RxEngine {
     AfXdp(Box<af_xdp::Rx>),
     KernelStack(Box<kernel_stack::Rx>),
+    VhostUser(Box<crate::vhost::Rx>),
     #[cfg(any(test, feature = "testing"))]
     Memory(Box<memory::Rx>),
     #[cfg(any(test, feature = "testing"))]
@@ -183,6 +209,7 @@ impl RxEngine {
         match self {
             Self::AfXdp(rx) => rx.receive(burst),
             Self::KernelStack(rx) => rx.receive(burst),
+            Self::VhostUser(rx) => rx.receive(burst),
             #[cfg(any(test, feature = "testing"))]
             Self::Memory(rx) => rx.receive(burst),
             #[cfg(any(test, feature = "testing"))]
@@ -197,6 +224,7 @@ impl RxEngine {
         match self {
             Self::AfXdp(rx) => rx.release(),
             Self::KernelStack(_) => {}
+            Self::VhostUser(rx) => rx.release(),
             #[cfg(any(test, feature = "testing"))]
             Self::Memory(rx) => rx.release(),
             #[cfg(any(test, feature = "testing"))]
@@ -210,11 +238,28 @@ impl RxEngine {
         matches!(self, Self::KernelStack(_))
     }
 
+    /// Asks the other side to make the engine readable with the next frame. Returns whether there is one already, of which
+    /// no word may come.
+    pub(crate) fn arm(&mut self) -> bool {
+        match self {
+            Self::VhostUser(rx) => rx.arm(),
+            _ => false,
+        }
+    }
+
+    /// Tells the other side that the engine is polled from now on.
+    pub(crate) fn disarm(&mut self) {
+        if let Self::VhostUser(rx) = self {
+            rx.disarm();
+        }
+    }
+
     /// Becomes readable when frames arrive; `None` where only looking tells.
     pub(crate) fn readiness(&self) -> Option<BorrowedFd<'_>> {
         match self {
             Self::AfXdp(rx) => Some(rx.readiness()),
             Self::KernelStack(rx) => Some(rx.readiness()),
+            Self::VhostUser(rx) => rx.readiness(),
             #[cfg(any(test, feature = "testing"))]
             Self::Memory(rx) => Some(rx.readiness()),
             #[cfg(any(test, feature = "testing"))]
@@ -229,6 +274,7 @@ pub(crate) enum TxEngine {
     Absent,
     AfXdp(Box<af_xdp::Tx>),
     KernelStack(Box<kernel_stack::Tx>),
+    VhostUser(Box<crate::vhost::Tx>),
     #[cfg(any(test, feature = "testing"))]
     Memory(memory::Tx),
     #[cfg(any(test, feature = "testing"))]
@@ -242,6 +288,7 @@ impl TxEngine {
         match self {
             Self::Absent | Self::AfXdp(_) => Offloads::NONE,
             Self::KernelStack(tx) => tx.offloads(),
+            Self::VhostUser(tx) => tx.offloads(),
             #[cfg(any(test, feature = "testing"))]
             Self::Memory(tx) => tx.offloads(),
             #[cfg(any(test, feature = "testing"))]
@@ -261,6 +308,7 @@ impl TxEngine {
             Self::Absent => Err(DropReason::PortDown),
             Self::AfXdp(tx) => tx.transmit(burst, index, edit),
             Self::KernelStack(tx) => tx.transmit(burst, index, edit),
+            Self::VhostUser(tx) => tx.transmit(burst, index, edit),
             #[cfg(any(test, feature = "testing"))]
             Self::Memory(tx) => tx.transmit(burst, index, edit),
             #[cfg(any(test, feature = "testing"))]
@@ -275,6 +323,10 @@ impl TxEngine {
         match self {
             Self::Absent | Self::KernelStack(_) => false,
             Self::AfXdp(tx) => tx.flush(),
+            Self::VhostUser(tx) => {
+                tx.flush();
+                false
+            }
             #[cfg(any(test, feature = "testing"))]
             Self::Memory(_) | Self::Sink(_) => false,
         }

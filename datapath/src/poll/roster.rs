@@ -145,10 +145,9 @@ impl Roster {
             member.empty_looks += 1;
             let rests = member.engine.is_costly_to_poll()
                 || member.empty_looks >= EMPTY_LOOKS && member.is_quiet();
-            if rests {
+            if rests && self.rest(at) {
                 position -= 1;
                 self.active.swap_remove(position);
-                self.rest(at);
             }
         }
         for _ in 0..BLIND_LOOKS.min(self.blind.len()) {
@@ -167,6 +166,7 @@ impl Roster {
             if found > 0 {
                 frames += found;
                 member.empty_looks = 0;
+                member.engine.disarm();
                 self.blind.swap_remove(self.turn);
                 self.active.push(at);
             }
@@ -190,10 +190,15 @@ impl Roster {
     /// Sleeps until a port has frames, the doorbell rings or `longest` has passed. Frames that came since the last look
     /// end the sleep at once: a descriptor is watched by level.
     pub(super) fn sleep(&mut self, longest: Duration) {
-        while let Some(at) = self.active.pop() {
-            self.rest(at);
+        let mut position = 0;
+        while let Some(&at) = self.active.get(position) {
+            if self.rest(at) {
+                self.active.swap_remove(position);
+            } else {
+                position += 1;
+            }
         }
-        if self.blind.is_empty() {
+        if self.is_at_rest() {
             self.wake(Some(&Timespec {
                 tv_sec: longest.as_secs() as i64,
                 tv_nsec: longest.subsec_nanos().into(),
@@ -201,13 +206,16 @@ impl Roster {
         }
     }
 
-    /// Lets a port rest.
-    fn rest(&mut self, at: usize) {
+    /// Lets a port rest. Returns whether it does: not where frames came while it was asked to announce them.
+    fn rest(&mut self, at: usize) -> bool {
         let Some(member) = &mut self.members[at] else {
-            return;
+            return true;
         };
         member.empty_looks = 0;
         member.quiet_since = None;
+        if member.engine.arm() {
+            return false;
+        }
         let watched = member.engine.readiness().is_some_and(|readiness| {
             let data = epoll::EventData::new_u64(at as u64);
             epoll::add(&self.epoll, readiness, data, epoll::EventFlags::IN).is_ok()
@@ -215,6 +223,7 @@ impl Roster {
         if !watched {
             self.blind.push(at);
         }
+        true
     }
 
     fn wake(&mut self, timeout: Option<&Timespec>) {
@@ -225,12 +234,13 @@ impl Roster {
         };
         for event in events {
             let at = event.data.u64();
-            let Some(Some(member)) = self.members.get(at as usize) else {
+            let Some(Some(member)) = self.members.get_mut(at as usize) else {
                 continue;
             };
             if let Some(readiness) = member.engine.readiness() {
                 // Watched, or epoll would not have named it.
                 let _ = epoll::delete(&self.epoll, readiness);
+                member.engine.disarm();
                 self.active.push(at as usize);
             }
         }

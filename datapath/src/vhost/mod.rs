@@ -1,0 +1,31 @@
+//! vhost-user: a guest's network adapter, through rings in memory that its hypervisor shares (vhost-user protocol of QEMU;
+//! virtio 1.2 §2.7, §5.1).
+//!
+//! * `service`: a thread for each port, which connects or listens, and serves one front-end at a time.
+//! * `backend`: what the front-end asks for, message by message; it starts and stops queues.
+//! * `memory`, `sigbus`: the guest's memory, and what happens when somebody takes it away.
+//! * `ring`, `queue`: a virtqueue, and what belongs to it.
+//! * `rx`, `tx`: bursts from and to guests, on poll threads.
+
+mod backend;
+mod features;
+mod memory;
+mod queue;
+mod ring;
+mod rx;
+mod service;
+mod sigbus;
+mod status;
+#[cfg(test)]
+mod tests;
+mod tx;
+
+pub(crate) use queue::Faults;
+pub(crate) use rx::Rx;
+pub(crate) use service::Service;
+pub(crate) use status::Shared;
+pub use status::{SocketRole, VhostQueue, VhostState, VhostStatus};
+pub(crate) use tx::Tx;
+
+/// Queue pairs that a guest may use.
+pub(crate) const PAIRS: usize = 8;

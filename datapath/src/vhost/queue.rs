@@ -1,0 +1,100 @@
+//! A ring with what belongs to it: how the guest and the switch wake each other, and what was negotiated.
+
+use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicU8, Ordering};
+
+use super::ring::{Broken, Ring};
+use crate::Offloads;
+
+/// A queue that runs.
+pub(crate) struct Queue {
+    pub(crate) ring: Ring,
+    /// The guest writes to it after it made buffers available; without one, the ring is looked at again and again.
+    pub(crate) kick: Option<OwnedFd>,
+    /// Written to notify the guest; without one, it looks by itself.
+    pub(crate) call: Option<OwnedFd>,
+    /// Frames may take several chains (VIRTIO_NET_F_MRG_RXBUF).
+    pub(crate) merges: bool,
+    /// The guest may leave work to the switch; else the header before its frames need not be read.
+    pub(crate) reads_header: bool,
+    /// What the guest takes.
+    pub(crate) offloads: Offloads,
+}
+
+impl Queue {
+    /// Publishes what was given back, and notifies the guest if it wants that.
+    #[inline]
+    pub(crate) fn finish(&mut self) {
+        self.ring.publish();
+        if self.ring.wants_notification()
+            && let Some(call) = &self.call
+        {
+            // A full counter is readable all the same; anything else is the guest's own loss.
+            let _ = rustix::io::write(call, &1u64.to_ne_bytes());
+        }
+    }
+}
+
+/// Why a port's queues stand still although its front-end wants them to run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Fault {
+    AvailableIndex = 1,
+    Head,
+    Memory,
+}
+
+impl From<Broken> for Fault {
+    fn from(broken: Broken) -> Self {
+        match broken {
+            Broken::AvailableIndex => Self::AvailableIndex,
+            Broken::Head => Self::Head,
+        }
+    }
+}
+
+impl Fault {
+    /// What is behind a fault: a ring whose memory was taken away says anything.
+    pub(crate) fn of(self, queue: Option<&Queue>) -> Self {
+        match queue {
+            Some(queue) if queue.ring.is_lost() => Self::Memory,
+            _ => self,
+        }
+    }
+
+    fn reason(self) -> &'static str {
+        match self {
+            Self::AvailableIndex => {
+                "the guest's driver made more buffers available than its ring has; restart the guest"
+            }
+            Self::Head => {
+                "the guest's driver named a descriptor that its ring does not have; restart the guest"
+            }
+            Self::Memory => {
+                "the file of the guest's memory was truncated while the guest ran; restart the VM"
+            }
+        }
+    }
+}
+
+/// The latest fault, which poll threads report and the control side shows.
+#[derive(Debug, Default)]
+pub(crate) struct Faults(AtomicU8);
+
+impl Faults {
+    pub(crate) fn report(&self, fault: Fault) {
+        self.0.store(fault as u8, Ordering::Relaxed);
+    }
+
+    pub(crate) fn clear(&self) {
+        self.0.store(0, Ordering::Relaxed);
+    }
+
+    /// What happened and what to do, for an operator.
+    pub(crate) fn reason(&self) -> Option<&'static str> {
+        [Fault::AvailableIndex, Fault::Head, Fault::Memory]
+            .into_iter()
+            .find(|fault| *fault as u8 == self.0.load(Ordering::Relaxed))
+            .map(Fault::reason)
+    }
+}

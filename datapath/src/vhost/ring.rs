@@ -1,0 +1,481 @@
+//! A split virtqueue (virtio 1.2 §2.7), the device's side, in memory that a guest writes at the same time.
+//!
+//! Nothing that the guest writes is believed, or read twice: an index, a descriptor or a flag is copied first and checked
+//! then. Addresses of the ring are translated once; those of buffers by the region that the last one was in, else by
+//! search. Used entries are gathered, and published with one store per burst.
+
+use std::mem::size_of;
+use std::ptr::NonNull;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU16, Ordering, fence};
+
+use super::memory::{Memory, View};
+
+/// Most descriptors of one chain, those of its indirect table included: a packet of 64 KiB takes 18 of Linux's.
+pub(crate) const MOST_BUFFERS: usize = 64;
+
+/// Most octets of one chain.
+const MOST_OCTETS: usize = 128 << 10;
+
+/// Flags of a descriptor.
+const NEXT: u16 = 1;
+const WRITE: u16 = 2;
+const INDIRECT: u16 = 4;
+
+/// In the driver's flags: do not interrupt (without EVENT_IDX).
+const NO_INTERRUPT: u16 = 1;
+/// In the device's flags: do not kick (without EVENT_IDX).
+const NO_NOTIFY: u16 = 1;
+
+/// A descriptor as the guest wrote it, in its byte order, which is little endian.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+struct Descriptor {
+    address: u64,
+    len: u32,
+    flags: u16,
+    next: u16,
+}
+
+/// An entry of the used ring.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+struct Used {
+    id: u32,
+    len: u32,
+}
+
+/// A guest's buffer, translated: it lies wholly in memory that the ring keeps mapped.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Buffer {
+    pub(crate) start: NonNull<u8>,
+    pub(crate) len: usize,
+}
+
+/// The buffers of one chain.
+pub(crate) type Chain = arrayvec::ArrayVec<Buffer, MOST_BUFFERS>;
+
+/// Which way the buffers of a queue go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Access {
+    /// The device reads them: the guest transmits.
+    Read,
+    /// The device writes them: the guest receives.
+    Write,
+}
+
+/// Why a chain cannot be used; the ring goes on behind it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum BadChain {
+    #[error("a buffer is not in the guest's memory")]
+    Address,
+    #[error("a descriptor has no octets")]
+    Empty,
+    #[error("a descriptor is for the other direction")]
+    Direction,
+    #[error("a chain runs in circles or has too many descriptors")]
+    TooLong,
+    #[error("a chain has too many octets")]
+    TooLarge,
+    #[error("a chain leads out of its table")]
+    Next,
+    #[error("an indirect table is nested, empty or of an odd size")]
+    Indirect,
+}
+
+/// Why a ring cannot go on at all, as an operator reads it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Broken {
+    #[error("its driver made more buffers available than the ring has")]
+    AvailableIndex,
+    #[error("its driver made a descriptor available that the ring does not have")]
+    Head,
+}
+
+/// A ring cannot be where the front-end says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum BadRing {
+    #[error("the ring has {0} entries, which is no power of two up to 32768")]
+    Size(u16),
+    #[error("a part of the ring is not in the guest's memory")]
+    Address,
+    #[error("a part of the ring is not aligned")]
+    Alignment,
+}
+
+/// Where a ring is, as a front-end tells it.
+#[derive(Clone, Debug)]
+pub(crate) struct Layout {
+    pub(crate) size: u16,
+    /// Addresses in the front-end's own address space.
+    pub(crate) descriptors: u64,
+    pub(crate) available: u64,
+    pub(crate) used: u64,
+}
+
+/// A virtqueue that runs.
+pub(crate) struct Ring {
+    memory: Arc<Memory>,
+    /// The region of the last buffer.
+    view: View,
+    descriptors: NonNull<Descriptor>,
+    /// Flags, index, `size` heads, used_event.
+    available: NonNull<u16>,
+    /// Flags and index, `size` entries, avail_event.
+    used: NonNull<u16>,
+    size: u16,
+    event_index: bool,
+    /// The next entry of the available ring that nobody took.
+    next_available: u16,
+    /// The driver's index as last read.
+    driver_index: u16,
+    /// Used entries that the driver was told of.
+    published: u16,
+    /// Used entries that wait to be told.
+    gathered: u16,
+    /// The used index when the driver was last asked whether it wants a notification.
+    asked: u16,
+}
+
+// SAFETY: the pointers lead into memory that `memory` keeps mapped for as long as the ring lives, from any thread.
+unsafe impl Send for Ring {}
+
+impl Ring {
+    pub(crate) fn new(
+        memory: Arc<Memory>,
+        layout: &Layout,
+        event_index: bool,
+    ) -> Result<Self, BadRing> {
+        let size = layout.size;
+        if !size.is_power_of_two() || size > 32768 {
+            return Err(BadRing::Size(size));
+        }
+        let entries = u64::from(size);
+        let find = |address: u64, len: u64, align: u64| {
+            let start = memory.user(address, len).ok_or(BadRing::Address)?;
+            if address.is_multiple_of(align) && (start.as_ptr() as u64).is_multiple_of(align) {
+                Ok(start)
+            } else {
+                Err(BadRing::Alignment)
+            }
+        };
+        // The event indices are behind the rings, and there only with EVENT_IDX; all drivers leave room for them.
+        let descriptors = find(layout.descriptors, 16 * entries, 16)?.cast();
+        let available = find(layout.available, 4 + 2 * entries + 2, 2)?.cast();
+        let used: NonNull<u16> = find(layout.used, 4 + 8 * entries + 2, 4)?.cast();
+        let view = View::default();
+        let mut ring = Self {
+            memory,
+            view,
+            descriptors,
+            available,
+            used,
+            size,
+            event_index,
+            next_available: 0,
+            driver_index: 0,
+            published: 0,
+            gathered: 0,
+            asked: 0,
+        };
+        // The ring says how far an earlier back-end got, also one that was killed, which the front-end cannot know: all
+        // before the used index is done, and all from there on is new. What was taken and not given back comes again, once.
+        ring.published = ring.used_index().load(Ordering::Acquire);
+        ring.asked = ring.published;
+        ring.next_available = ring.published;
+        ring.driver_index = ring.published;
+        Ok(ring)
+    }
+
+    /// What the next back-end has to start with.
+    pub(crate) fn base(&self) -> u16 {
+        self.next_available
+    }
+
+    /// Whether part of the guest's memory is gone.
+    #[inline]
+    pub(crate) fn is_lost(&self) -> bool {
+        self.memory.is_lost()
+    }
+
+    /// Buffers that the driver made available and nobody took, as of the last look; looks again if they are fewer than
+    /// `wanted`.
+    ///
+    /// # Errors
+    /// The driver's index is impossible.
+    #[inline]
+    pub(crate) fn available(&mut self, wanted: u16) -> Result<u16, Broken> {
+        let known = self.driver_index.wrapping_sub(self.next_available);
+        if known >= wanted {
+            return Ok(known);
+        }
+        // Acquire: the entries that the index covers are read after it.
+        let index = self.available_word(1).load(Ordering::Acquire);
+        let count = index.wrapping_sub(self.next_available);
+        if count > self.size {
+            return Err(Broken::AvailableIndex);
+        }
+        self.driver_index = index;
+        Ok(count)
+    }
+
+    /// The head of the buffer `ahead` entries from the next one, which is available.
+    ///
+    /// # Errors
+    /// There is no such descriptor.
+    #[inline]
+    pub(crate) fn head(&self, ahead: u16) -> Result<u16, Broken> {
+        let slot = self.next_available.wrapping_add(ahead) & (self.size - 1);
+        let head = self
+            .available_word(2 + usize::from(slot))
+            .load(Ordering::Relaxed);
+        if head < self.size {
+            Ok(head)
+        } else {
+            Err(Broken::Head)
+        }
+    }
+
+    /// Asks for the memory of a descriptor, so that it is there when it is needed.
+    #[inline]
+    pub(crate) fn prefetch(&self, head: u16) {
+        let descriptor = self.descriptors.as_ptr().wrapping_add(head.into());
+        crate::prefetch::prefetch_at(descriptor);
+    }
+
+    /// The buffer of a chain that has only one, and is right; any other is to be walked.
+    #[inline]
+    pub(crate) fn only_buffer(&mut self, head: u16, access: Access) -> Option<Buffer> {
+        let first = self.descriptor(head);
+        if first.flags & (NEXT | INDIRECT) == 0 {
+            self.buffer(first, access).ok()
+        } else {
+            None
+        }
+    }
+
+    /// Walks a chain into `chain`.
+    ///
+    /// # Errors
+    /// It cannot be used.
+    #[inline]
+    pub(crate) fn walk(
+        &mut self,
+        head: u16,
+        access: Access,
+        chain: &mut Chain,
+    ) -> Result<(), BadChain> {
+        chain.clear();
+        let first = self.descriptor(head);
+        if first.flags & (NEXT | INDIRECT) == 0 {
+            let buffer = self.buffer(first, access)?;
+            chain.push(buffer);
+            return Ok(());
+        }
+        self.walk_on(first, access, chain)
+    }
+
+    /// The buffers are taken.
+    #[inline]
+    pub(crate) fn take(&mut self, count: u16) {
+        self.next_available = self.next_available.wrapping_add(count);
+    }
+
+    /// Gives a buffer back, of which `len` octets were written; the driver learns of it with [`Self::publish`].
+    #[inline]
+    pub(crate) fn give_back(&mut self, head: u16, len: u32) {
+        let slot = self.published.wrapping_add(self.gathered) & (self.size - 1);
+        let entry = Used {
+            id: u32::from(head),
+            len,
+        };
+        // SAFETY: the used ring has `size` entries behind flags and index, and is aligned; only the device writes it, and
+        // whatever a guest writes there is a value.
+        unsafe {
+            let place = self.used.as_ptr().add(2).cast::<Used>().add(slot.into());
+            // A driver that uses its buffers in order finds what stood there the last time round: left alone, the line
+            // stays in both caches.
+            if place.read_volatile() != entry {
+                place.write_volatile(entry);
+            }
+        }
+        self.gathered += 1;
+    }
+
+    /// Tells the driver of all buffers given back.
+    #[inline]
+    pub(crate) fn publish(&mut self) {
+        if self.gathered > 0 {
+            self.published = self.published.wrapping_add(self.gathered);
+            self.gathered = 0;
+            // Release: the entries and what is in the buffers come before it.
+            self.used_index().store(self.published, Ordering::Release);
+        }
+    }
+
+    /// Whether the driver wants to be notified of what was published since this was last asked.
+    #[inline]
+    pub(crate) fn wants_notification(&mut self) -> bool {
+        let (old, new) = (self.asked, self.published);
+        if old == new {
+            return false;
+        }
+        self.asked = new;
+        // The index is stored before the driver's wish is read, as the driver states its wish before it reads the index
+        // again: one of the two sees the other.
+        fence(Ordering::SeqCst);
+        if self.event_index {
+            let event = self
+                .available_word(2 + usize::from(self.size))
+                .load(Ordering::Relaxed);
+            is_due(event, new, old)
+        } else {
+            self.available_word(0).load(Ordering::Relaxed) & NO_INTERRUPT == 0
+        }
+    }
+
+    /// Tells the driver that it need not kick: the ring is polled.
+    pub(crate) fn suppress_kicks(&self) {
+        if self.event_index {
+            // No index that comes soon.
+            let far = self.next_available.wrapping_sub(1);
+            self.event_word().store(far, Ordering::Relaxed);
+        } else {
+            self.used_word(0).store(NO_NOTIFY, Ordering::Relaxed);
+        }
+    }
+
+    /// Asks for a kick with the next buffer. Returns whether there is one already, of which no kick may come.
+    pub(crate) fn arm_kicks(&self) -> bool {
+        if self.event_index {
+            self.event_word()
+                .store(self.next_available, Ordering::Relaxed);
+        } else {
+            self.used_word(0).store(0, Ordering::Relaxed);
+        }
+        // The mirror image of `wants_notification`.
+        fence(Ordering::SeqCst);
+        let index = self.available_word(1).load(Ordering::Acquire);
+        index != self.next_available
+    }
+
+    /// A chain of several descriptors, or with an indirect table.
+    #[inline(never)]
+    fn walk_on(
+        &mut self,
+        first: Descriptor,
+        access: Access,
+        chain: &mut Chain,
+    ) -> Result<(), BadChain> {
+        let mut table = (self.descriptors, self.size);
+        let mut descriptor = first;
+        let mut is_indirect = false;
+        let mut octets = 0;
+        // Bounded: every step adds a buffer, or enters the one table.
+        loop {
+            if descriptor.flags & INDIRECT != 0 {
+                // virtio 1.2 §2.7.5.3.1: no table in a table, and no NEXT beside INDIRECT.
+                let len = descriptor.len as usize;
+                let entries = len / size_of::<Descriptor>();
+                let whole = len.is_multiple_of(size_of::<Descriptor>());
+                if is_indirect || descriptor.flags & NEXT != 0 || !whole || entries == 0 {
+                    return Err(BadChain::Indirect);
+                }
+                // More than the ring has entries is not allowed, and more than the bound is not walked.
+                let entries = entries.min(usize::from(self.size)) as u16;
+                let start = self.translate(descriptor.address, len as u64)?;
+                is_indirect = true;
+                table = (start.cast(), entries);
+                descriptor = read(table.0, 0);
+                continue;
+            }
+            let buffer = self.buffer(descriptor, access)?;
+            octets += buffer.len;
+            if octets > MOST_OCTETS {
+                return Err(BadChain::TooLarge);
+            }
+            chain.try_push(buffer).map_err(|_| BadChain::TooLong)?;
+            if descriptor.flags & NEXT == 0 {
+                return Ok(());
+            }
+            if descriptor.next >= table.1 {
+                return Err(BadChain::Next);
+            }
+            descriptor = read(table.0, descriptor.next);
+        }
+    }
+
+    #[inline]
+    fn descriptor(&self, index: u16) -> Descriptor {
+        debug_assert!(index < self.size);
+        read(self.descriptors, index & (self.size - 1))
+    }
+
+    #[inline]
+    fn buffer(&mut self, descriptor: Descriptor, access: Access) -> Result<Buffer, BadChain> {
+        if (descriptor.flags & WRITE != 0) != (access == Access::Write) {
+            return Err(BadChain::Direction);
+        }
+        if descriptor.len == 0 {
+            return Err(BadChain::Empty);
+        }
+        Ok(Buffer {
+            start: self.translate(descriptor.address, descriptor.len.into())?,
+            len: descriptor.len as usize,
+        })
+    }
+
+    #[inline]
+    fn translate(&mut self, address: u64, len: u64) -> Result<NonNull<u8>, BadChain> {
+        if let Some(start) = self.view.find(address, len) {
+            return Ok(start);
+        }
+        self.view = self.memory.view(address).ok_or(BadChain::Address)?;
+        self.view.find(address, len).ok_or(BadChain::Address)
+    }
+
+    fn event_word(&self) -> &AtomicU16 {
+        self.used_word(2 + 4 * usize::from(self.size))
+    }
+
+    fn used_index(&self) -> &AtomicU16 {
+        self.used_word(1)
+    }
+
+    /// A word of the driver's area: flags, index, heads, used_event.
+    #[inline]
+    fn available_word(&self, at: usize) -> &AtomicU16 {
+        debug_assert!(at <= 2 + usize::from(self.size));
+        // SAFETY: the area has that many aligned words, in memory that stays mapped; the guest writes them as words.
+        unsafe { AtomicU16::from_ptr(self.available.as_ptr().add(at)) }
+    }
+
+    /// A word of the device's area that is no entry: flags, index, avail_event.
+    #[inline]
+    fn used_word(&self, at: usize) -> &AtomicU16 {
+        debug_assert!(at <= 2 + 4 * usize::from(self.size));
+        // SAFETY: as above.
+        unsafe { AtomicU16::from_ptr(self.used.as_ptr().add(at)) }
+    }
+}
+
+/// Copies a descriptor of a table that has it.
+#[inline]
+fn read(table: NonNull<Descriptor>, index: u16) -> Descriptor {
+    // SAFETY: the caller has checked the index against the table, which lies in mapped memory. Any octets are a descriptor.
+    // Volatile: it is read once, whatever is done with the copy; by octets where a guest placed an indirect table oddly.
+    unsafe {
+        let place = table.as_ptr().add(index.into());
+        if place.is_aligned() {
+            place.read_volatile()
+        } else {
+            std::mem::transmute::<[u8; 16], Descriptor>(place.cast::<[u8; 16]>().read_volatile())
+        }
+    }
+}
+
+/// Whether an index moved past `event` on its way from `old` to `new` (virtio 1.2 §2.7.7.2).
+#[inline]
+const fn is_due(event: u16, new: u16, old: u16) -> bool {
+    new.wrapping_sub(event).wrapping_sub(1) < new.wrapping_sub(old)
+}

@@ -1,0 +1,299 @@
+//! The receive side of a queue pair: what a guest transmits.
+//!
+//! A burst is taken in three steps, each over all of its frames, so that what one step asks memory for is there when the next
+//! one needs it: heads and descriptors; buffers; frames.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use arrayvec::ArrayVec;
+use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
+use rustix::event::{EventfdFlags, Timespec, epoll, eventfd};
+use weft_packet::vnet;
+
+use super::queue::{Fault, Faults, Queue};
+use super::ring::{Access, Buffer, Chain};
+use crate::DropReason;
+use crate::frame::{BURST, Burst, HEAD, SHORT_HEAD};
+use crate::prefetch::prefetch_at;
+
+/// How long the control side waits for a poll thread to take a change.
+const ANSWER: Duration = Duration::from_secs(10);
+
+/// A queue that starts, or `None` where it stops; the answer is the next available index of what ran before.
+struct Change {
+    queue: Option<Queue>,
+    done: Sender<Option<u16>>,
+}
+
+/// Changes the queue of a receive side that a poll thread owns.
+pub(crate) struct RxControl {
+    changes: Sender<Change>,
+    pending: Arc<AtomicBool>,
+    doorbell: Arc<OwnedFd>,
+}
+
+impl RxControl {
+    /// Puts a queue in the place of the one before; returns when the poll thread has done with that one, with its next
+    /// available index.
+    pub(crate) fn replace(&self, queue: Option<Queue>) -> Option<u16> {
+        let (done, answer) = bounded(1);
+        // Without a poll thread there is nobody who uses a queue.
+        self.changes.send(Change { queue, done }).ok()?;
+        self.pending.store(true, Ordering::Release);
+        // A full counter is readable all the same.
+        let _ = rustix::io::write(&*self.doorbell, &1u64.to_ne_bytes());
+        answer.recv_timeout(ANSWER).ok().flatten()
+    }
+}
+
+/// The receive side.
+pub(crate) struct Rx {
+    queue: Option<Queue>,
+    /// Buffers of the current burst.
+    taken: ArrayVec<u16, BURST>,
+    changes: Receiver<Change>,
+    pending: Arc<AtomicBool>,
+    doorbell: Arc<OwnedFd>,
+    /// Readable when the doorbell rings or the guest kicks.
+    readiness: OwnedFd,
+    faults: Arc<Faults>,
+}
+
+impl Rx {
+    pub(crate) fn new(faults: Arc<Faults>) -> std::io::Result<(Self, RxControl)> {
+        // Unbounded: what is in such a channel goes with its receiver, and whoever waits for an answer learns of it.
+        let (sender, changes) = unbounded();
+        let doorbell = Arc::new(eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC)?);
+        let readiness = epoll::create(epoll::CreateFlags::CLOEXEC)?;
+        let data = epoll::EventData::new_u64(0);
+        epoll::add(&readiness, &*doorbell, data, epoll::EventFlags::IN)?;
+        let pending = Arc::new(AtomicBool::new(false));
+        let control = RxControl {
+            changes: sender,
+            pending: Arc::clone(&pending),
+            doorbell: Arc::clone(&doorbell),
+        };
+        let rx = Self {
+            queue: None,
+            taken: ArrayVec::new(),
+            changes,
+            pending,
+            doorbell,
+            readiness,
+            faults,
+        };
+        Ok((rx, control))
+    }
+
+    #[inline]
+    pub(crate) fn receive(&mut self, burst: &mut Burst) {
+        if self.pending.load(Ordering::Acquire) {
+            self.obey();
+        }
+        let Some(queue) = &mut self.queue else {
+            return;
+        };
+        if let Err(fault) = take(queue, burst, &mut self.taken) {
+            self.fail(fault);
+        }
+    }
+
+    /// Gives the buffers of the burst back.
+    #[inline]
+    pub(crate) fn release(&mut self) {
+        if self.taken.is_empty() {
+            return;
+        }
+        let Some(queue) = &mut self.queue else {
+            self.taken.clear();
+            return;
+        };
+        for &head in &self.taken {
+            queue.ring.give_back(head, 0);
+        }
+        self.taken.clear();
+        queue.finish();
+        if queue.ring.is_lost() {
+            self.fail(Fault::Memory);
+        }
+    }
+
+    /// Readable when a guest that was asked to kick does so; `None` for one that cannot.
+    pub(crate) fn readiness(&self) -> Option<BorrowedFd<'_>> {
+        match &self.queue {
+            Some(queue) if queue.kick.is_none() => None,
+            _ => Some(self.readiness.as_fd()),
+        }
+    }
+
+    /// Asks the guest to kick. Returns whether there is something to do already.
+    pub(crate) fn arm(&self) -> bool {
+        // In this order: whoever comes after the look at `pending` rings after it.
+        let _ = rustix::io::read(&*self.doorbell, &mut [0u8; 8]);
+        if self.pending.load(Ordering::Acquire) {
+            return true;
+        }
+        let ready = self
+            .queue
+            .as_ref()
+            .is_some_and(|queue| queue.ring.arm_kicks());
+        if ready {
+            self.disarm();
+        }
+        ready
+    }
+
+    /// Tells the guest that it need not kick.
+    pub(crate) fn disarm(&self) {
+        if let Some(queue) = &self.queue {
+            queue.ring.suppress_kicks();
+            // Forgets the kick without reading it, which a guest could make wait.
+            let mut events = [std::mem::MaybeUninit::uninit(); 2];
+            let now = Timespec {
+                tv_sec: 0,
+                tv_nsec: 0,
+            };
+            let _ = epoll::wait(&self.readiness, &mut events, Some(&now));
+        }
+    }
+
+    #[cold]
+    fn obey(&mut self) {
+        self.pending.store(false, Ordering::Release);
+        let _ = rustix::io::read(&*self.doorbell, &mut [0u8; 8]);
+        while let Ok(Change { queue, done }) = self.changes.try_recv() {
+            let base = self.replace(queue);
+            // Nobody waits any more where the poll thread was late.
+            let _ = done.try_send(base);
+        }
+    }
+
+    fn replace(&mut self, queue: Option<Queue>) -> Option<u16> {
+        let before = std::mem::replace(&mut self.queue, queue);
+        if let Some(kick) = before.as_ref().and_then(|queue| queue.kick.as_ref()) {
+            let _ = epoll::delete(&self.readiness, kick);
+        }
+        if let Some(kick) = self.queue.as_ref().and_then(|queue| queue.kick.as_ref()) {
+            let data = epoll::EventData::new_u64(1);
+            let edge = epoll::EventFlags::IN | epoll::EventFlags::ET;
+            // Fails for what is no eventfd or pipe: the guest's own loss.
+            let _ = epoll::add(&self.readiness, kick, data, edge);
+        }
+        self.disarm();
+        before.map(|queue| queue.ring.base())
+    }
+
+    /// The queue stands still until the front-end starts it again.
+    #[cold]
+    fn fail(&mut self, fault: Fault) {
+        self.faults.report(fault.of(self.queue.as_ref()));
+        self.taken.clear();
+        self.replace(None);
+    }
+}
+
+/// Takes a burst off the ring.
+#[inline]
+fn take(
+    queue: &mut Queue,
+    burst: &mut Burst,
+    taken: &mut ArrayVec<u16, BURST>,
+) -> Result<(), Fault> {
+    let ring = &mut queue.ring;
+    let count = ring.available(1)?.min(BURST as u16);
+    let mut heads: ArrayVec<u16, BURST> = ArrayVec::new();
+    for ahead in 0..count {
+        let head = ring.head(ahead)?;
+        ring.prefetch(head);
+        heads.push(head);
+    }
+    let mut first: ArrayVec<Option<Buffer>, BURST> = ArrayVec::new();
+    for &head in &heads {
+        let buffer = ring.only_buffer(head, Access::Read);
+        if let Some(buffer) = buffer {
+            prefetch_at(buffer.start.as_ptr());
+            prefetch_at(buffer.start.as_ptr().wrapping_add(64));
+        }
+        first.push(buffer);
+    }
+    for (&head, buffer) in heads.iter().zip(first) {
+        let pushed = match buffer {
+            Some(buffer) => push_one(burst, buffer, queue.reads_header),
+            None => {
+                let mut chain = Chain::new();
+                let walked = queue.ring.walk(head, Access::Read, &mut chain);
+                push_chain(burst, walked.is_ok().then_some(&chain), queue.reads_header)
+            }
+        };
+        if !pushed {
+            break;
+        }
+        taken.push(head);
+    }
+    queue.ring.take(taken.len() as u16);
+    Ok(())
+}
+
+/// Adds the frame in a buffer. Returns whether there was room.
+#[inline]
+fn push_one(burst: &mut Burst, buffer: Buffer, reads_header: bool) -> bool {
+    if !burst.has_room(1) {
+        return false;
+    }
+    // SAFETY: the buffer lies in mapped memory, and is the switch's until it is given back, which happens after the burst
+    // was cleared. A guest that writes to it meanwhile changes octets that nobody decides by: what is decided by is copied.
+    let octets = unsafe { std::slice::from_raw_parts(buffer.start.as_ptr(), buffer.len) };
+    let Some((header, frame)) = octets.split_first_chunk::<{ vnet::LEN }>() else {
+        push_fault(burst);
+        return true;
+    };
+    let header = if reads_header { *header } else { [0; _] };
+    let head_size = if header[0] | header[1] == 0 {
+        SHORT_HEAD
+    } else {
+        HEAD
+    };
+    // SAFETY: as above.
+    unsafe { burst.push(&[frame], head_size) };
+    burst.read_vnet(&header);
+    true
+}
+
+/// Adds the frame of a chain, or a fault in its place. Returns whether there was room.
+fn push_chain(burst: &mut Burst, chain: Option<&Chain>, reads_header: bool) -> bool {
+    if !burst.has_room(chain.map_or(1, |chain| chain.len())) {
+        return false;
+    }
+    let mut header = [0; vnet::LEN];
+    let mut filled = 0;
+    let mut pieces: ArrayVec<&[u8], { super::ring::MOST_BUFFERS }> = ArrayVec::new();
+    for buffer in chain.into_iter().flatten() {
+        // SAFETY: as in `push_one`.
+        let octets = unsafe { std::slice::from_raw_parts(buffer.start.as_ptr(), buffer.len) };
+        let (start, rest) = octets.split_at(octets.len().min(vnet::LEN - filled));
+        header[filled..filled + start.len()].copy_from_slice(start);
+        filled += start.len();
+        if !rest.is_empty() {
+            pieces.push(rest);
+        }
+    }
+    if filled < vnet::LEN || pieces.is_empty() {
+        push_fault(burst);
+        return true;
+    }
+    let header = if reads_header { header } else { [0; _] };
+    // SAFETY: as in `push_one`.
+    unsafe { burst.push(&pieces, HEAD) };
+    burst.read_vnet(&header);
+    true
+}
+
+#[cold]
+fn push_fault(burst: &mut Burst) {
+    // SAFETY: no octet is read.
+    unsafe { burst.push(&[&[]], SHORT_HEAD) };
+    burst.mark(DropReason::BadDescriptor);
+}

@@ -1,0 +1,306 @@
+//! A port's thread: it connects to a socket or listens on one, and serves one front-end at a time.
+
+use std::io::{Error, ErrorKind, Result};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
+use vhost::vhost_user::BackendReqHandler;
+
+use super::backend::Backend;
+use super::queue::Faults;
+use super::rx::RxControl;
+use super::status::{Shared, SocketRole, VhostState};
+use crate::port::Transmit;
+
+/// Between two tries to connect: short at first, so that queues move soon after a start.
+const FIRST_PAUSE: Duration = Duration::from_millis(10);
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
+/// After a front-end that came, was not content and left: another try would end the same way.
+const PAUSE_AFTER_REFUSAL: Duration = Duration::from_secs(5);
+
+/// Serves a port's socket until it is dropped.
+pub(crate) struct Service {
+    shared: Arc<Shared>,
+    stop: Arc<Stop>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// Ends the thread wherever it waits.
+struct Stop {
+    event: OwnedFd,
+    /// The connection that is served; closed for good where there is none to come.
+    connection: Mutex<Connection>,
+}
+
+#[derive(Default)]
+struct Connection {
+    stream: Option<UnixStream>,
+    is_over: bool,
+}
+
+impl Service {
+    /// Starts to connect, or to listen.
+    ///
+    /// # Errors
+    /// The socket cannot be listened on, or the kernel refuses a descriptor or a thread.
+    pub(crate) fn start(
+        socket: &Path,
+        role: SocketRole,
+        controls: Vec<RxControl>,
+        tx: Transmit,
+        faults: Arc<Faults>,
+    ) -> Result<Self> {
+        let listener = match role {
+            SocketRole::Client => None,
+            SocketRole::Server => Some(Listener::bind(socket)?),
+        };
+        let shared = Arc::new(Shared::new(faults));
+        let stop = Arc::new(Stop {
+            event: eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC)?,
+            connection: Mutex::default(),
+        });
+        let thread = Thread {
+            socket: socket.to_owned(),
+            listener,
+            controls: Arc::new(controls),
+            tx,
+            shared: Arc::clone(&shared),
+            stop: Arc::clone(&stop),
+        };
+        thread.waits();
+        let handle = std::thread::Builder::new()
+            .name("weft-vhost".to_owned())
+            .stack_size(256 << 10)
+            .spawn(move || thread.run())?;
+        Ok(Self {
+            shared,
+            stop,
+            thread: Some(handle),
+        })
+    }
+
+    /// What the thread tells.
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        // A full counter is readable all the same.
+        let _ = rustix::io::write(&self.stop.event, &1u64.to_ne_bytes());
+        {
+            let mut connection = self.stop.connection.lock();
+            connection.is_over = true;
+            if let Some(stream) = &connection.stream {
+                // Fails for one that the other side has closed, which ends the thread too.
+                let _ = stream.shutdown(std::net::Shutdown::Both);
+            }
+        }
+        if let Some(thread) = self.thread.take() {
+            // A thread that panicked has said so.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Stop {
+    /// Waits for `other` or for the end. Returns whether it is the end.
+    fn wait(&self, other: Option<&UnixListener>, longest: Option<Duration>) -> bool {
+        let mut events = vec![PollFd::new(&self.event, PollFlags::IN)];
+        events.extend(other.map(|fd| PollFd::from_borrowed_fd(fd.as_fd(), PollFlags::IN)));
+        let timeout = longest.map(|longest| Timespec {
+            tv_sec: longest.as_secs() as i64,
+            tv_nsec: longest.subsec_nanos().into(),
+        });
+        // Interrupted: whoever asked looks again.
+        let _ = poll(&mut events, timeout.as_ref());
+        !events[0].revents().is_empty()
+    }
+}
+
+/// A socket that the switch listens on, removed when it is dropped.
+struct Listener {
+    listener: UnixListener,
+    socket: PathBuf,
+}
+
+impl Listener {
+    fn bind(socket: &Path) -> Result<Self> {
+        let listener = match UnixListener::bind(socket) {
+            Err(error) if error.kind() == ErrorKind::AddrInUse => {
+                remove_stale(socket)?;
+                UnixListener::bind(socket)?
+            }
+            other => other?,
+        };
+        listener.set_nonblocking(true)?;
+        // The hypervisor may run as another user of the same group.
+        std::fs::set_permissions(socket, std::fs::Permissions::from_mode(0o660))?;
+        Ok(Self {
+            listener,
+            socket: socket.to_owned(),
+        })
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        // Gone already: somebody removed it.
+        let _ = std::fs::remove_file(&self.socket);
+    }
+}
+
+/// Removes a socket that a switch left behind when it was killed, and nothing else.
+fn remove_stale(socket: &Path) -> Result<()> {
+    let in_use = || Error::from(ErrorKind::AddrInUse);
+    if !std::fs::symlink_metadata(socket)?.file_type().is_socket() {
+        return Err(in_use());
+    }
+    match UnixStream::connect(socket) {
+        Err(error) if error.kind() == ErrorKind::ConnectionRefused => std::fs::remove_file(socket),
+        _ => Err(in_use()),
+    }
+}
+
+struct Thread {
+    socket: PathBuf,
+    listener: Option<Listener>,
+    controls: Arc<Vec<RxControl>>,
+    tx: Transmit,
+    shared: Arc<Shared>,
+    stop: Arc<Stop>,
+}
+
+impl Thread {
+    fn run(&self) {
+        let mut pause = FIRST_PAUSE;
+        loop {
+            let connected = match &self.listener {
+                Some(listener) => {
+                    if self.stop.wait(Some(&listener.listener), None) {
+                        return;
+                    }
+                    listener.listener.accept().map(|(stream, _)| stream)
+                }
+                None => UnixStream::connect(&self.socket),
+            };
+            match connected {
+                Ok(stream) => {
+                    let content = self.serve(stream);
+                    pause = if content {
+                        FIRST_PAUSE
+                    } else {
+                        PAUSE_AFTER_REFUSAL
+                    };
+                }
+                Err(error) => {
+                    self.waits_because(&error);
+                    pause = (pause * 2).min(LONGEST_PAUSE);
+                }
+            }
+            // Who listens waits for the next front-end, not for the time.
+            let over = self.stop.connection.lock().is_over;
+            if over || self.listener.is_none() && self.stop.wait(None, Some(pause)) {
+                return;
+            }
+        }
+    }
+
+    /// Serves a front-end until it leaves. Returns whether it got what it came for.
+    fn serve(&self, stream: UnixStream) -> bool {
+        // Whoever listens hands over a stream that does not wait.
+        let (Ok(()), Ok(ours)) = (stream.set_nonblocking(false), stream.try_clone()) else {
+            return false;
+        };
+        {
+            let mut connection = self.stop.connection.lock();
+            if connection.is_over {
+                return true;
+            }
+            connection.stream = Some(ours);
+        }
+        self.shared.update(|status| {
+            status.state = VhostState::Negotiating;
+            "the front-end is connected and has not started a queue".clone_into(&mut status.reason);
+            status.connections += 1;
+        });
+        let since = Instant::now();
+        let backend = Backend::new(
+            Arc::clone(&self.shared),
+            Arc::clone(&self.controls),
+            Arc::clone(&self.tx),
+        );
+        let backend = Arc::new(std::sync::Mutex::new(backend));
+        let mut handler = BackendReqHandler::from_stream(stream, Arc::clone(&backend));
+        let error = loop {
+            if let Err(error) = handler.handle_request() {
+                break error;
+            }
+        };
+        self.stop.connection.lock().stream = None;
+        let mut backend = match backend.lock() {
+            Ok(backend) => backend,
+            Err(poisoned) => poisoned.into_inner(),
+        };
+        backend.stop();
+        self.shared.faults().clear();
+        let left = matches!(
+            error,
+            vhost::vhost_user::Error::Disconnected | vhost::vhost_user::Error::PartialMessage
+        );
+        self.shared.update(|status| {
+            status.queues.clear();
+            status.features.clear();
+            if left {
+                status.state = VhostState::Waiting;
+                "the front-end closed the connection; it comes back when the VM starts"
+                    .clone_into(&mut status.reason);
+            } else if status.state != VhostState::Failed {
+                status.state = VhostState::Failed;
+                status.reason =
+                    format!("the front-end sent what the protocol does not allow: {error}");
+            }
+        });
+        left && (backend.has_run() || since.elapsed() >= PAUSE_AFTER_REFUSAL)
+    }
+
+    fn waits(&self) {
+        let socket = self.socket.display();
+        self.shared.update(|status| {
+            status.state = VhostState::Waiting;
+            status.reason = match self.listener {
+                Some(_) => format!("no VM has connected to {socket} yet; start it"),
+                None => format!("nobody listens on {socket} yet; start the VM"),
+            };
+        });
+    }
+
+    fn waits_because(&self, error: &Error) {
+        let socket = self.socket.display();
+        self.shared.update(|status| {
+            if status.state == VhostState::Failed {
+                return;
+            }
+            status.state = VhostState::Waiting;
+            status.reason = match error.kind() {
+                ErrorKind::NotFound => format!("there is no socket {socket} yet; start the VM"),
+                ErrorKind::ConnectionRefused => {
+                    format!("nobody listens on {socket}; start the VM")
+                }
+                ErrorKind::PermissionDenied => {
+                    format!("not permitted to connect to {socket}; see who owns it")
+                }
+                _ => format!("connecting to {socket}: {error}"),
+            };
+        });
+    }
+}

@@ -1,0 +1,102 @@
+//! How a guest is connected, for those who ask.
+
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use super::queue::Faults;
+
+/// Who listens on a vhost-user socket.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SocketRole {
+    /// The hypervisor does, and the switch connects: a restart of the switch leaves the guest running.
+    #[default]
+    Client,
+    /// The switch does.
+    Server,
+}
+
+/// Where the connection to a guest is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum VhostState {
+    /// There is no front-end.
+    #[default]
+    Waiting,
+    /// A front-end is there, and its guest uses no queue yet.
+    Negotiating,
+    /// Frames move.
+    Running,
+    /// The front-end or its guest did what cannot be.
+    Failed,
+}
+
+impl VhostState {
+    /// One word for people and programs.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Waiting => "waiting",
+            Self::Negotiating => "negotiating",
+            Self::Running => "running",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+/// A queue that runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct VhostQueue {
+    /// Its number: even ones carry frames to the guest, odd ones from it.
+    pub index: usize,
+    /// Entries of its ring.
+    pub size: u16,
+}
+
+/// How a guest is connected.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct VhostStatus {
+    /// Where the connection is.
+    pub state: VhostState,
+    /// Why it is there, and what to do; empty while frames move.
+    pub reason: String,
+    /// Virtio features that the guest's driver accepted.
+    pub features: Vec<&'static str>,
+    /// Queues that run.
+    pub queues: Vec<VhostQueue>,
+    /// Connections so far.
+    pub connections: u64,
+}
+
+/// What a port's service thread tells.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    status: Mutex<VhostStatus>,
+    faults: Arc<Faults>,
+}
+
+impl Shared {
+    pub(super) fn new(faults: Arc<Faults>) -> Self {
+        Self {
+            status: Mutex::default(),
+            faults,
+        }
+    }
+
+    pub(super) fn faults(&self) -> &Faults {
+        &self.faults
+    }
+
+    pub(super) fn update(&self, change: impl FnOnce(&mut VhostStatus)) {
+        change(&mut self.status.lock());
+    }
+
+    /// How the guest is connected now.
+    pub(crate) fn status(&self) -> VhostStatus {
+        let mut status = self.status.lock().clone();
+        // What a poll thread found comes before what the front-end last asked for.
+        if let Some(reason) = self.faults.reason() {
+            status.state = VhostState::Failed;
+            reason.clone_into(&mut status.reason);
+        }
+        status
+    }
+}
