@@ -452,6 +452,13 @@ impl Datapath {
             .map(|attachment| engine::statistics(&attachment.probes))
     }
 
+    /// Whether the TAP device of a port was deleted under its engine, which then moves nothing any more.
+    pub fn has_lost_device(&self, port: PortId) -> bool {
+        let control = self.control.lock();
+        let probes = control.attachments.get(&port).map(|port| &port.probes);
+        probes.is_some_and(|probes| probes.iter().any(engine::Probe::has_lost_device))
+    }
+
     /// How the guest of a vhost-user port is connected; `None` for any other port.
     pub fn vhost_status(&self, port: PortId) -> Option<VhostStatus> {
         let control = self.control.lock();

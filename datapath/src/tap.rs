@@ -23,7 +23,7 @@ const CLONE_DEVICE: &CStr = c"/dev/net/tun";
 impl Tap {
     /// Opens or creates the device, with up to `queues` queues: fewer where it was made for one.
     pub(crate) fn open(device: &str, queues: usize, mtu: u16) -> Result<Self> {
-        let created = !std::path::Path::new("/sys/class/net").join(device).exists();
+        let created = !exists(device)?;
         let first = attach(device, libc::IFF_MULTI_QUEUE);
         let (first, several) = match first {
             Ok(first) => (first, true),
@@ -53,6 +53,26 @@ impl Tap {
             created,
             udp_segmentation,
         })
+    }
+}
+
+/// Whether the device of a queue was deleted under it. One that was moved to another network namespace is still there.
+pub(crate) fn is_lost(queue: &OwnedFd) -> bool {
+    // SAFETY: an ifreq is numbers only, for which zero is a value.
+    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    // SAFETY: the kernel writes an ifreq, and the descriptor is open.
+    let answer =
+        check(unsafe { libc::ioctl(queue.as_raw_fd(), libc::TUNGETIFF as _, &raw mut request) });
+    answer.is_err_and(|error| error.raw_os_error() == Some(libc::EBADFD))
+}
+
+/// Whether this network namespace has an interface of that name.
+fn exists(device: &str) -> Result<bool> {
+    let socket = socket(AddressFamily::INET, SocketType::DGRAM, None)?;
+    match rustix::net::netdevice::name_to_index(&socket, device) {
+        Ok(_) => Ok(true),
+        Err(rustix::io::Errno::NODEV) => Ok(false),
+        Err(error) => Err(error.into()),
     }
 }
 

@@ -12,7 +12,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use weft_datapath::afxdp::testing::Namespace;
 
-use crate::{Answer, Vm, eventually, weft};
+use crate::{Answer, Engine, Vm, eventually, weft};
 
 /// A namespace in which an agent runs, with its VMs.
 #[derive(Debug)]
@@ -224,6 +224,30 @@ impl Host {
         vm
     }
 
+    /// Adds a VM, and its port with this engine in a port group.
+    #[track_caller]
+    pub fn vm_by(&self, engine: Engine, name: &str, portgroup: &str) -> Vm {
+        if engine == Engine::AfXdp {
+            return self.vm(name, portgroup);
+        }
+        let vm = Vm::unplugged(name, &format!("p-{name}"), self.numbers());
+        self.keep(&vm);
+        let attachment = if engine == Engine::Tap {
+            "--tap"
+        } else {
+            vm.plug_with_offloads(&self.namespace);
+            "--engine packet --veth"
+        };
+        let (interface, mac) = (&vm.interface, vm.mac);
+        self.does(&format!(
+            "port add {name} --portgroup {portgroup} {attachment} {interface} --mac {mac}"
+        ));
+        if engine == Engine::Tap {
+            vm.take(&self.namespace);
+        }
+        vm
+    }
+
     /// Adds a VM whose port is still to be added.
     pub fn unplugged_vm(&self, name: &str) -> Vm {
         self.far_end(name, &format!("p-{name}"))
@@ -235,12 +259,21 @@ impl Host {
     }
 
     fn far_end(&self, name: &str, interface: &str) -> Vm {
+        let vm = Vm::new(&self.namespace, name, interface, self.numbers());
+        self.keep(&vm);
+        vm
+    }
+
+    /// The numbers of the host and of its next VM.
+    fn numbers(&self) -> (u8, u8) {
         let number = self.vms_made.fetch_add(1, Ordering::Relaxed) + 1;
-        let vm = Vm::new(&self.namespace, name, interface, (self.number, number));
-        // Kept for the audit at the end, which needs the ports.
+        (self.number, number)
+    }
+
+    /// Keeps a VM for the audit at the end, which needs the ports.
+    fn keep(&self, vm: &Vm) {
         let mut vms = self.vms.lock().unwrap_or_else(PoisonError::into_inner);
         vms.push(vm.keep());
-        vm
     }
 
     /// Plugs a VM in again whose veth pair is gone.

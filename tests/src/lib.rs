@@ -40,5 +40,5 @@ pub use ping::Pings;
 pub use random::{Random, rounds};
 pub use shown::{matches, normalised};
 pub use time::{eventually, until};
-pub use vm::Vm;
+pub use vm::{Engine, Vm};
 pub use wire::{Received, Wire};

@@ -22,27 +22,44 @@ pub struct Vm {
     namespace: Arc<Namespace>,
 }
 
+/// What moves the frames of a VM.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Engine {
+    /// A veth pair without offloads.
+    AfXdp,
+    /// A veth pair with offloads.
+    Packet,
+    /// A TAP device.
+    Tap,
+}
+
 impl Vm {
     /// A VM behind `interface` in the namespace `host`. Its addresses follow from the numbers of the host and of the VM.
-    pub(crate) fn new(
-        host: &Namespace,
-        name: &str,
-        interface: &str,
-        (of_host, number): (u8, u8),
-    ) -> Self {
-        let vm = Self {
+    pub(crate) fn new(host: &Namespace, name: &str, interface: &str, numbers: (u8, u8)) -> Self {
+        let vm = Self::unplugged(name, interface, numbers);
+        vm.plug_into(host);
+        vm
+    }
+
+    /// A VM without an interface.
+    pub(crate) fn unplugged(name: &str, interface: &str, (of_host, number): (u8, u8)) -> Self {
+        Self {
             name: name.to_owned(),
             interface: interface.to_owned(),
             mac: MacAddr::new([2, 0, 0, 1, of_host, number]),
             ip: format!("10.0.{of_host}.{number}"),
             namespace: Arc::new(Namespace::new()),
-        };
-        vm.plug_into(host);
-        vm
+        }
     }
 
     /// Makes its veth pair and brings both ends up, offloads off.
     pub(crate) fn plug_into(&self, host: &Namespace) {
+        self.plug_with_offloads(host);
+        self.does("ethtool -K eth0 tx off txvlan off tx-vlan-stag-hw-insert off");
+    }
+
+    /// Makes its veth pair and brings both ends up, with the offloads that the kernel gives it.
+    pub(crate) fn plug_with_offloads(&self, host: &Namespace) {
         let (near, mac) = (self.interface.as_str(), self.mac.to_string());
         let netns = self.namespace.name();
         host.ip(&[
@@ -50,7 +67,19 @@ impl Vm {
             netns,
         ]);
         host.ip(&["link", "set", near, "up"]);
-        self.does("ethtool -K eth0 tx off txvlan off tx-vlan-stag-hw-insert off");
+        self.bring_up();
+    }
+
+    /// Takes a TAP device of the host as its interface.
+    pub(crate) fn take(&self, host: &Namespace) {
+        let (device, mac) = (self.interface.as_str(), self.mac.to_string());
+        let netns = self.namespace.name();
+        host.ip(&["link", "set", device, "address", &mac]);
+        host.ip(&["link", "set", device, "netns", netns, "name", "eth0"]);
+        self.bring_up();
+    }
+
+    fn bring_up(&self) {
         self.does(&format!("ip addr add {}/16 dev eth0", self.ip));
         self.does("ip link set lo up");
         self.does("ip link set eth0 up");

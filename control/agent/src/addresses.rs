@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
-use weft_model::{Decision, Intent, PortKey, PortName, Uid};
+use weft_model::{Attachment, Decision, Intent, PortKey, PortName, Uid};
 use weft_packet::MacAddr;
 
 use crate::state::State;
@@ -239,8 +239,9 @@ struct Kept {
 struct KeptPort {
     name: PortName,
     uid: Uid,
-    /// The number of the interface: on another one is another adapter.
-    interface_index: u32,
+    /// The number of the interface: on another one is another adapter. A VM's adapter has none and stays the same.
+    #[serde(default)]
+    interface_index: Option<u32>,
     taken: Option<MacAddr>,
     adopted: Option<MacAddr>,
 }
@@ -253,8 +254,11 @@ const FILE: &str = "addresses.json";
 /// What the system said.
 pub(crate) fn keep(directory: &Path, state: &State, addresses: &Addresses) -> std::io::Result<()> {
     let ports = addresses.learned.iter().filter_map(|(name, learned)| {
-        let uid = state.intent.ports.get(name)?.uid;
-        let interface_index = state.engines.get(&PortKey::Port(name.clone()))?.on.index;
+        let port = state.intent.ports.get(name)?;
+        let uid = port.uid;
+        let engine = state.engines.get(&PortKey::Port(name.clone()))?;
+        let opened_on = engine.on.map(|on| on.index);
+        let interface_index = opened_on.or_else(|| index_of(state, &port.spec.attachment));
         let Learned { taken, adopted } = *learned;
         Some(KeptPort {
             name: name.clone(),
@@ -281,15 +285,13 @@ pub(crate) fn restore(directory: &Path, state: &State) -> Addresses {
         return Addresses::default();
     }
     let same = |port: &KeptPort| {
-        let interface = state
-            .intent
-            .ports
-            .get(&port.name)
-            .filter(|object| object.uid == port.uid);
-        let interface = interface.and_then(|object| object.spec.attachment.interface());
-        interface
-            .and_then(|name| state.links.get(name))
-            .is_some_and(|link| link.index == port.interface_index)
+        let object = state.intent.ports.get(&port.name);
+        let object = object.filter(|object| object.uid == port.uid);
+        object.is_some_and(|object| match &object.spec.attachment {
+            Attachment::VhostUser(_) => true,
+            // One that is gone or elsewhere is not known to be the same.
+            on => index_of(state, on).is_some_and(|now| port.interface_index == Some(now)),
+        })
     };
     let ports = kept.ports.into_iter().filter(same);
     let learned = ports.map(|port| {
@@ -302,6 +304,12 @@ pub(crate) fn restore(directory: &Path, state: &State) -> Addresses {
     };
     addresses.settle(&state.intent);
     addresses
+}
+
+/// The number of the interface that a port is attached to, where this network namespace has it.
+fn index_of(state: &State, attachment: &Attachment) -> Option<u32> {
+    let link = state.links.get(attachment.interface()?)?;
+    Some(link.index)
 }
 
 fn boot() -> String {

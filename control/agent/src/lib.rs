@@ -26,6 +26,7 @@ mod quota;
 mod server;
 mod state;
 mod store;
+mod wanted;
 
 use std::path::Path;
 use std::sync::{Arc, Weak, mpsc};

@@ -2,27 +2,18 @@
 
 use std::time::Duration;
 
-use weft_api::{EngineStatus, Problem, ProblemKind};
+use weft_api::{EngineStatus, GuestQueue, GuestStatus, Problem, ProblemKind};
 use weft_datapath::{
-    AttachError, Config, Datapath, EngineInfo, EngineSpec, Event, PollMode, PortId,
+    AttachError, Config, Datapath, EngineInfo, EngineSpec, Event, PollMode, PortId, VhostQueue,
+    VhostStatus,
 };
-use weft_model::InterfaceName;
+use weft_model::{Attachment, InterfaceName, SocketRole, VethEngine, VhostUser};
 
 use crate::error::AgentError;
 use crate::links::{self, Link, Links};
 use crate::offloads::Offloads;
 use crate::options::{Options, Poll};
-
-/// What a port needs from an interface.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Wanted {
-    /// The interface.
-    pub(crate) interface: InterfaceName,
-    /// Largest payload of a frame in octets.
-    pub(crate) mtu: u16,
-    /// Whether it is an uplink.
-    pub(crate) uplink: bool,
-}
+use crate::wanted::Wanted;
 
 /// How long an engine waits for an interface that a dying process may still hold.
 pub(crate) const FULL_WAIT: Duration = Duration::from_secs(2);
@@ -90,22 +81,11 @@ impl Plane {
     ) -> Result<EngineInfo, AttachError> {
         match &self.kernel {
             Kernel::Linux(_, offloads) => {
-                let Wanted {
-                    interface,
-                    mtu,
-                    uplink,
-                } = wanted.clone();
-                if uplink {
-                    offloads.hold(id, &interface);
+                if let Some(interface) = wanted.link().filter(|_| wanted.uplink) {
+                    offloads.hold(id, interface);
                 }
-                let spec = EngineSpec::AfXdp {
-                    interface: interface.to_string(),
-                    mtu,
-                    uplink,
-                    busy_wait,
-                };
                 self.datapath
-                    .attach(id, &spec)
+                    .attach(id, &engine_spec(wanted, busy_wait))
                     .inspect_err(|_| offloads.release(id))
             }
             #[cfg(test)]
@@ -190,8 +170,45 @@ fn unanswered(error: &str) -> Problem {
     .with_remedy("repeat the command; see the agent's log")
 }
 
-/// Why an interface could not be taken, for the operator.
-pub(crate) fn attach_problem(interface: &InterfaceName, error: &AttachError) -> Problem {
+/// What the data path is to open.
+fn engine_spec(wanted: &Wanted, busy_wait: Duration) -> EngineSpec {
+    let Wanted {
+        attachment,
+        mtu,
+        uplink,
+    } = wanted;
+    match attachment {
+        Attachment::Veth {
+            interface,
+            engine: VethEngine::AfXdp,
+        } => EngineSpec::AfXdp {
+            interface: interface.to_string(),
+            mtu: *mtu,
+            uplink: *uplink,
+            busy_wait,
+        },
+        Attachment::Veth {
+            interface,
+            engine: VethEngine::Packet,
+        } => EngineSpec::Packet {
+            interface: interface.to_string(),
+        },
+        Attachment::VhostUser(VhostUser { socket, role }) => EngineSpec::VhostUser {
+            socket: socket.as_str().into(),
+            role: match role {
+                SocketRole::Client => weft_datapath::SocketRole::Client,
+                SocketRole::Server => weft_datapath::SocketRole::Server,
+            },
+        },
+        Attachment::Tap { device } => EngineSpec::Tap {
+            device: device.to_string(),
+            mtu: *mtu,
+        },
+    }
+}
+
+/// Why an engine could not be opened, for the operator.
+pub(crate) fn attach_problem(wanted: &Wanted, error: &AttachError) -> Problem {
     let (kind, remedy) = match error {
         AttachError::NoInterface(_) => (
             ProblemKind::NotFound,
@@ -209,6 +226,10 @@ pub(crate) fn attach_problem(interface: &InterfaceName, error: &AttachError) -> 
             ProblemKind::Conflict,
             "stop the program that holds it ('ip -details link show'), or name another",
         ),
+        AttachError::NotATap(_) => (
+            ProblemKind::Conflict,
+            "name a device that does not exist yet, or attach it with --veth",
+        ),
         AttachError::NoAfXdp(_) => (
             ProblemKind::Failed,
             "run a kernel with CONFIG_XDP_SOCKETS=y",
@@ -223,18 +244,17 @@ pub(crate) fn attach_problem(interface: &InterfaceName, error: &AttachError) -> 
         }
     };
     let message = match error {
-        // These name the interface themselves.
-        AttachError::NoInterface(_)
-        | AttachError::InterfaceBusy(_)
-        | AttachError::DeviceBusy(_)
-        | AttachError::Socket { .. }
-        | AttachError::Mtu { .. }
-        | AttachError::System { .. } => error.to_string(),
-        _ => format!("interface {interface}: {error}"),
+        AttachError::NoAfXdp(_) | AttachError::NotPermitted(_) | AttachError::Attached(_) => {
+            format!("{}: {error}", wanted.place())
+        }
+        // These name it themselves.
+        _ => error.to_string(),
     };
-    Problem::new(kind, message)
-        .about_interface(interface)
-        .with_remedy(remedy)
+    let problem = Problem::new(kind, message).with_remedy(remedy);
+    match wanted.interface() {
+        Some(interface) => problem.about_interface(interface),
+        None => problem,
+    }
 }
 
 /// What an engine turned out to be, for the API.
@@ -246,6 +266,7 @@ pub(crate) fn engine_status(info: EngineInfo) -> EngineStatus {
         queues,
         driver: None,
         huge_pages: None,
+        guest: None,
         warnings,
     };
     match info {
@@ -268,6 +289,36 @@ pub(crate) fn engine_status(info: EngineInfo) -> EngineStatus {
         EngineInfo::Tap { queues, .. } => plain("tap", Some(queues), Vec::new()),
         EngineInfo::VhostUser => plain("vhost-user", None, Vec::new()),
         EngineInfo::Memory => plain("memory", None, Vec::new()),
+    }
+}
+
+/// How a VM is connected, for the API.
+pub(crate) fn guest_status(status: VhostStatus) -> GuestStatus {
+    let VhostStatus {
+        state,
+        reason,
+        features,
+        queues,
+        connections,
+    } = status;
+    let queue = |VhostQueue { index, size }| {
+        // Virtio 1.2, 5.1.2.
+        let direction = if index % 2 == 0 {
+            "receiveq"
+        } else {
+            "transmitq"
+        };
+        GuestQueue {
+            name: format!("{direction}{}", index / 2 + 1),
+            size,
+        }
+    };
+    GuestStatus {
+        state: state.name().to_owned(),
+        reason: Some(reason).filter(|reason| !reason.is_empty()),
+        connections,
+        features: features.into_iter().map(str::to_owned).collect(),
+        queues: queues.into_iter().map(queue).collect(),
     }
 }
 

@@ -1,5 +1,6 @@
 //! What the agent knows: what is asked for, what it has attached, and how that stands.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -8,12 +9,12 @@ use weft_api::{Problem, ProblemKind};
 use weft_datapath::{Config, PortId, SwitchId};
 use weft_model::{
     Attachment, IdPool, Intent, InterfaceName, LinkSetting, PortKey, PortName, PortSpec,
-    Realisation, Realised, VswitchName,
+    Realisation, Realised, VethEngine, VswitchName,
 };
 
 use crate::addresses::Addresses;
 use crate::links::{Link, Links};
-use crate::plane::Wanted;
+use crate::wanted::{OpenedOn, Wanted, place};
 
 /// Everything but counters, which the data path has, and learned addresses, which change without anybody asking.
 /// A change works on a copy, so that a refused one leaves nothing behind.
@@ -25,7 +26,7 @@ pub(crate) struct State {
     pub(crate) links: Arc<Links>,
     /// What is attached to the data path.
     pub(crate) engines: BTreeMap<PortKey, Engine>,
-    /// Why something with an interface is not attached.
+    /// Why something is not attached.
     pub(crate) failures: BTreeMap<PortKey, Failure>,
     switches: IdPool<VswitchName>,
     ports: IdPool<PortKey>,
@@ -71,26 +72,8 @@ pub(crate) struct Engine {
     pub(crate) id: PortId,
     /// What it was opened with.
     pub(crate) wanted: Wanted,
-    /// The interface that it was opened on.
-    pub(crate) on: OpenedOn,
-}
-
-/// What an engine depends on of its interface: where this changes, the engine is opened anew.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct OpenedOn {
-    /// The number of the interface; a later one of the same name is another.
-    pub(crate) index: u32,
-    /// Its MTU, for which buffers are sized.
-    pub(crate) mtu: u32,
-}
-
-impl From<Link> for OpenedOn {
-    fn from(link: Link) -> Self {
-        Self {
-            index: link.index,
-            mtu: link.mtu,
-        }
-    }
+    /// The interface that it was opened on, where it needs one.
+    pub(crate) on: Option<OpenedOn>,
 }
 
 /// Why a port or uplink does not take part in forwarding.
@@ -115,16 +98,15 @@ impl State {
         }
     }
 
-    /// What every port and uplink needs from its interface.
+    /// What every port and uplink needs in order to be attached.
     pub(crate) fn wanted(&self) -> BTreeMap<PortKey, Wanted> {
         let intent = &self.intent;
         let ports = intent.ports.values().filter_map(|object| {
             let port = &object.spec;
             let group = intent.portgroups.get(&port.portgroup)?;
             let switch = intent.vswitches.get(&group.spec.vswitch)?;
-            let Attachment::Veth { interface, .. } = &port.attachment;
             let wanted = Wanted {
-                interface: interface.clone(),
+                attachment: port.attachment.clone(),
                 mtu: switch.spec.mtu.octets(),
                 uplink: false,
             };
@@ -133,7 +115,7 @@ impl State {
         let uplinks = intent.vswitches.values().flat_map(|object| {
             object.spec.uplinks.iter().map(|interface| {
                 let wanted = Wanted {
-                    interface: interface.clone(),
+                    attachment: uplink_on(interface),
                     mtu: object.spec.mtu.octets(),
                     uplink: true,
                 };
@@ -256,44 +238,62 @@ impl State {
 
     /// What keeps a port or uplink from forwarding: its interface, or that it could not be attached.
     pub(crate) fn link_obstacle(&self, key: &PortKey) -> Option<Obstacle> {
-        let interface = self.interface(key)?;
-        let Some(link) = self.links.get(interface) else {
+        let attachment = self.attachment(key)?;
+        let interface = attachment.interface();
+        let link = interface.and_then(|interface| self.links.get(interface));
+        if let (Attachment::Veth { interface, .. }, None) = (&*attachment, link) {
             let reason = format!("interface {interface} does not exist");
             return Some(Obstacle {
                 reason,
                 next: "ip link".to_owned(),
             });
-        };
+        }
         if !self.engines.contains_key(key) {
             let failure = self.failures.get(key);
             let reason = failure.map(|failure| failure.reason.clone());
-            let reason =
-                reason.unwrap_or_else(|| format!("interface {interface} is not attached yet"));
             return Some(Obstacle {
-                reason,
-                next: format!("ip -details link show {interface}"),
+                reason: reason
+                    .unwrap_or_else(|| format!("{} is not attached yet", place(&attachment))),
+                next: match interface {
+                    Some(interface) => format!("ip -details link show {interface}"),
+                    None => format!("ls -l {attachment}"),
+                },
             });
         }
-        obstacle_of(interface, *link)
+        obstacle_of(interface?, *link?)
     }
 
     /// Whether something that could not be attached is to be tried again.
     pub(crate) fn is_due(&self, now: Instant) -> bool {
         self.failures.iter().any(|(key, failure)| {
-            let interface = self.interface(key);
-            failure.again <= now && interface.is_some_and(|name| self.links.contains_key(name))
+            failure.again <= now
+                && match self.attachment(key).as_deref() {
+                    Some(Attachment::Veth { interface, .. }) => self.links.contains_key(interface),
+                    Some(Attachment::VhostUser(_) | Attachment::Tap { .. }) => true,
+                    None => false,
+                }
         })
     }
 
-    fn interface(&self, key: &PortKey) -> Option<&InterfaceName> {
+    fn attachment(&self, key: &PortKey) -> Option<Cow<'_, Attachment>> {
         match key {
-            PortKey::Port(name) => self.intent.ports.get(name)?.spec.attachment.interface(),
+            PortKey::Port(name) => {
+                Some(Cow::Borrowed(&self.intent.ports.get(name)?.spec.attachment))
+            }
             PortKey::Uplink(interface) => self
                 .intent
                 .uplinks()
-                .map(|(_, uplink)| uplink)
-                .find(|uplink| *uplink == interface),
+                .find(|(_, uplink)| *uplink == interface)
+                .map(|_| Cow::Owned(uplink_on(interface))),
         }
+    }
+}
+
+/// An uplink as something attached.
+fn uplink_on(interface: &InterfaceName) -> Attachment {
+    Attachment::Veth {
+        interface: interface.clone(),
+        engine: VethEngine::AfXdp,
     }
 }
 

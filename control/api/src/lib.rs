@@ -28,9 +28,9 @@ mod report;
 
 pub use client::Client;
 pub use object::{
-    AddressSource, ChangeOptions, ChangeResult, EngineStatus, Envelope, Port, PortAddress,
-    PortState, PortStatus, Portgroup, PortgroupStatus, Uplink, UplinkRequest, UplinkState, Vswitch,
-    VswitchStatus, Wait,
+    AddressSource, ChangeOptions, ChangeResult, EngineStatus, Envelope, GuestQueue, GuestStatus,
+    Port, PortAddress, PortState, PortStatus, Portgroup, PortgroupStatus, Uplink, UplinkRequest,
+    UplinkState, Vswitch, VswitchStatus, Wait,
 };
 pub use problem::{Problem, ProblemKind};
 pub use report::{

@@ -127,7 +127,7 @@ impl fmt::Display for AddressSource {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct EngineStatus {
-    /// `af-xdp` or another of the engines.
+    /// `af-xdp`, `packet`, `tap` or `vhost-user`.
     pub kind: String,
     /// `native` or `generic`, of an AF_XDP engine.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -144,9 +144,39 @@ pub struct EngineStatus {
     /// Whether its memory is on huge pages.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub huge_pages: Option<bool>,
+    /// How the VM is connected, of a vhost-user engine.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub guest: Option<GuestStatus>,
     /// What the operator should know, each a full sentence.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
+}
+
+/// How a VM is connected to its port.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct GuestStatus {
+    /// `waiting`, `negotiating`, `running` or `failed`.
+    pub state: String,
+    /// Why it is not running.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// How often its hypervisor has connected since the port was attached.
+    pub connections: u64,
+    /// Virtio features that its driver accepted, by the names of the virtio specification.
+    pub features: Vec<String>,
+    /// The queues that it uses.
+    pub queues: Vec<GuestQueue>,
+}
+
+/// A queue between a VM and its port.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct GuestQueue {
+    /// `receiveq1` and so on, which carry frames to the VM, or `transmitq1` and so on, from it.
+    pub name: String,
+    /// Entries of its ring.
+    pub size: u16,
 }
 
 /// An uplink.

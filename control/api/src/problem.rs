@@ -144,6 +144,7 @@ impl From<ModelError> for Problem {
             ModelError::AlreadyExists { .. }
             | ModelError::InUse { .. }
             | ModelError::InterfaceTaken { .. }
+            | ModelError::SocketTaken { .. }
             | ModelError::OneUplink { .. }
             | ModelError::MacTaken { .. }
             | ModelError::Stale { .. } => ProblemKind::Conflict,

@@ -37,8 +37,8 @@ pub struct ThreadReport {
     /// The core that it is pinned to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub core: Option<usize>,
-    /// Ports and uplinks whose receive side it owns.
-    pub ports: usize,
+    /// Receive queues of ports and uplinks that it owns.
+    pub queues: usize,
     /// Frames that it moved since its start.
     pub frames_total: u64,
     /// Share of the time since its start that it spent on frames, 0-1.
@@ -187,6 +187,12 @@ pub struct PortStats {
     pub rx_drops: BTreeMap<String, u64>,
     /// Of these: copies meant for the port.
     pub tx_drops: BTreeMap<String, u64>,
+    /// Large frames of TCP and trains of UDP datagrams that had to be cut for the port, which does not take them whole.
+    #[serde(default)]
+    pub segmented: u64,
+    /// The frames that they were cut into.
+    #[serde(default)]
+    pub segments: u64,
     /// Frames that the kernel dropped before the switch could see them, by its reasons, since the interface was opened.
     pub kernel_drops: BTreeMap<String, u64>,
 }

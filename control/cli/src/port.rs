@@ -2,11 +2,11 @@
 
 use std::str::FromStr;
 
-use clap::{Args, Subcommand};
-use weft_api::{EngineStatus, Port, PortState, PortStatus};
+use clap::{ArgGroup, Args, Subcommand};
+use weft_api::{EngineStatus, GuestStatus, Port, PortState, PortStatus};
 use weft_model::{
     Attachment, InterfaceName, LinkSetting, PortName, PortPatch, PortSpec, PortgroupName,
-    VethEngine,
+    SocketPath, SocketRole, VethEngine, VhostUser,
 };
 use weft_packet::MacAddr;
 
@@ -19,7 +19,8 @@ use crate::output::{Style, or_dash};
 #[derive(Subcommand)]
 #[command(after_help = "\
 Examples:
-  weft port add MyVM1 --portgroup Lab --veth p-MyVM1
+  weft port add MyVM1 --portgroup Lab --vhost-user /run/vms/MyVM1.sock
+  weft port add MyVM2 --portgroup Lab --veth p-MyVM2
   weft port list -o wide
   weft port show MyVM1                       why it is down, what its guest should know
   weft port set MyVM1 --block yes")]
@@ -33,14 +34,19 @@ pub(crate) enum Command {
         /// The port
         name: PortName,
     },
-    /// Attach an interface to a port group
+    /// Attach a VM or an interface to a port group
     #[command(after_help = "\
 Examples:
-  weft port add MyVM1 --portgroup Lab --veth p-MyVM1
-  weft port add MyVM1 --portgroup Lab --veth p-MyVM1 --mac 02:00:00:00:00:01
+  weft port add MyVM1 --portgroup Lab --vhost-user /run/vms/MyVM1.sock
+  weft port add MyVM2 --portgroup Lab --veth p-MyVM2 --mac 02:00:00:00:00:02
+  weft port add web --portgroup Lab --veth p-web --engine packet
+  weft port add host0 --portgroup Lab --tap weft0
 
-The interface is the host's end of a veth pair, or any other Ethernet interface. Ports on vhost-user sockets and \
-TAPs are not supported yet.")]
+--vhost-user: the adapter of a VM. In the role client the hypervisor listens on the socket, and the port waits for it; \
+in the role server the switch listens.
+--veth: the host's end of a veth pair, or any other Ethernet interface. The engine af-xdp is the faster one for short \
+frames, and packet for TCP between namespaces, which keep their offloads.
+--tap: a TAP device, made with the port and removed with it unless it was there before.")]
     Add(Add),
     /// Change settings of a port
     #[command(after_help = "\
@@ -50,7 +56,7 @@ Examples:
   weft port set MyVM1 --block yes
   weft port set MyVM1 --mac none             take the address that the guest sends first")]
     Set(Set),
-    /// Delete a port and release its interface
+    /// Delete a port and release what it is attached to
     #[command(after_help = "Examples:\n  weft port del MyVM1")]
     Del {
         /// The port
@@ -69,13 +75,8 @@ pub(crate) struct Add {
     #[arg(long, value_name = "PG")]
     portgroup: PortgroupName,
 
-    /// The interface to attach
-    #[arg(long, value_name = "DEV")]
-    veth: InterfaceName,
-
-    /// What moves its frames: af-xdp
-    #[arg(long, value_name = "ENGINE")]
-    engine: Option<VethEngine>,
+    #[command(flatten)]
+    attachment: AttachmentFlags,
 
     /// The address of the guest's adapter [default: the first that the guest sends from]
     #[arg(long)]
@@ -87,6 +88,56 @@ pub(crate) struct Add {
 
     #[command(flatten)]
     change: ChangeFlags,
+}
+
+/// What the port is attached to.
+#[derive(Args)]
+#[group(skip)]
+#[command(group(ArgGroup::new("attachment").required(true).args(["veth", "vhost_user", "tap"])))]
+struct AttachmentFlags {
+    /// An Ethernet interface, such as the host's end of a veth pair
+    #[arg(long, value_name = "DEV")]
+    veth: Option<InterfaceName>,
+
+    /// What moves the frames of --veth: af-xdp or packet [default: af-xdp]
+    #[arg(long, value_name = "ENGINE", conflicts_with_all = ["vhost_user", "tap"])]
+    engine: Option<VethEngine>,
+
+    /// The vhost-user socket of a VM's adapter, as an absolute path
+    #[arg(long, value_name = "SOCKET")]
+    vhost_user: Option<SocketPath>,
+
+    /// The switch's end of --vhost-user: client connects, server listens [default: client]
+    #[arg(long, value_name = "ROLE", conflicts_with_all = ["veth", "tap"])]
+    role: Option<SocketRole>,
+
+    /// A TAP device
+    #[arg(long, value_name = "DEV")]
+    tap: Option<InterfaceName>,
+}
+
+impl From<AttachmentFlags> for Option<Attachment> {
+    fn from(flags: AttachmentFlags) -> Self {
+        let AttachmentFlags {
+            veth,
+            engine,
+            vhost_user,
+            role,
+            tap,
+        } = flags;
+        let veth = veth.map(|interface| Attachment::Veth {
+            interface,
+            engine: engine.unwrap_or_default(),
+        });
+        let vhost_user = vhost_user.map(|socket| {
+            Attachment::VhostUser(VhostUser {
+                socket,
+                role: role.unwrap_or_default(),
+            })
+        });
+        veth.or(vhost_user)
+            .or_else(|| tap.map(|device| Attachment::Tap { device }))
+    }
 }
 
 #[derive(Args)]
@@ -190,17 +241,14 @@ async fn run_add(add: Add, context: &Context) -> Result<(), Failure> {
     let Add {
         name,
         portgroup,
-        veth,
-        engine,
+        attachment,
         mac,
         yes,
         change,
     } = add;
-    let mut spec = PortSpec::veth(name, portgroup, veth.clone());
-    spec.attachment = Attachment::Veth {
-        interface: veth,
-        engine: engine.unwrap_or_default(),
-    };
+    let attachment = Option::<Attachment>::from(attachment);
+    let attachment = attachment.expect("the command line requires one of the group");
+    let mut spec = PortSpec::new(name, portgroup, attachment);
     spec.mac = mac;
     let result = context
         .client
@@ -216,12 +264,7 @@ async fn run_add(add: Add, context: &Context) -> Result<(), Failure> {
 
 /// `up on p-MyVM1 (af-xdp, native, copy)`, or `down: ` and the reason.
 fn standing(spec: &PortSpec, status: &PortStatus) -> String {
-    let on = spec
-        .attachment
-        .interface()
-        .map(|interface| format!(" on {interface}"))
-        .unwrap_or_default();
-    let state = format!("{}{on}", state(status.state));
+    let state = format!("{} on {}", state(status.state), spec.attachment);
     match (&status.reason, &status.engine) {
         (Some(reason), _) => format!("{state}: {reason}"),
         (None, Some(engine)) => format!("{state} ({})", describe(engine).join(", ")),
@@ -246,7 +289,14 @@ pub(crate) fn describe(engine: &EngineStatus) -> Vec<&str> {
 }
 
 fn table(style: Style, ports: &[Port]) -> String {
-    let mut headings = vec!["PORT", "STATE", "PORT GROUP", "SWITCH", "INTERFACE", "MAC"];
+    let mut headings = vec![
+        "PORT",
+        "STATE",
+        "PORT GROUP",
+        "SWITCH",
+        "ATTACHED TO",
+        "MAC",
+    ];
     if style.wide {
         headings.push("ENGINE");
     }
@@ -257,7 +307,7 @@ fn table(style: Style, ports: &[Port]) -> String {
             state(status.state).to_owned(),
             spec.portgroup.to_string(),
             status.vswitch.to_string(),
-            or_dash(spec.attachment.interface()),
+            spec.attachment.to_string(),
             or_dash(status.effective_mac()),
         ];
         if style.wide {
@@ -289,7 +339,7 @@ fn fields(style: Style, Port { spec, status, .. }: &Port) -> String {
         ("state", state),
         ("port group", spec.portgroup.to_string()),
         ("switch", status.vswitch.to_string()),
-        ("interface", or_dash(spec.attachment.interface())),
+        attached_to(&spec.attachment),
         (
             "addresses",
             if addresses.is_empty() {
@@ -302,27 +352,63 @@ fn fields(style: Style, Port { spec, status, .. }: &Port) -> String {
         ("blocked", if spec.block { "yes" } else { "no" }.to_owned()),
     ];
     if let Some(engine) = &status.engine {
-        fields.push(("engine", describe(engine).join(", ")));
+        fields.extend(engine_fields(engine));
+    }
+    if let Attachment::VhostUser(VhostUser { role, .. }) = &spec.attachment {
         fields.push((
-            "queues",
-            engine
-                .queues
-                .map(|queues| queues.to_string())
-                .unwrap_or_default(),
+            "role",
+            match role {
+                SocketRole::Client => "client: the hypervisor listens on the socket",
+                SocketRole::Server => "server: the switch listens on the socket",
+            }
+            .to_owned(),
         ));
-        fields.push(("driver", engine.driver.clone().unwrap_or_default()));
-        let pages = engine
-            .huge_pages
-            .map(|huge| if huge { "huge pages" } else { "ordinary pages" });
-        fields.push(("memory", pages.unwrap_or_default().to_owned()));
-        fields.extend(
-            engine
-                .warnings
-                .iter()
-                .map(|warning| ("warning", warning.clone())),
-        );
+    }
+    if let Some(guest) = status
+        .engine
+        .as_ref()
+        .and_then(|engine| engine.guest.as_ref())
+    {
+        fields.extend(guest_fields(guest));
     }
     style.fields(fields)
+}
+
+fn attached_to(attachment: &Attachment) -> (&'static str, String) {
+    let heading = match attachment {
+        Attachment::Veth { .. } => "interface",
+        Attachment::VhostUser(_) => "socket",
+        Attachment::Tap { .. } => "TAP device",
+    };
+    (heading, attachment.to_string())
+}
+
+fn engine_fields(engine: &EngineStatus) -> Vec<(&'static str, String)> {
+    let pages = engine
+        .huge_pages
+        .map(|huge| if huge { "huge pages" } else { "ordinary pages" });
+    let queues = engine.queues.map(|queues| queues.to_string());
+    let mut fields = vec![
+        ("engine", describe(engine).join(", ")),
+        ("queues", queues.unwrap_or_default()),
+        ("driver", engine.driver.clone().unwrap_or_default()),
+        ("memory", pages.unwrap_or_default().to_owned()),
+    ];
+    let warnings = engine.warnings.iter();
+    fields.extend(warnings.map(|warning| ("warning", warning.clone())));
+    fields
+}
+
+/// How the VM is connected.
+fn guest_fields(guest: &GuestStatus) -> Vec<(&'static str, String)> {
+    let queues = guest.queues.iter();
+    let queues = queues.map(|queue| format!("{} ({} entries)", queue.name, queue.size));
+    vec![
+        ("guest", guest.state.clone()),
+        ("connections", guest.connections.to_string()),
+        ("queues", queues.collect::<Vec<_>>().join(", ")),
+        ("features", guest.features.join(", ")),
+    ]
 }
 
 #[cfg(test)]
@@ -343,6 +429,7 @@ mod tests {
             queues: None,
             driver: None,
             huge_pages: None,
+            guest: None,
             warnings: Vec::new(),
         };
         let mut status = PortStatus {

@@ -54,6 +54,8 @@ fn table(style: Style, stats: &[PortStats]) -> String {
             "#RX UNDELIVERED",
             "#TX ATTEMPTS",
             "#CHECKSUMS",
+            "#SEGMENTED",
+            "#SEGMENTS",
             "KERNEL DROPS",
         ]);
     }
@@ -74,6 +76,8 @@ fn table(style: Style, stats: &[PortStats]) -> String {
                 port.rx_undelivered,
                 port.tx_attempts,
                 port.checksums_completed,
+                port.segmented,
+                port.segments,
             ];
             row.extend(more.map(|number| number.to_string()));
             row.push(counted(&port.kernel_drops));

@@ -46,7 +46,7 @@ fn text(style: Style, status: &Status) -> String {
         vec![
             thread.index.to_string(),
             or_dash(thread.core),
-            thread.ports.to_string(),
+            thread.queues.to_string(),
             thread.frames_total.to_string(),
             percent(thread.busy_share),
             percent(thread.asleep_share),
@@ -56,7 +56,7 @@ fn text(style: Style, status: &Status) -> String {
     let headings = [
         "#THREAD",
         "#CORE",
-        "#PORTS",
+        "#QUEUES",
         "#FRAMES",
         "#BUSY",
         "#ASLEEP",

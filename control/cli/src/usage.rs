@@ -27,10 +27,7 @@ const NOT_YET: [&str; 20] = [
 ];
 
 /// Flags of which the same holds.
-const FLAGS_NOT_YET: [&str; 5] = ["--context", "--join", "--role", "--tap", "--vhost-user"];
-
-/// Engines of which the same holds.
-const ENGINES_NOT_YET: [&str; 3] = ["packet", "tap", "vhost-user"];
+const FLAGS_NOT_YET: [&str; 2] = ["--context", "--join"];
 
 /// The error without guesses that lead astray: commands that are not supported yet say so, and a flag that does not exist is no
 /// value.
@@ -55,28 +52,19 @@ pub(crate) fn explained(mut error: clap::Error) -> clap::Error {
                 advise(&mut error, tip);
             }
         }
-        ErrorKind::ValueValidation => {
-            if let (Some(ContextValue::String(flag)), Some(ContextValue::String(value))) = (
-                error.get(ContextKind::InvalidArg),
-                error.get(ContextKind::InvalidValue),
-            ) && flag.starts_with("--engine")
-                && ENGINES_NOT_YET.contains(&value.as_str())
-            {
-                let tip = format!("the engine '{value}' is not supported yet");
-                advise(&mut error, tip);
-            }
-        }
         ErrorKind::MissingRequiredArgument => {
-            // The settings that a 'set' takes, as one group.
+            // What a port is attached to, or the settings that a 'set' takes, as one group.
             if let Some(ContextValue::Strings(missing)) = error.get(ContextKind::InvalidArg)
-                && missing
+                && let Some(group) = missing
                     .iter()
-                    .any(|one| one.starts_with("<--") && one.contains('|'))
+                    .find(|one| one.starts_with("<--") && one.contains('|'))
             {
-                advise(
-                    &mut error,
-                    "say what to change: at least one of these".to_owned(),
-                );
+                let tip = if group.starts_with("<--veth") {
+                    "say what to attach: one of --veth, --vhost-user and --tap"
+                } else {
+                    "say what to change: at least one of these"
+                };
+                advise(&mut error, tip.to_owned());
             }
         }
         _ => {}
@@ -119,12 +107,26 @@ mod tests {
     }
 
     #[test]
-    fn engines_that_are_not_supported_yet_say_so() {
-        let (text, code) = said("port add A --portgroup Lab --veth p --engine packet");
+    fn a_port_is_attached_to_one_thing() {
+        let added = |flags: &str| said(&format!("port add A --portgroup Lab{flags}"));
+        let (text, code) = added("");
         assert_eq!(code, 2);
-        assert!(text.contains("'packet' is not supported yet"), "{text}");
-        let (text, _) = said("port add A --portgroup Lab --veth p --engine fast");
-        assert!(!text.contains("supported yet"), "{text}");
+        assert!(text.contains("say what to attach: one of --veth"), "{text}");
+        for flags in [
+            " --veth p --tap t",
+            " --tap t --vhost-user /s",
+            " --tap t --engine packet",
+            " --veth p --role server",
+            " --veth p --engine fast",
+            " --vhost-user s",
+            " --vhost-user /s --role both",
+            " --tap averylongdevicename",
+        ] {
+            let (text, code) = added(flags);
+            assert_eq!(code, 2, "{flags}: {text}");
+        }
+        let (text, _) = added(" --vhost-user s");
+        assert!(text.contains("is not absolute"), "{text}");
     }
 
     #[test]
@@ -138,10 +140,10 @@ mod tests {
 
     #[test]
     fn a_flag_that_does_not_exist_is_no_value() {
-        let (text, code) = said("port add MyVM1 --portgroup Lab --tap tap0");
+        let (text, code) = said("agent --join here");
         assert_eq!(code, 2);
         assert!(!text.contains("as a value"), "{text}");
-        assert!(text.contains("'--tap' is not supported yet"), "{text}");
+        assert!(text.contains("'--join' is not supported yet"), "{text}");
         assert!(said("portgroup set Lab --vlam 10").0.contains("'--vlan'"));
     }
 }

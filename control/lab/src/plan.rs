@@ -8,8 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 use weft_api::ProblemKind;
 use weft_model::{
-    Change, HostSpec, Intent, InterfaceName, Manifest, ModelError, ObjectKind, VswitchSection,
-    nearest,
+    Change, HostSpec, Intent, InterfaceName, Manifest, ModelError, ObjectKind, VmEngine,
+    VswitchSection, nearest,
 };
 use weft_packet::MacAddr;
 
@@ -67,6 +67,7 @@ pub(crate) struct Vm {
     pub(crate) mac: MacAddr,
     pub(crate) ip: Option<String>,
     pub(crate) mtu: u16,
+    pub(crate) engine: VmEngine,
 }
 
 impl Plan {

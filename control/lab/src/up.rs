@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use weft_api::{ChangeOptions, Client};
-use weft_model::{Change, Manifest};
+use weft_model::{Change, Manifest, VmEngine};
 
 use crate::agent::StartedAgent;
 use crate::command::{check_requirements, inside, ip, ip_batch};
@@ -132,12 +132,16 @@ pub(crate) async fn make(plan: &Plan, weft: &Path) -> Result<(), LabError> {
         make_host(plan, host).await?;
         agents.push(StartedAgent::new(&plan.lab, host, weft)?);
     }
-    for vm in &plan.vms {
+    for vm in plan.vms.iter().filter(|vm| vm.engine != VmEngine::Tap) {
         make_vm(plan, vm).await?;
     }
     for (host, agent) in plan.hosts.iter().zip(agents) {
         let client = agent.ready(host).await?;
         configure(&client, host).await?;
+    }
+    // TAP devices have come with their ports.
+    for vm in plan.vms.iter().filter(|vm| vm.engine == VmEngine::Tap) {
+        make_vm(plan, vm).await?;
     }
     Ok(())
 }
@@ -189,14 +193,22 @@ async fn make_vm(plan: &Plan, vm: &Vm) -> Result<(), LabError> {
         silence_ipv6(&vm.namespace).await?;
     }
     let (end, mac, mtu, namespace) = (&vm.host_end, vm.mac, vm.mtu, &vm.namespace);
-    let commands = [
-        format!(
-            "link add {end} mtu {mtu} type veth peer name eth0 address {mac} mtu {mtu} netns '{namespace}'"
-        ),
-        format!("link set {end} up"),
-    ];
+    let commands = match vm.engine {
+        VmEngine::Veth | VmEngine::Packet => vec![
+            format!(
+                "link add {end} mtu {mtu} type veth peer name eth0 address {mac} mtu {mtu} netns '{namespace}'"
+            ),
+            format!("link set {end} up"),
+        ],
+        VmEngine::Tap => vec![
+            format!("link set {end} address {mac} mtu {mtu}"),
+            format!("link set {end} netns '{namespace}' name eth0"),
+        ],
+    };
     ip_batch(&host.namespace, &commands).await?;
-    show_frames_as_they_are(namespace, "eth0").await?;
+    if vm.engine == VmEngine::Veth {
+        show_frames_as_they_are(namespace, "eth0").await?;
+    }
     let address = vm
         .ip
         .as_ref()

@@ -55,8 +55,20 @@ pub enum ModelError {
     InterfaceTaken {
         /// The object that asked for it.
         object: ObjectRef,
+        /// The field that names it.
+        field: &'static str,
         /// The interface.
         interface: String,
+        /// Who has it.
+        holder: ObjectRef,
+    },
+    /// A socket serves one port.
+    #[error("{object}: socket {socket} is used by {holder}")]
+    SocketTaken {
+        /// The port that asked for it.
+        object: ObjectRef,
+        /// The socket.
+        socket: String,
         /// Who has it.
         holder: ObjectRef,
     },
@@ -140,6 +152,7 @@ impl ModelError {
             | Self::AlreadyExists { object, .. }
             | Self::InUse { object, .. }
             | Self::InterfaceTaken { object, .. }
+            | Self::SocketTaken { object, .. }
             | Self::OneUplink { object, .. }
             | Self::SeveralUplinks { object, .. }
             | Self::NotAnUplink { object, .. }
@@ -157,14 +170,8 @@ impl ModelError {
             Self::AlreadyExists { differing, .. } => {
                 differing.first().map(|change| change.field.clone())
             }
-            Self::InterfaceTaken { object, .. } => Some(
-                if object.kind == crate::ObjectKind::Port {
-                    "veth"
-                } else {
-                    "uplinks"
-                }
-                .to_owned(),
-            ),
+            Self::InterfaceTaken { field, .. } => Some((*field).to_owned()),
+            Self::SocketTaken { .. } => Some("vhostUser.socket".to_owned()),
             Self::OneUplink { .. } | Self::SeveralUplinks { .. } | Self::NotAnUplink { .. } => {
                 Some("uplinks".to_owned())
             }
@@ -194,6 +201,9 @@ impl ModelError {
             Self::InUse { users, .. } => "first remove ".to_owned() + &named(users),
             Self::InterfaceTaken { holder, .. } => {
                 format!("use another interface, or first release it from {holder}")
+            }
+            Self::SocketTaken { holder, .. } => {
+                format!("give each adapter its own socket, or first delete {holder}")
             }
             Self::OneUplink {
                 object, present, ..
@@ -247,11 +257,19 @@ fn exists_remedy(object: &ObjectRef, differing: &[FieldChange]) -> String {
     let noun = object.kind.noun().unwrap_or("vswitch");
     let name = quoted(&object.name);
     let differs = |fields: &[&str]| {
+        let name = |change: &FieldChange| {
+            change
+                .field
+                .split('.')
+                .next()
+                .unwrap_or_default()
+                .to_owned()
+        };
         differing
             .iter()
-            .any(|change| fields.contains(&change.field.as_str()))
+            .any(|change| fields.contains(&name(change).as_str()))
     };
-    let how = if differs(&["vswitch", "veth", "engine"]) {
+    let how = if differs(&["vswitch", "veth", "engine", "vhostUser", "tap"]) {
         format!("delete it with 'weft {noun} del {name}' and add it again")
     } else if differs(&["uplinks"]) {
         format!(

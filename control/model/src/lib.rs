@@ -47,10 +47,12 @@ pub use manifest::{
     HostSpec, Manifest, ManifestError, PortgroupSection, VmEngine, VmSpec, VswitchSection,
     from_text,
 };
-pub use name::{HostName, InterfaceName, NameError, PortName, PortgroupName, VswitchName, nearest};
+pub use name::{
+    HostName, InterfaceName, NameError, PortName, PortgroupName, SocketPath, VswitchName, nearest,
+};
 pub use patch::{PortPatch, PortgroupPatch, SecurityPatch, SwitchSecurityPatch, VswitchPatch};
 pub use policy::{EffectivePolicy, Leaf};
 pub use spec::{
     Attachment, Decision, Inheritable, LinkSetting, Mtu, MtuError, PortSpec, PortgroupSecurity,
-    PortgroupSpec, SwitchSecurity, VethEngine, VswitchSpec,
+    PortgroupSpec, SocketRole, SwitchSecurity, VethEngine, VhostUser, VswitchSpec,
 };

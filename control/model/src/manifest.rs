@@ -65,27 +65,15 @@ pub struct VmSpec {
 
 /// How a VM of a lab is attached.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", try_from = "String")]
+#[serde(rename_all = "camelCase")]
 pub enum VmEngine {
     /// A veth pair, AF_XDP on the host's end.
     #[default]
     Veth,
-}
-
-impl TryFrom<String> for VmEngine {
-    type Error = String;
-
-    fn try_from(word: String) -> Result<Self, String> {
-        match word.as_str() {
-            "veth" => Ok(Self::Veth),
-            "packet" | "tap" => Err(format!(
-                "the engine {word} is not supported yet; write veth, or leave the field out"
-            )),
-            _ => Err(format!(
-                "{word:?} is not an engine; write veth, or leave the field out"
-            )),
-        }
-    }
+    /// A veth pair with its offloads, an AF_PACKET socket on the host's end.
+    Packet,
+    /// A TAP device.
+    Tap,
 }
 
 /// A standard switch with its port groups.

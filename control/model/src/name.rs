@@ -72,6 +72,8 @@ names! {
     HostName: "host name", object_name::<63>;
     /// The name of a network interface in the kernel: 1-15 octets.
     InterfaceName: "interface name", interface_name;
+    /// The path of a Unix socket: absolute, up to 107 octets, each spelling of a place the only one.
+    SocketPath: "socket path", socket_path;
 }
 
 /// ASCII letters, digits, `-`, `_`, `.` and inner single spaces; a letter, digit or `_` first. So a name never looks
@@ -133,6 +135,31 @@ fn interface_name(what: &'static str, name: &str) -> Result<(), NameError> {
             .all(|c| c.is_ascii_graphic() && !matches!(c, '/' | ':'))
     {
         return refuse("holds a character that interface names cannot have");
+    }
+    Ok(())
+}
+
+/// What fits `sun_path` (unix(7)) with its final zero. Two spellings of one path would be two ports on one socket.
+fn socket_path(what: &'static str, path: &str) -> Result<(), NameError> {
+    let refuse = |problem| {
+        Err(NameError {
+            what,
+            name: shortened(path),
+            problem,
+            remedy: "use an absolute path such as /run/vms/MyVM1.sock, up to 107 octets".to_owned(),
+        })
+    };
+    let Some(below) = path.strip_prefix('/') else {
+        return refuse("is not absolute");
+    };
+    if path.len() > 107 {
+        return refuse("is too long");
+    }
+    if path.contains(char::is_control) {
+        return refuse("holds a character that cannot be shown");
+    }
+    if below.split('/').any(|part| matches!(part, "" | "." | "..")) {
+        return refuse("holds '//', '.' or '..', or ends with '/'");
     }
     Ok(())
 }
@@ -214,6 +241,21 @@ mod tests {
             "a\0b",
         ] {
             assert!(name.parse::<InterfaceName>().is_err(), "{name:?}");
+        }
+    }
+
+    #[test]
+    fn socket_paths_fit_the_kernel_and_have_one_spelling() {
+        let longest = format!("/{}", "a".repeat(106));
+        for path in ["/run/vms/MyVM1.sock", "/tmp/a b", &longest] {
+            assert!(path.parse::<SocketPath>().is_ok(), "{path:?}");
+        }
+        let too_long = format!("{longest}a");
+        for path in [
+            "", "a.sock", "/", "/a/", "//a", "/a//b", "/./a", "/a/../b", "/a\0b", "/a\nb",
+            &too_long,
+        ] {
+            assert!(path.parse::<SocketPath>().is_err(), "{path:?}");
         }
     }
 

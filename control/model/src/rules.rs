@@ -7,7 +7,7 @@ use weft_vlan::PortgroupVlan;
 
 use crate::error::ModelError;
 use crate::intent::{Intent, ObjectKind, ObjectRef};
-use crate::name::{InterfaceName, PortName, PortgroupName, VswitchName, nearest};
+use crate::name::{InterfaceName, PortName, PortgroupName, SocketPath, VswitchName, nearest};
 use crate::spec::PortSpec;
 
 /// Checks a whole configuration. Where two objects contradict each other, the error is about `changed`'s side if it is
@@ -18,6 +18,7 @@ use crate::spec::PortSpec;
 pub(crate) fn check(intent: &Intent, changed: &ObjectRef) -> Result<(), ModelError> {
     targets_exist(intent)?;
     interfaces_serve_once(intent, changed)?;
+    sockets_serve_once(intent, changed)?;
     one_uplink_per_switch(intent)?;
     addresses_are_unique(intent, changed)
 }
@@ -61,21 +62,43 @@ fn unknown_target<'a>(
 
 fn interfaces_serve_once(intent: &Intent, changed: &ObjectRef) -> Result<(), ModelError> {
     let ports = intent.ports.values().filter_map(|object| {
+        let PortSpec {
+            name, attachment, ..
+        } = &object.spec;
         Some((
-            object.spec.attachment.interface()?,
-            ObjectRef::from(&object.spec.name),
+            attachment.interface()?,
+            (ObjectRef::from(name), attachment.field()),
         ))
     });
     let uplinks = intent
         .uplinks()
-        .map(|(switch, interface)| (interface, ObjectRef::from(switch)));
-    let mut holders: HashMap<&InterfaceName, ObjectRef> = HashMap::new();
+        .map(|(switch, interface)| (interface, (ObjectRef::from(switch), "uplinks")));
+    let mut holders: HashMap<&InterfaceName, (ObjectRef, &'static str)> = HashMap::new();
     for (interface, user) in ports.chain(uplinks) {
         if let Some(other) = holders.insert(interface, user.clone()) {
-            let (object, holder) = newest_first(user, other, changed);
+            let ((object, field), (holder, _)) = newest_first(user, other, changed, |user| &user.0);
             return Err(ModelError::InterfaceTaken {
                 object,
+                field,
                 interface: interface.to_string(),
+                holder,
+            });
+        }
+    }
+    Ok(())
+}
+
+fn sockets_serve_once(intent: &Intent, changed: &ObjectRef) -> Result<(), ModelError> {
+    let mut holders: HashMap<&SocketPath, ObjectRef> = HashMap::new();
+    for port in intent.ports.values().map(|object| &object.spec) {
+        let Some(socket) = port.attachment.socket() else {
+            continue;
+        };
+        if let Some(other) = holders.insert(socket, (&port.name).into()) {
+            let (object, holder) = newest_first((&port.name).into(), other, changed, |user| user);
+            return Err(ModelError::SocketTaken {
+                object,
+                socket: socket.to_string(),
                 holder,
             });
         }
@@ -116,7 +139,12 @@ fn addresses_are_unique(intent: &Intent, changed: &ObjectRef) -> Result<(), Mode
         let (_, group, switch) = intent.chain(port)?;
         let others = holders.entry((&switch.name, mac)).or_default();
         if let Some((_, other)) = others.iter().find(|(vlan, _)| overlap(*vlan, group.vlan)) {
-            let (object, holder) = newest_first((&port.name).into(), (&other.name).into(), changed);
+            let (object, holder) = newest_first(
+                ObjectRef::from(&port.name),
+                (&other.name).into(),
+                changed,
+                |user| user,
+            );
             return Err(ModelError::MacTaken {
                 object,
                 mac,
@@ -133,9 +161,14 @@ fn overlap(one: PortgroupVlan, other: PortgroupVlan) -> bool {
     one == other || one == PortgroupVlan::GUEST_TAGGING || other == PortgroupVlan::GUEST_TAGGING
 }
 
-/// Of two objects in conflict, the one that was changed, then the other.
-fn newest_first(one: ObjectRef, other: ObjectRef, changed: &ObjectRef) -> (ObjectRef, ObjectRef) {
-    if other == *changed {
+/// Of two users in conflict, the one that was changed, then the other.
+fn newest_first<T>(
+    one: T,
+    other: T,
+    changed: &ObjectRef,
+    object: impl Fn(&T) -> &ObjectRef,
+) -> (T, T) {
+    if object(&other) == changed {
         (other, one)
     } else {
         (one, other)

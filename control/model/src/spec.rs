@@ -1,5 +1,6 @@
 //! What an administrator asks for, object by object. The same fields stand in manifests, in the API and in the store.
 
+mod attachment;
 mod mtu;
 
 use std::fmt;
@@ -9,6 +10,8 @@ use serde::{Deserialize, Serialize};
 use weft_packet::MacAddr;
 use weft_vlan::PortgroupVlan;
 
+use attachment::AttachmentFields;
+pub use attachment::{Attachment, VhostUser};
 pub use mtu::{Mtu, MtuError};
 
 use crate::name::{InterfaceName, PortName, PortgroupName, VswitchName};
@@ -91,10 +94,12 @@ pub struct PortSpec {
 impl PortSpec {
     /// A connected port on one end of a veth pair, without a configured address.
     pub fn veth(name: PortName, portgroup: PortgroupName, interface: InterfaceName) -> Self {
-        let attachment = Attachment::Veth {
-            interface,
-            engine: VethEngine::AfXdp,
-        };
+        let engine = VethEngine::AfXdp;
+        Self::new(name, portgroup, Attachment::Veth { interface, engine })
+    }
+
+    /// A connected port without a configured address.
+    pub fn new(name: PortName, portgroup: PortgroupName, attachment: Attachment) -> Self {
         Self {
             name,
             portgroup,
@@ -102,27 +107,6 @@ impl PortSpec {
             attachment,
             link: LinkSetting::Up,
             block: false,
-        }
-    }
-}
-
-/// What a port is attached to.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Attachment {
-    /// The host's end of a veth pair, or any other Ethernet interface.
-    Veth {
-        /// The interface.
-        interface: InterfaceName,
-        /// What moves its frames.
-        engine: VethEngine,
-    },
-}
-
-impl Attachment {
-    /// The network interface that the port needs.
-    pub fn interface(&self) -> Option<&InterfaceName> {
-        match self {
-            Self::Veth { interface, .. } => Some(interface),
         }
     }
 }
@@ -139,6 +123,10 @@ struct PortFields {
     veth: Option<InterfaceName>,
     #[serde(default, skip_serializing_if = "is_default")]
     engine: VethEngine,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    vhost_user: Option<VhostUser>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    tap: Option<InterfaceName>,
     #[serde(default, skip_serializing_if = "is_default")]
     link: LinkSetting,
     #[serde(default, skip_serializing_if = "is_default")]
@@ -153,24 +141,26 @@ impl TryFrom<PortFields> for PortSpec {
     type Error = String;
 
     fn try_from(fields: PortFields) -> Result<Self, String> {
-        let Some(interface) = fields.veth else {
-            return Err(format!(
-                "port {}: nothing is attached; name an interface with 'veth: DEV'",
-                fields.name
-            ));
-        };
-        let attachment = Attachment::Veth {
-            interface,
-            engine: fields.engine,
-        };
         let PortFields {
             name,
             portgroup,
             mac,
+            veth,
+            engine,
+            vhost_user,
+            tap,
             link,
             block,
-            ..
         } = fields;
+        let attachment = AttachmentFields {
+            veth,
+            engine,
+            vhost_user,
+            tap,
+        };
+        let attachment = attachment
+            .try_into()
+            .map_err(|problem| format!("port {name}: {problem}"))?;
         Ok(Self {
             name,
             portgroup,
@@ -184,21 +174,28 @@ impl TryFrom<PortFields> for PortSpec {
 
 impl From<PortSpec> for PortFields {
     fn from(port: PortSpec) -> Self {
-        let Attachment::Veth { interface, engine } = port.attachment;
         let PortSpec {
             name,
             portgroup,
             mac,
+            attachment,
             link,
             block,
-            ..
         } = port;
+        let AttachmentFields {
+            veth,
+            engine,
+            vhost_user,
+            tap,
+        } = attachment.into();
         Self {
             name,
             portgroup,
             mac,
-            veth: Some(interface),
+            veth,
             engine,
+            vhost_user,
+            tap,
             link,
             block,
         }
@@ -313,12 +310,27 @@ impl Inheritable {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum VethEngine {
-    /// AF_XDP sockets.
+    /// AF_XDP sockets: short frames fast, without the kernel's stack.
     #[default]
     AfXdp,
+    /// AF_PACKET sockets: large frames of TCP uncut, with their offloads.
+    Packet,
 }
 
-words!(VethEngine { AfXdp = "af-xdp" });
+words!(VethEngine { AfXdp = "af-xdp", Packet = "packet" });
+
+/// Which end of a vhost-user socket the switch is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum SocketRole {
+    /// The hypervisor listens and the switch connects, so that either can be restarted without the other.
+    #[default]
+    Client,
+    /// The switch listens.
+    Server,
+}
+
+words!(SocketRole { Client = "client", Server = "server" });
 
 /// Whether the adapter's cable is plugged in.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

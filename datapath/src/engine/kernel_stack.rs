@@ -55,6 +55,7 @@ pub(crate) fn open_tap(device: &str, mtu: u16, threads: usize) -> Result<Opened,
     let failed = |step| {
         move |source: std::io::Error| match source.raw_os_error() {
             Some(libc::EBUSY) => AttachError::DeviceBusy(device.to_owned()),
+            Some(libc::EINVAL) => AttachError::NotATap(device.to_owned()),
             Some(libc::EPERM | libc::EACCES) => {
                 AttachError::NotPermitted(format!("{device}: {step}: {source}"))
             }
@@ -71,9 +72,12 @@ pub(crate) fn open_tap(device: &str, mtu: u16, threads: usize) -> Result<Opened,
         .with(Offloads::TCP_V6)
         .with(Offloads::ECN)
         .with_if(tap.udp_segmentation, Offloads::UDP);
-    let first = tap.queues[0]
-        .try_clone()
-        .map_err(failed("duplicating a descriptor"))?;
+    let clone = || {
+        tap.queues[0]
+            .try_clone()
+            .map_err(failed("duplicating a descriptor"))
+    };
+    let (first, probe) = (clone()?, clone()?);
     Ok(Opened {
         info: EngineInfo::Tap {
             queues: tap.queues.len() as u32,
@@ -88,7 +92,7 @@ pub(crate) fn open_tap(device: &str, mtu: u16, threads: usize) -> Result<Opened,
             .into_iter()
             .map(|queue| RxEngine::KernelStack(Box::new(Rx::new(Link::Tap(queue)))))
             .collect(),
-        probes: Vec::new(),
+        probes: vec![Probe::Tap(probe)],
         guard: None,
         vhost: None,
     })

@@ -10,7 +10,7 @@ mod kernel_stack;
 pub mod memory;
 mod vhost_user;
 
-use std::os::fd::BorrowedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -42,6 +42,18 @@ pub(crate) struct Opened {
 pub(crate) enum Probe {
     AfXdp(crate::afxdp::Probe),
     Packet(kernel_stack::Drops),
+    Tap(OwnedFd),
+}
+
+impl Probe {
+    /// Whether the device was deleted under its engine.
+    pub(crate) fn has_lost_device(&self) -> bool {
+        match self {
+            Self::Tap(queue) => crate::tap::is_lost(queue),
+            // These have their interface by its number, which the kernel's messages are about.
+            Self::AfXdp(_) | Self::Packet(_) => false,
+        }
+    }
 }
 
 /// Sums what probes tell.
@@ -52,6 +64,7 @@ pub(crate) fn statistics(probes: &[Probe]) -> RingStatistics {
         match probe {
             Probe::AfXdp(probe) => counts.add(probe, &mut statistics.wakeups),
             Probe::Packet(drops) => counts.ring_full += drops.total(),
+            Probe::Tap(_) => {}
         }
     }
     statistics.kernel_drops = counts.named();
@@ -143,6 +156,9 @@ pub enum AttachError {
     /// Another process has the TAP device.
     #[error("TAP device {0} is held by another process")]
     DeviceBusy(String),
+    /// The interface of that name is something else.
+    #[error("interface {0} is no TAP device")]
+    NotATap(String),
     /// The socket cannot be listened on.
     #[error("socket {}: {source}", socket.display())]
     Socket {

@@ -12,8 +12,9 @@ use weft_model::{
 
 use super::Host;
 use crate::addresses::{Addresses, Conflict};
-use crate::plane::{FULL_WAIT, Wanted, attach_problem};
+use crate::plane::{FULL_WAIT, attach_problem};
 use crate::state::{Engine, Failure, State};
+use crate::wanted::Wanted;
 
 /// What was done to engines before a change is durable, and is undone if it does not become so.
 enum Step {
@@ -77,12 +78,10 @@ impl Host {
             if known.get(&key) == Some(&wanted) {
                 continue;
             }
-            let Wanted { interface, mtu, .. } = wanted;
-            let field = if matches!(key, PortKey::Port(_)) {
-                "veth"
-            } else {
-                "uplinks"
+            let Some(interface) = wanted.link().cloned() else {
+                continue;
             };
+            let (field, mtu) = (wanted.field(), wanted.mtu);
             let link = self.plane.link(&interface)?;
             if let Some(link) = link
                 && link.mtu < u32::from(mtu)
@@ -145,14 +144,14 @@ impl Host {
          -> Vec<InterfaceName> {
             one.iter()
                 .filter(|(key, _)| !other.contains_key(key))
-                .map(|(_, wanted)| wanted.interface.clone())
+                .filter_map(|(_, wanted)| wanted.interface().cloned())
                 .collect()
         };
         let mut interfaces = differ(&is, &was);
         interfaces.extend(differ(&was, &is));
         let reopened = is
             .iter()
-            .filter(|(key, wanted)| was.get(key).is_some_and(|old| old != *wanted))
+            .filter(|(key, wanted)| was.get(key).is_some_and(|old| !old.serves(wanted)))
             .count();
         let mut warnings: Vec<_> = settled
             .displaced
@@ -193,20 +192,23 @@ impl Host {
         let mut steps = Vec::new();
         for (key, wanted) in next.wanted() {
             let present = before.engines.get(&key);
-            if present.is_some_and(|engine| engine.wanted == wanted)
+            if present.is_some_and(|engine| engine.wanted.serves(&wanted))
                 || (present.is_none() && known.contains_key(&key))
             {
                 continue;
             }
-            let (Some(id), Some(link)) = (next.id(&key), next.links.get(&wanted.interface)) else {
-                continue;
-            };
-            // Interfaces of new ports were read just now; of others, news may still be on its way.
-            let on = match present {
-                Some(_) => self.plane.link(&wanted.interface).ok().flatten(),
+            let Some(id) = next.id(&key) else { continue };
+            let on = match wanted.link() {
                 None => None,
+                Some(interface) => {
+                    let Some(link) = next.links.get(interface) else {
+                        continue;
+                    };
+                    // Interfaces of new ports were read just now; of others, news may still be on its way.
+                    let now = present.and_then(|_| self.plane.link(interface).ok().flatten());
+                    Some(now.filter(|now| now.index == link.index).unwrap_or(*link))
+                }
             };
-            let on = on.filter(|now| now.index == link.index).unwrap_or(*link);
             if let Some(engine) = present {
                 self.plane.detach(id);
                 steps.push(Step::Replaced(key.clone(), engine.clone()));
@@ -217,24 +219,18 @@ impl Host {
                         steps.push(Step::Opened(id));
                     }
                     self.readopt(&key, id);
-                    next.engines.insert(
-                        key,
-                        Engine {
-                            id,
-                            wanted,
-                            on: on.into(),
-                        },
-                    );
+                    self.note_device(next, &wanted);
+                    let on = wanted.opened_on(on);
+                    next.engines.insert(key, Engine { id, wanted, on });
                 }
                 Err(error) => {
                     self.undo(steps, before.clone());
-                    let field = match (present, &key) {
+                    let field = match present {
                         // All that a change can ask anew of an interface.
-                        (Some(_), _) => "mtu",
-                        (None, PortKey::Port(_)) => "veth",
-                        (None, PortKey::Uplink(_)) => "uplinks",
+                        Some(_) => "mtu",
+                        None => wanted.field(),
                     };
-                    let problem = attach_problem(&wanted.interface, &error);
+                    let problem = attach_problem(&wanted, &error);
                     let message = format!("{object}: {}", problem.message);
                     return Err(Problem { message, ..problem }
                         .about(object.clone())
@@ -243,6 +239,16 @@ impl Host {
             }
         }
         Ok(steps)
+    }
+
+    /// Notes a TAP device that has just come with its engine, so that the port's state is told right at once.
+    pub(super) fn note_device(&self, next: &mut State, wanted: &Wanted) {
+        let Some(device) = wanted.interface().filter(|_| wanted.link().is_none()) else {
+            return;
+        };
+        if let Ok(Some(link)) = self.plane.link(device) {
+            Arc::make_mut(&mut next.links).insert(device.clone(), link);
+        }
     }
 
     /// Brings the engines back to what they were before a refused change.
@@ -257,8 +263,7 @@ impl Host {
                     match self.plane.attach(engine.id, &engine.wanted, FULL_WAIT) {
                         Ok(_) => self.readopt(&key, engine.id),
                         Err(error) => {
-                            let reason =
-                                attach_problem(&engine.wanted.interface, &error).to_string();
+                            let reason = attach_problem(&engine.wanted, &error).to_string();
                             tracing::error!(reason, "a port is down after a refused change");
                             before.engines.remove(&key);
                             let failure = Failure::after(None, reason, Instant::now());

@@ -59,6 +59,8 @@ impl Host {
             rx_undelivered: counters.rx_undelivered,
             tx_attempts: counters.tx_attempts,
             checksums_completed: counters.tx_checksums_completed,
+            segmented: counters.tx_segmented,
+            segments: counters.tx_segments,
             drops,
             rx_drops,
             tx_drops,

@@ -9,8 +9,9 @@ use weft_model::PortKey;
 
 use super::Host;
 use crate::links::{LinkEvent, Links};
-use crate::plane::{FULL_WAIT, Wanted, attach_problem};
-use crate::state::{Engine, Failure, OpenedOn, State};
+use crate::plane::{FULL_WAIT, attach_problem};
+use crate::state::{Engine, Failure, State};
+use crate::wanted::{OpenedOn, Wanted};
 
 /// Engines that are opened at a time: one may wait 2 s for a queue that a dying process still holds.
 const OPENED_AT_A_TIME: usize = 8;
@@ -24,7 +25,7 @@ struct Opening {
     key: PortKey,
     id: PortId,
     wanted: Wanted,
-    on: OpenedOn,
+    on: Option<OpenedOn>,
     busy_wait: Duration,
 }
 
@@ -50,13 +51,14 @@ impl Host {
         let changed = *links != before;
         let links = Arc::clone(&next.links);
         for (key, wanted) in next.wanted() {
-            if links.get(&wanted.interface) != before.get(&wanted.interface)
+            let differs = |interface| links.get(interface) != before.get(interface);
+            if wanted.interface().is_some_and(differs)
                 && let Some(failure) = next.failures.get_mut(&key)
             {
                 failure.reset(now);
             }
         }
-        if changed || next.is_due(now) {
+        if changed || next.is_due(now) || self.has_lost_a_device(&next) {
             self.reconcile(next, now, SHORT_WAIT);
         }
         drop(store);
@@ -98,30 +100,45 @@ impl Host {
                 continue;
             }
             match is {
-                None => tracing::info!(interface = %wanted.interface, "{name} is up"),
+                None if wanted.attachment.socket().is_some() => {
+                    tracing::info!(on = %wanted.attachment, "{name} is attached");
+                }
+                None => tracing::info!(on = %wanted.attachment, "{name} is up"),
                 Some(obstacle) => {
-                    tracing::warn!(interface = %wanted.interface, reason = obstacle.reason, "{name} is down");
+                    tracing::warn!(on = %wanted.attachment, reason = obstacle.reason, "{name} is down");
                 }
             }
         }
     }
 
+    fn has_lost_a_device(&self, state: &State) -> bool {
+        let lost = |engine: &Engine| self.plane.datapath().has_lost_device(engine.id);
+        state.engines.values().any(lost)
+    }
+
     /// Closes engines whose interface is gone, is another one of the same name, or has another MTU.
     fn close_stale(&self, next: &mut State) {
-        let on = |engine: &Engine| next.links.get(&engine.wanted.interface).copied();
+        let on = |engine: &Engine| {
+            let link = engine.wanted.link().and_then(|name| next.links.get(name));
+            engine.wanted.opened_on(link.copied())
+        };
         let stale: Vec<_> = next
             .engines
             .iter()
-            .filter(|(_, engine)| on(engine).map(OpenedOn::from) != Some(engine.on))
+            .filter(|(_, engine)| {
+                on(engine) != engine.on || self.plane.datapath().has_lost_device(engine.id)
+            })
             .map(|(key, engine)| (key.clone(), engine.clone(), on(engine)))
             .collect();
-        for (key, engine, link) in stale {
+        for (key, engine, now) in stale {
             self.plane.detach(engine.id);
             next.engines.remove(&key);
-            if let Some(link) = link.filter(|link| link.index == engine.on.index) {
-                let (interface, before) = (engine.wanted.interface, engine.on.mtu);
-                if self.may_log("mtu", interface.as_str()) {
-                    tracing::info!(%interface, before, now = link.mtu, "the MTU of an interface changed; it is opened anew");
+            if let (Some(before), Some(now)) = (engine.on, now)
+                && before.index == now.index
+            {
+                let (interface, before, now) = (engine.wanted.attachment, before.mtu, now.mtu);
+                if self.may_log("mtu", &interface.to_string()) {
+                    tracing::info!(%interface, before, now, "the MTU of an interface changed; it is opened anew");
                 }
                 continue;
             }
@@ -140,7 +157,11 @@ impl Host {
             .into_iter()
             .filter(|(key, _)| !next.engines.contains_key(key))
             .filter_map(|(key, wanted)| {
-                let (id, link) = (next.id(&key)?, next.links.get(&wanted.interface)?);
+                let id = next.id(&key)?;
+                let link = match wanted.link() {
+                    Some(interface) => Some(*next.links.get(interface)?),
+                    None => None,
+                };
                 let busy_wait = match next.failures.get(&key) {
                     None => busy_wait,
                     Some(failure) if failure.again <= now => Duration::ZERO,
@@ -149,8 +170,8 @@ impl Host {
                 Some(Opening {
                     key,
                     id,
+                    on: wanted.opened_on(link),
                     wanted,
-                    on: (*link).into(),
                     busy_wait,
                 })
             })
@@ -168,6 +189,7 @@ impl Host {
                 Ok(()) => {
                     next.failures.remove(&key);
                     self.readopt(&key, id);
+                    self.note_device(next, &wanted);
                     next.engines.insert(key, Engine { id, wanted, on });
                 }
                 Err(reason) => {
@@ -194,9 +216,7 @@ impl Host {
                 let result = result.map(|_| ());
                 results.push((
                     position,
-                    result.map_err(|error| {
-                        attach_problem(&opening.wanted.interface, &error).to_string()
-                    }),
+                    result.map_err(|error| attach_problem(&opening.wanted, &error).to_string()),
                 ));
             }
         };

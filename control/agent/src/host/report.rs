@@ -8,6 +8,7 @@ use weft_api::{
     PortState, PortStatus, Portgroup, PortgroupStatus, Problem, Uplink, UplinkState, Vswitch,
     VswitchStatus,
 };
+use weft_datapath::{PortId, VhostState};
 use weft_model::{
     InterfaceName, Manifest, Object, PortKey, PortName, PortSpec, PortgroupName, PortgroupSpec,
     VswitchName, VswitchSpec,
@@ -16,8 +17,8 @@ use weft_vlan::PortgroupVlan;
 
 use super::Host;
 use crate::links::speed;
-use crate::plane::engine_status;
-use crate::state::State;
+use crate::plane::{engine_status, guest_status};
+use crate::state::{Obstacle, State, quoted};
 
 impl Host {
     /// The state, to read only.
@@ -28,7 +29,7 @@ impl Host {
     /// All switches.
     pub(crate) fn vswitches(&self) -> Vec<Vswitch> {
         let state = self.view();
-        let standing = Standing::of(&state);
+        let standing = Standing::of(self, &state);
         state
             .intent
             .vswitches
@@ -43,13 +44,13 @@ impl Host {
     /// `notFound`.
     pub(crate) fn vswitch(&self, name: &VswitchName) -> Result<Vswitch, Problem> {
         let state = self.view();
-        Ok(Standing::of(&state).vswitch(&state, state.intent.vswitch(name)?))
+        Ok(Standing::of(self, &state).vswitch(&state, state.intent.vswitch(name)?))
     }
 
     /// All port groups.
     pub(crate) fn portgroups(&self) -> Vec<Portgroup> {
         let state = self.view();
-        let standing = Standing::of(&state);
+        let standing = Standing::of(self, &state);
         state
             .intent
             .portgroups
@@ -64,7 +65,7 @@ impl Host {
     /// `notFound`.
     pub(crate) fn portgroup(&self, name: &PortgroupName) -> Result<Portgroup, Problem> {
         let state = self.view();
-        Ok(Standing::of(&state).portgroup(state.intent.portgroup(name)?))
+        Ok(Standing::of(self, &state).portgroup(state.intent.portgroup(name)?))
     }
 
     /// All ports.
@@ -177,7 +178,7 @@ impl Host {
 
     fn describe_port(&self, state: &State, object: &Object<PortSpec>) -> Port {
         let port = &object.spec;
-        let obstacle = state.port_obstacle(port);
+        let obstacle = self.obstacle(state, port);
         let engine = state.engines.get(&PortKey::Port(port.name.clone()));
         let group = state.intent.portgroups.get(&port.portgroup);
         let group = group.expect("rules hold: the port group of a port exists");
@@ -201,8 +202,36 @@ impl Host {
     }
 
     /// What moves the frames of a number.
-    pub(super) fn engine(&self, id: Option<weft_datapath::PortId>) -> Option<EngineStatus> {
-        self.plane.datapath().engine(id?).map(engine_status)
+    pub(super) fn engine(&self, id: Option<PortId>) -> Option<EngineStatus> {
+        let datapath = self.plane.datapath();
+        Some(EngineStatus {
+            guest: datapath.vhost_status(id?).map(guest_status),
+            ..datapath.engine(id?).map(engine_status)?
+        })
+    }
+
+    /// What keeps a port from forwarding: what the agent knows, or that its VM is not there.
+    pub(super) fn obstacle(&self, state: &State, port: &PortSpec) -> Option<Obstacle> {
+        state
+            .port_obstacle(port)
+            .or_else(|| self.absent_guest(state, port))
+    }
+
+    fn absent_guest(&self, state: &State, port: &PortSpec) -> Option<Obstacle> {
+        let socket = port.attachment.socket()?;
+        let engine = state.engines.get(&PortKey::Port(port.name.clone()))?;
+        let status = self.plane.datapath().vhost_status(engine.id)?;
+        let next = match status.state {
+            VhostState::Running => return None,
+            VhostState::Waiting => format!("ls -l {socket}"),
+            VhostState::Negotiating | VhostState::Failed => {
+                format!("weft port show {}", quoted(&port.name))
+            }
+        };
+        Some(Obstacle {
+            reason: status.reason,
+            next,
+        })
     }
 
     /// A port's addresses, the effective one first: configured or taken, then adopted.
@@ -237,12 +266,12 @@ struct Standing {
 }
 
 impl Standing {
-    fn of(state: &State) -> Self {
+    fn of(host: &Host, state: &State) -> Self {
         let mut portgroups: BTreeMap<_, (usize, usize)> = BTreeMap::new();
         for port in state.intent.ports.values().map(|object| &object.spec) {
             let (all, up) = portgroups.entry(port.portgroup.clone()).or_default();
             *all += 1;
-            *up += usize::from(state.port_obstacle(port).is_none());
+            *up += usize::from(host.obstacle(state, port).is_none());
         }
         Self { portgroups }
     }

@@ -17,7 +17,7 @@ impl Host {
             .intent
             .ports
             .values()
-            .filter(|port| state.port_obstacle(&port.spec).is_none())
+            .filter(|port| self.obstacle(&state, &port.spec).is_none())
             .count();
         let uplinks: Vec<_> = state
             .intent
@@ -43,7 +43,7 @@ impl Host {
             .map(|thread| ThreadReport {
                 index: thread.index,
                 core: thread.core,
-                ports: thread.queues,
+                queues: thread.queues,
                 frames_total: thread.frames,
                 busy_share: thread.busy,
                 asleep_share: thread.asleep,
@@ -79,7 +79,7 @@ impl Host {
             })
         });
         let ports = state.intent.ports.values().filter_map(|object| {
-            let obstacle = state.port_obstacle(&object.spec)?;
+            let obstacle = self.obstacle(state, &object.spec)?;
             Some(Finding {
                 object: (&object.spec.name).into(),
                 reason: obstacle.reason,

@@ -144,11 +144,14 @@ impl Memory {
         busy_wait: Duration,
     ) -> Result<EngineInfo, AttachError> {
         let mut state = self.0.lock().unwrap();
-        let interface = wanted.interface.to_string();
-        if !state.links.contains_key(&wanted.interface) {
+        let Some(name) = wanted.interface().cloned() else {
+            return datapath.attach(id, &super::engine_spec(wanted, busy_wait));
+        };
+        let interface = name.to_string();
+        if wanted.link().is_some() && !state.links.contains_key(&name) {
             return Err(AttachError::NoInterface(interface));
         }
-        if state.busy.contains(&wanted.interface) {
+        if state.busy.contains(&name) {
             state.waits.push(busy_wait);
             return Err(AttachError::InterfaceBusy(interface));
         }
@@ -166,8 +169,8 @@ impl Memory {
             return Err(AttachError::Attached(id.0));
         }
         let port = datapath.attach_memory(id, 256, true).unwrap();
-        state.ports.insert(wanted.interface.clone(), port);
-        *state.opened.entry(wanted.interface.clone()).or_default() += 1;
+        state.ports.insert(name.clone(), port);
+        *state.opened.entry(name).or_default() += 1;
         Ok(EngineInfo::Memory)
     }
 }

@@ -43,14 +43,27 @@ fn every_member_is_found_by_name() {
 }
 
 #[test]
+fn a_vm_is_attached_by_any_of_three_engines() {
+    let attached = |engine: &str| {
+        let vms = format!("vms: [{{name: a, portgroup: Lab, engine: {engine}}}]");
+        let lab = plan(&format!("{ONE_SWITCH}\n{vms}")).unwrap();
+        serde_json::to_value(&lab.hosts[0].manifest.ports[0]).unwrap()
+    };
+    assert_eq!(attached("veth")["veth"], "p-a");
+    assert_eq!(attached("packet")["engine"], "packet");
+    assert_eq!(attached("tap")["tap"], "p-a");
+}
+
+#[test]
 fn an_engine_that_labs_do_not_have_is_refused_where_it_stands() {
-    let error =
-        Manifest::parse("vms:\n  - name: a\n    portgroup: Lab\n    engine: tap\n").unwrap_err();
+    let error = Manifest::parse("vms:\n  - name: a\n    portgroup: Lab\n    engine: vhost-user\n")
+        .unwrap_err();
     assert_eq!(error.place.map(|(line, _)| line), Some(4), "{error}");
     assert!(
         error
             .to_string()
-            .contains("engine tap is not supported yet")
+            .contains("expected one of veth, packet, tap"),
+        "{error}"
     );
 }
 

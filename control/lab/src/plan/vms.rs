@@ -3,9 +3,7 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-use weft_model::{
-    Attachment, HostSpec, LinkSetting, Manifest, Mtu, PortSpec, VethEngine, VmEngine, VmSpec,
-};
+use weft_model::{Attachment, HostSpec, Manifest, Mtu, PortSpec, VethEngine, VmEngine, VmSpec};
 use weft_packet::MacAddr;
 
 use super::{Host, Vm, resolve};
@@ -53,6 +51,7 @@ pub(super) fn plan(
                 .map(|ip| check_ip(&object, ip))
                 .transpose()?,
             mtu: mtu_of(spec, host).octets(),
+            engine: spec.engine,
         };
         host.manifest.ports.push(port(spec, &vm));
         vms.push(vm);
@@ -72,21 +71,24 @@ fn mtu_of(vm: &VmSpec, host: &Host) -> Mtu {
 }
 
 fn port(spec: &VmSpec, vm: &Vm) -> PortSpec {
-    let VmEngine::Veth = spec.engine;
     let interface = vm
         .host_end
         .parse()
         .expect("interface names of labs are short and plain");
-    PortSpec {
-        name: spec.name.clone(),
-        portgroup: spec.portgroup.clone(),
-        mac: Some(vm.mac),
-        attachment: Attachment::Veth {
+    let attachment = match spec.engine {
+        VmEngine::Veth => Attachment::Veth {
             interface,
             engine: VethEngine::AfXdp,
         },
-        link: LinkSetting::Up,
-        block: false,
+        VmEngine::Packet => Attachment::Veth {
+            interface,
+            engine: VethEngine::Packet,
+        },
+        VmEngine::Tap => Attachment::Tap { device: interface },
+    };
+    PortSpec {
+        mac: Some(vm.mac),
+        ..PortSpec::new(spec.name.clone(), spec.portgroup.clone(), attachment)
     }
 }
 

@@ -1,0 +1,306 @@
+//! Ports on the stacks of kernels: AF_XDP, AF_PACKET and TAP, each towards each.
+#![forbid(unsafe_code)]
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream, UdpSocket};
+use std::path::Path;
+use std::process::{Child, Stdio};
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
+use weft_tests::{Engine, Host, Vm, until};
+
+const ENGINES: [Engine; 3] = [Engine::AfXdp, Engine::Packet, Engine::Tap];
+
+/// A VM for each engine, in one port group.
+fn lab() -> (Host, [Vm; 3]) {
+    let host = Host::with_switch();
+    host.does("portgroup add Lab --vswitch vSwitch1 --vlan 10");
+    let vms = ENGINES.map(|engine| host.vm_by(engine, &format!("{engine:?}"), "Lab"));
+    for vm in &vms {
+        vm.namespace().run(|| {
+            std::fs::write("/proc/sys/net/ipv6/conf/eth0/disable_ipv6", "0").unwrap();
+        });
+        vm.does(&format!("ip -6 addr add {} dev eth0 nodad", ipv6(vm)));
+        until("the port is up", || host.port(&vm.name).0 == "up");
+    }
+    (host, vms)
+}
+
+fn ipv6(vm: &Vm) -> String {
+    format!("fd00::{}/64", vm.ip.replace('.', ":"))
+}
+
+/// The address to connect to, of either family.
+fn addresses(vm: &Vm) -> [String; 2] {
+    let ipv6 = ipv6(vm);
+    [
+        vm.ip.clone(),
+        ipv6.strip_suffix("/64").unwrap_or(&ipv6).to_owned(),
+    ]
+}
+
+/// Sends octets from one VM to another, which sends them back, and compares.
+fn echoes(from: &Vm, to: &Vm, address: &str) {
+    let content: Vec<u8> = (0..3_000_000_u32).map(|n| (n % 251) as u8).collect();
+    let address = (address, 7000);
+    let listener = to.namespace().run(|| TcpListener::bind(address).unwrap());
+    let echo = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut received = Vec::new();
+        stream.read_to_end(&mut received).unwrap();
+        stream.write_all(&received).unwrap();
+    });
+    let mut stream = from
+        .namespace()
+        .run(|| TcpStream::connect(address).unwrap());
+    stream
+        .set_read_timeout(Some(Duration::from_secs(20)))
+        .unwrap();
+    stream.write_all(&content).unwrap();
+    stream.shutdown(std::net::Shutdown::Write).unwrap();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).unwrap();
+    let (from, to) = (&from.name, &to.name);
+    assert!(
+        answer == content,
+        "{from} to {to} at {address:?}: {}",
+        answer.len()
+    );
+    echo.join().unwrap();
+}
+
+#[test]
+fn tcp_passes_whole_between_all_engines() {
+    let (host, vms) = lab();
+    for from in &vms {
+        for to in vms.iter().filter(|to| to.name != from.name) {
+            for address in addresses(to) {
+                echoes(from, to, &address);
+            }
+        }
+    }
+    let stats = host.stats();
+    let [xdp, packet, tap] = vms.each_ref().map(|vm| &stats[&vm.name]);
+    assert!(xdp.count("segmented") > 0, "{xdp:?}");
+    assert!(
+        xdp.count("segments") > 2 * xdp.count("segmented"),
+        "{xdp:?}"
+    );
+    for whole in [packet, tap] {
+        assert_eq!(whole.count("segmented"), 0, "{whole:?}");
+        let longest_frame = 1514;
+        let average = whole.count("rxBytes") / whole.count("rxFrames");
+        assert!(
+            average > longest_frame,
+            "{average} octets a frame: {whole:?}"
+        );
+    }
+}
+
+#[test]
+fn datagrams_pass_whole_between_all_engines() {
+    let (_host, vms) = lab();
+    for from in &vms {
+        for to in vms.iter().filter(|to| to.name != from.name) {
+            for address in addresses(to) {
+                let open = |vm: &Vm, address: &str| {
+                    vm.namespace()
+                        .run(|| UdpSocket::bind((address, 7000)).unwrap())
+                };
+                let far = open(to, &address);
+                let near = open(
+                    from,
+                    if address.contains(':') {
+                        "::"
+                    } else {
+                        "0.0.0.0"
+                    },
+                );
+                far.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+                let mut buffer = [0; 9000];
+                // The last ones are cut by IP.
+                for length in [0, 1, 17, 100, 1471, 1472, 5000, 8192] {
+                    let datagram: Vec<u8> = (0..length).map(|n| n as u8).collect();
+                    near.send_to(&datagram, far.local_addr().unwrap()).unwrap();
+                    let (received, _) = far.recv_from(&mut buffer).unwrap();
+                    assert_eq!(buffer[..received], datagram, "{} to {}", from.name, to.name);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_port_without_offloads_gets_frames_that_are_finished() {
+    let (_host, [xdp, packet, tap]) = lab();
+    let directory = tempfile::tempdir().unwrap();
+    for from in [&packet, &tap] {
+        for address in addresses(&xdp) {
+            let file = directory.path().join("capture");
+            let capture = Running::start(
+                &xdp,
+                &format!(
+                    "tcpdump -i eth0 -U -Z root -w {} dst host {address}",
+                    file.display()
+                ),
+                "listening on",
+            );
+            for protocol in ["", " -u -b 0 -l 1400"] {
+                let server = Running::start(&xdp, "iperf3 -s -1 --forceflush", "listening");
+                from.does(&format!("iperf3 -c {address} -n 4M{protocol}"));
+                assert!(server.ends(), "the server answered");
+            }
+            capture.interrupt();
+            let shown = shown(&xdp, &file);
+            let count = |what: &str| shown.matches(what).count();
+            assert!(count("(correct)") > 1000, "{} of TCP", count("(correct)"));
+            assert!(count("udp sum ok") > 1000, "{} of UDP", count("udp sum ok"));
+            assert_eq!(
+                count("incorrect") + count("bad udp cksum"),
+                0,
+                "{}",
+                from.name
+            );
+            let longest = shown.split("length ").filter_map(|rest| {
+                let digits = rest.split(|c: char| !c.is_ascii_digit()).next()?;
+                digits.parse::<u32>().ok()
+            });
+            assert!(
+                longest.max() <= Some(1500),
+                "a frame is longer than the MTU"
+            );
+        }
+    }
+}
+
+/// What tcpdump says of a capture.
+fn shown(vm: &Vm, file: &Path) -> String {
+    vm.does(&format!("tcpdump -n -vv -r {}", file.display()))
+}
+
+/// A program that runs in a VM until it is told to end.
+struct Running(Child);
+
+impl Running {
+    /// Returns when the program says that it is ready.
+    fn start(vm: &Vm, line: &str, ready: &str) -> Self {
+        // Both streams are one, so that one of them can be waited for.
+        let mut child = vm
+            .command("sh -c")
+            .arg(format!("exec {line} 2>&1"))
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        assert!(
+            lines
+                .by_ref()
+                .map_while(Result::ok)
+                .any(|said| said.contains(ready)),
+            "{line} ended"
+        );
+        std::thread::spawn(move || lines.count());
+        Self(child)
+    }
+
+    fn interrupt(mut self) {
+        kill_process(Pid::from_child(&self.0), Signal::INT).unwrap();
+        assert!(self.0.wait().unwrap().success());
+    }
+
+    fn ends(mut self) -> bool {
+        self.0.wait().unwrap().success()
+    }
+}
+
+#[test]
+fn a_tap_device_comes_and_goes_with_its_port() {
+    let host = Host::with_switch();
+    host.does("portgroup add Lab --vswitch vSwitch1");
+    let exists = || host.runs("ip -br link").contains("weft0");
+    host.does("port add host0 --portgroup Lab --tap weft0");
+    assert!(exists());
+    let (state, reason) = host.port("host0");
+    assert_eq!(
+        (state.as_str(), reason.as_str()),
+        ("down", "interface weft0 is set down")
+    );
+    host.runs("ip link set weft0 up");
+    until("the port is up", || host.port("host0").0 == "up");
+    // Deleted under the port, it is made again.
+    host.runs("ip link del weft0");
+    until("the device is back", exists);
+    host.runs("ip link set weft0 up");
+    until("the port is up again", || host.port("host0").0 == "up");
+    host.does("port del host0");
+    assert!(!exists());
+}
+
+/// A device that an administrator made, with its addresses, outlives the agent and the port.
+#[test]
+fn a_persistent_tap_device_stays() {
+    let host = Host::with_switch();
+    host.does("portgroup add Lab --vswitch vSwitch1");
+    host.runs("ip tuntap add weft0 mode tap multi_queue");
+    host.runs("ip addr add 10.0.99.1/16 dev weft0");
+    host.runs("ip link set weft0 up");
+    host.does("port add host0 --portgroup Lab --tap weft0");
+    let vm = host.vm_by(Engine::Packet, "vm", "Lab");
+    vm.does("ip addr add 10.0.99.2/16 dev eth0");
+    until("the port is up", || host.port("host0").0 == "up");
+    let reaches = || {
+        host.runs("ping -n -c 3 -i 0.1 -W 1 10.0.99.2")
+            .contains(" 3 received")
+    };
+    assert!(reaches());
+    host.kill();
+    assert!(host.runs("ip addr show weft0").contains("10.0.99.1"));
+    host.start();
+    until("the port is up", || host.port("host0").0 == "up");
+    assert!(reaches());
+    host.does("port del host0");
+    assert!(host.runs("ip addr show weft0").contains("10.0.99.1"));
+}
+
+#[test]
+fn what_cannot_be_attached_is_refused_with_its_reason() {
+    let host = Host::with_switch();
+    host.does("portgroup add Lab --vswitch vSwitch1");
+    host.runs("ip link add p-vm type veth peer name far");
+    let refused = |flags: &str, code, words: &[&str]| {
+        let answer = host.weft(&format!("port add vm --portgroup Lab {flags}"));
+        answer.refused(code, &[&["port vm: "], words].concat());
+    };
+    refused("--tap p-vm", 4, &["tap: interface p-vm is no TAP device"]);
+    refused(
+        "--veth tap0 --engine packet",
+        3,
+        &["veth: interface tap0 does not exist"],
+    );
+    refused(
+        "--vhost-user /nowhere/vm.sock --role server",
+        1,
+        &["vhostUser: socket /nowhere/vm.sock: No such file"],
+    );
+    host.does("port add one --portgroup Lab --vhost-user /nowhere/vm.sock");
+    refused(
+        "--vhost-user /nowhere/vm.sock",
+        4,
+        &["socket /nowhere/vm.sock is used by port one"],
+    );
+    let (state, reason) = host.port("one");
+    assert_eq!(state, "down");
+    assert_eq!(
+        reason,
+        "there is no socket /nowhere/vm.sock yet; start the VM"
+    );
+    host.does("port add two --portgroup Lab --tap tap0");
+    refused(
+        "--tap tap0",
+        4,
+        &["tap: interface tap0 is used by port two"],
+    );
+    assert_eq!(host.shows("port list").as_array().map(Vec::len), Some(2));
+}
