@@ -17,7 +17,7 @@ use crossbeam_channel::Sender;
 use weft_packet::{MacAddr, TagEdit};
 
 use crate::frame::{BURST, Burst};
-use crate::snapshot::Snapshot;
+use crate::snapshot::{PortEntry, Snapshot};
 use crate::{Event, PortId};
 
 pub(crate) use admit::Source;
@@ -36,6 +36,18 @@ struct Pending {
 struct Edits {
     tagged: TagEdit,
     untagged: TagEdit,
+}
+
+impl Edits {
+    /// The one for this destination.
+    #[inline]
+    fn for_port(&self, entry: &PortEntry) -> TagEdit {
+        if entry.tagged {
+            self.tagged
+        } else {
+            self.untagged
+        }
+    }
 }
 
 /// One poll thread's forwarding state; nothing in it outlives a burst but its memory.

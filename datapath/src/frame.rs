@@ -95,6 +95,8 @@ pub(crate) struct Burst {
     len: usize,
     pieces: [Piece; PIECES],
     used_pieces: usize,
+    /// Some sender left something to its NIC.
+    asks: bool,
 }
 
 // SAFETY: a burst moves between threads only together with the engines that fill it, and between two of their bursts, when
@@ -111,6 +113,7 @@ impl Default for Burst {
                 len: 0,
             }; PIECES],
             used_pieces: 0,
+            asks: false,
         }
     }
 }
@@ -128,6 +131,12 @@ impl Burst {
         self.len
     }
 
+    /// Whether no sender left anything to its NIC: every frame is finished.
+    #[inline]
+    pub(crate) fn asks_for_nothing(&self) -> bool {
+        !self.asks
+    }
+
     /// Whether another frame, of up to `pieces` pieces, fits.
     #[inline]
     pub(crate) fn has_room(&self, pieces: usize) -> bool {
@@ -139,6 +148,7 @@ impl Burst {
     pub(crate) fn clear(&mut self) {
         self.len = 0;
         self.used_pieces = 0;
+        self.asks = false;
     }
 
     /// Adds a frame that lies in `pieces`, reading up to `head_size` octets of it into private memory.
@@ -205,9 +215,9 @@ impl Burst {
     /// Marks the newest frame's checksum as one that the sender left to its NIC, if it is (Linux CHECKSUM_PARTIAL).
     #[inline]
     pub(crate) fn recognise_checksum(&mut self) {
-        if let Some(frame) = self.newest() {
-            frame.offload.checksum = weft_packet::recognise(frame.head(), frame.len());
-        }
+        let Some(frame) = self.newest() else { return };
+        frame.offload.checksum = weft_packet::recognise(frame.head(), frame.len());
+        self.asks |= frame.offload.checksum.is_some();
     }
 
     /// Reads what the virtio-net `header` of the newest frame, of which [`HEAD`] octets were read, asks for.
@@ -219,7 +229,10 @@ impl Burst {
         }
         if let Some(frame) = self.newest() {
             match Offload::from_vnet(header, frame.head(), frame.len()) {
-                Ok(offload) => frame.offload = offload,
+                Ok(offload) => {
+                    frame.offload = offload;
+                    self.asks = true;
+                }
                 Err(_) => frame.fault = Some(DropReason::BadVnetHeader),
             }
         }

@@ -284,6 +284,14 @@ impl RxEngine {
     }
 }
 
+/// A copy of a frame on its way to a destination.
+#[derive(Clone, Copy)]
+pub(crate) struct Outgoing {
+    /// The frame's index in the burst.
+    pub(crate) frame: u8,
+    pub(crate) edit: TagEdit,
+}
+
 /// The transmit side of a port.
 pub(crate) enum TxEngine {
     /// There is no engine: its interface is gone, or is not there yet.
@@ -312,19 +320,34 @@ impl TxEngine {
         }
     }
 
-    /// Copies frame `index` of the burst, with `edit`, to the other side. Returns the length sent.
+    /// Copies frames of the burst to the other side, in order. `done` is told, by position in `copies`, the length that
+    /// was sent or why nothing was.
     #[inline]
     pub(crate) fn transmit(
+        &mut self,
+        burst: &Burst,
+        copies: &[Outgoing],
+        mut done: impl FnMut(usize, Result<usize, DropReason>),
+    ) {
+        if let Self::VhostUser(tx) = self {
+            return tx.transmit(burst, copies, done);
+        }
+        for (position, &Outgoing { frame, edit }) in copies.iter().enumerate() {
+            done(position, self.transmit_one(burst, frame.into(), edit));
+        }
+    }
+
+    #[inline]
+    fn transmit_one(
         &mut self,
         burst: &Burst,
         index: usize,
         edit: TagEdit,
     ) -> Result<usize, DropReason> {
         match self {
-            Self::Absent => Err(DropReason::PortDown),
+            Self::Absent | Self::VhostUser(_) => Err(DropReason::PortDown),
             Self::AfXdp(tx) => tx.transmit(burst, index, edit),
             Self::KernelStack(tx) => tx.transmit(burst, index, edit),
-            Self::VhostUser(tx) => tx.transmit(burst, index, edit),
             #[cfg(any(test, feature = "testing"))]
             Self::Memory(tx) => tx.transmit(burst, index, edit),
             #[cfg(any(test, feature = "testing"))]

@@ -1,11 +1,12 @@
 //! Stage 3: each destination is served once.
 
-use weft_packet::TagEdit;
+use arrayvec::ArrayVec;
+use weft_packet::{Offload, TagEdit};
 
 use super::destinations::FrameCopy;
 use super::{Edits, Forwarder};
 use crate::counters::ThreadPortCounters;
-use crate::engine::TxEngine;
+use crate::engine::{Outgoing, TxEngine};
 use crate::frame::{BURST, Burst};
 use crate::snapshot::{PortEntry, Snapshot};
 
@@ -63,39 +64,66 @@ fn serve(
             flushed: true,
         };
     }
-    let (mut delivered, mut sent, mut bytes) = (0, 0, 0);
+    let mut tally = Tally::default();
+    let mut outgoing: ArrayVec<Outgoing, BURST> = ArrayVec::new();
     let mut engine = entry.port.tx.lock();
     let takes = engine.offloads();
-    for copy in copies {
-        let edits = edits[copy.frame()];
-        let edit = if entry.tagged {
-            edits.tagged
-        } else {
-            edits.untagged
-        };
-        let offload = &burst.frames()[copy.frame()].offload;
-        if !offload.is_none() && !takes.take(offload) {
+    let asks_for_nothing = burst.asks_for_nothing();
+    let mut waiting = copies;
+    while let Some((first, rest)) = waiting.split_first() {
+        let offload = &burst.frames()[first.frame()].offload;
+        let is_taken = |offload: &Offload| offload.is_none() || takes.take(offload);
+        if !asks_for_nothing && !is_taken(offload) {
+            let edit = edits[first.frame()].for_port(entry);
             let (frames, octets) =
-                finish(&mut engine, counters, burst, copy.frame(), edit, finished);
-            sent += frames;
-            bytes += octets;
-            delivered |= if frames > 0 { copy.delivery() } else { 0 };
+                finish(&mut engine, counters, burst, first.frame(), edit, finished);
+            tally.sent += frames;
+            tally.bytes += octets;
+            tally.delivered |= if frames > 0 { first.delivery() } else { 0 };
+            waiting = rest;
             continue;
         }
-        match engine.transmit(burst, copy.frame(), edit) {
+        // As many as can go as they are, so that order stays.
+        let run = if asks_for_nothing {
+            waiting.len()
+        } else {
+            waiting
+                .iter()
+                .take_while(|copy| is_taken(&burst.frames()[copy.frame()].offload))
+                .count()
+        };
+        let (run, rest) = waiting.split_at(run);
+        outgoing.clear();
+        outgoing.extend(run.iter().map(|copy| Outgoing {
+            frame: copy.frame() as u8,
+            edit: edits[copy.frame()].for_port(entry),
+        }));
+        engine.transmit(burst, &outgoing, |position, result| match result {
             Ok(len) => {
-                sent += 1;
-                bytes += len as u64;
-                delivered |= copy.delivery();
+                tally.sent += 1;
+                tally.bytes += len as u64;
+                tally.delivered |= run[position].delivery();
             }
             Err(reason) => counters.tx_drops[reason as usize].add(1),
-        }
+        });
+        waiting = rest;
     }
     let flushed = !engine.flush();
     drop(engine);
-    counters.tx_frames.add(sent);
-    counters.tx_bytes.add(bytes);
-    Served { delivered, flushed }
+    counters.tx_frames.add(tally.sent);
+    counters.tx_bytes.add(tally.bytes);
+    Served {
+        delivered: tally.delivered,
+        flushed,
+    }
+}
+
+/// What a destination took.
+#[derive(Default)]
+struct Tally {
+    delivered: u32,
+    sent: u64,
+    bytes: u64,
 }
 
 /// Carries out what the sender of a frame left to its NIC, and transmits what comes of it: the frame, or its segments.
@@ -111,16 +139,20 @@ fn finish(
 ) -> (u64, u64) {
     let (mut made, mut sent, mut bytes) = (0, 0, 0);
     burst.finish(index, room, |finished| {
-        for index in 0..finished.len() {
-            made += 1;
-            match engine.transmit(finished, index, edit) {
-                Ok(len) => {
-                    sent += 1;
-                    bytes += len as u64;
-                }
-                Err(reason) => counters.tx_drops[reason as usize].add(1),
+        made += finished.len() as u64;
+        let outgoing: ArrayVec<Outgoing, BURST> = (0..finished.len())
+            .map(|index| Outgoing {
+                frame: index as u8,
+                edit,
+            })
+            .collect();
+        engine.transmit(finished, &outgoing, |_, result| match result {
+            Ok(len) => {
+                sent += 1;
+                bytes += len as u64;
             }
-        }
+            Err(reason) => counters.tx_drops[reason as usize].add(1),
+        });
     });
     if burst.frames()[index].offload.segmentation.is_some() {
         counters.tx_segmented.add(1);

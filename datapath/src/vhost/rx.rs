@@ -214,8 +214,13 @@ fn take(
     for &head in &heads {
         let buffer = ring.only_buffer(head, Access::Read);
         if let Some(buffer) = buffer {
-            prefetch_at(buffer.start.as_ptr());
-            prefetch_at(buffer.start.as_ptr().wrapping_add(64));
+            let start = buffer.start.as_ptr();
+            if queue.reads_header {
+                prefetch_at(start);
+            }
+            // The frame's first octets may lie across two lines.
+            prefetch_at(start.wrapping_add(vnet::LEN));
+            prefetch_at(start.wrapping_add(vnet::LEN + SHORT_HEAD - 1));
         }
         first.push(buffer);
     }

@@ -6,8 +6,10 @@ use arrayvec::ArrayVec;
 use weft_packet::{TagEdit, vnet};
 
 use super::queue::{Fault, Faults, Queue};
-use super::ring::{Access, Buffer, Chain};
-use crate::frame::Burst;
+use super::ring::{Access, Broken, Buffer, Chain};
+use crate::engine::Outgoing;
+use crate::frame::{BURST, Burst};
+use crate::prefetch::{prefetch_at, prefetch_for_write};
 use crate::{DropReason, Offloads};
 
 /// Most buffers that one frame takes of a guest: 64 KiB in buffers of 1526 octets are 43.
@@ -56,29 +58,51 @@ impl Tx {
         self.offloads
     }
 
+    /// Copies frames into the guest's buffers. Each flow stays on one queue, and in order.
     #[inline]
     pub(crate) fn transmit(
         &mut self,
         burst: &Burst,
-        index: usize,
-        edit: TagEdit,
-    ) -> Result<usize, DropReason> {
-        let pair = match self.running {
-            0 => return Err(DropReason::PortDown),
-            1 => 0,
-            running => spread(burst.frames()[index].head()) % running,
-        };
-        let Some(queue) = &mut self.queues[pair] else {
-            return Err(DropReason::PortDown);
-        };
-        match put(queue, burst, index, edit) {
-            Ok(len) => Ok(len),
-            Err(Refused::Dropped(reason)) => Err(reason),
-            Err(Refused::Broken(fault)) => {
-                self.fail(pair, fault);
-                Err(DropReason::PortDown)
+        copies: &[Outgoing],
+        mut done: impl FnMut(usize, Result<usize, DropReason>),
+    ) {
+        match self.running {
+            0 => (0..copies.len()).for_each(|at| done(at, Err(DropReason::PortDown))),
+            1 => self.send(0, burst, copies.iter().enumerate(), &mut done),
+            running => {
+                let mut pairs = [0; BURST];
+                for (pair, copy) in pairs.iter_mut().zip(copies) {
+                    let head = burst.frames()[usize::from(copy.frame)].head();
+                    *pair = spread(head) % running;
+                }
+                for pair in 0..running {
+                    let of_pair = |&(at, _): &(usize, &Outgoing)| pairs[at] == pair;
+                    let own = copies.iter().enumerate().filter(of_pair);
+                    self.send(pair, burst, own, &mut done);
+                }
             }
         }
+    }
+
+    /// Copies frames into the buffers of one queue.
+    #[inline]
+    fn send<'a>(
+        &mut self,
+        pair: usize,
+        burst: &Burst,
+        copies: impl Iterator<Item = (usize, &'a Outgoing)> + Clone,
+        done: &mut impl FnMut(usize, Result<usize, DropReason>),
+    ) {
+        let mut copies = copies;
+        let result = match &mut self.queues[pair] {
+            Some(queue) => fill_buffers(queue, burst, &mut copies, done),
+            None => Ok(()),
+        };
+        if let Err(broken) = result {
+            self.fail(pair, broken.into());
+        }
+        // Those that no queue was left for.
+        copies.for_each(|(at, _)| done(at, Err(DropReason::PortDown)));
     }
 
     /// Tells the guest what it received.
@@ -103,40 +127,90 @@ impl Tx {
     }
 }
 
+/// Copies frames into a guest's next buffers, in three steps, each over all of them, so that what one step asks memory for is
+/// there when the next one needs it: heads and descriptors; buffers; frames. Takes off `copies` all whose outcome is known.
+///
+/// # Errors
+/// The ring cannot go on.
+#[inline]
+fn fill_buffers<'a>(
+    queue: &mut Queue,
+    burst: &Burst,
+    copies: &mut (impl Iterator<Item = (usize, &'a Outgoing)> + Clone),
+    done: &mut impl FnMut(usize, Result<usize, DropReason>),
+) -> Result<(), Broken> {
+    let wanted = copies.clone().count() as u16;
+    let count = queue.ring.available(wanted)?.min(wanted);
+    let mut heads: ArrayVec<u16, BURST> = ArrayVec::new();
+    for ahead in 0..count {
+        let head = queue.ring.head(ahead)?;
+        queue.ring.prefetch(head);
+        heads.push(head);
+    }
+    let mut buffers: ArrayVec<Option<Buffer>, BURST> = ArrayVec::new();
+    for &head in &heads {
+        let buffer = queue.ring.only_buffer(head, Access::Write);
+        if let Some(buffer) = buffer {
+            let start = buffer.start.as_ptr();
+            prefetch_for_write(start.wrapping_add(vnet::LEN));
+            prefetch_at(start);
+        }
+        buffers.push(buffer);
+    }
+    let mut next = 0;
+    for (at, &Outgoing { frame, edit }) in copies {
+        let index = usize::from(frame);
+        let len = burst.edited_len(index, edit);
+        let sent = match buffers.get(next) {
+            Some(&Some(buffer)) if buffer.len >= len + vnet::LEN => {
+                put(buffer, burst, index, edit, len);
+                queue.ring.take(1);
+                queue
+                    .ring
+                    .give_back(heads[next], (len + vnet::LEN) as u32);
+                next += 1;
+                Ok(len)
+            }
+            _ => {
+                let before = queue.ring.base();
+                let sent = put_scattered(queue, burst, index, edit, len);
+                next += usize::from(queue.ring.base().wrapping_sub(before));
+                match sent {
+                    Err(Refused::Broken(broken)) => {
+                        done(at, Err(DropReason::PortDown));
+                        return Err(broken);
+                    }
+                    Err(Refused::Dropped(reason)) => Err(reason),
+                    Ok(len) => Ok(len),
+                }
+            }
+        };
+        done(at, sent);
+    }
+    Ok(())
+}
+
 enum Refused {
     Dropped(DropReason),
-    Broken(Fault),
+    Broken(Broken),
 }
 
-impl From<super::ring::Broken> for Refused {
-    fn from(broken: super::ring::Broken) -> Self {
-        Self::Broken(broken.into())
+impl From<Broken> for Refused {
+    fn from(broken: Broken) -> Self {
+        Self::Broken(broken)
     }
 }
 
-/// Copies a frame into the guest's next buffer, or as many as it takes.
+/// Copies a frame of `len` octets and its header into a buffer that holds them.
 #[inline]
-fn put(queue: &mut Queue, burst: &Burst, index: usize, edit: TagEdit) -> Result<usize, Refused> {
-    let len = burst.edited_len(index, edit);
-    if queue.ring.available(1)? == 0 {
-        return Err(Refused::Dropped(DropReason::RingFull));
-    }
-    let head = queue.ring.head(0)?;
-    let whole = len + vnet::LEN;
-    match queue.ring.only_buffer(head, Access::Write) {
-        Some(buffer) if buffer.len >= whole => {
-            // SAFETY: the buffer lies in mapped memory, and is the switch's until it is given back below. What a guest
-            // writes there meanwhile is its own loss: nothing is read from it but the header that is compared.
-            let out = unsafe { std::slice::from_raw_parts_mut(buffer.start.as_ptr(), whole) };
-            let (header, frame) = out.split_at_mut(vnet::LEN);
-            put_header(header, &vnet::write(burst.frames()[index].offload, edit));
-            burst.write(index, edit, frame);
-            queue.ring.take(1);
-            queue.ring.give_back(head, whole as u32);
-            Ok(len)
-        }
-        _ => put_scattered(queue, burst, index, edit, len),
-    }
+fn put(buffer: Buffer, burst: &Burst, index: usize, edit: TagEdit, len: usize) {
+    // SAFETY: the buffer lies in mapped memory, and is the switch's until it is given back, which the caller does. What a
+    // guest writes there meanwhile is its own loss: nothing is read from it but the header that is compared.
+    let out =
+        unsafe { std::slice::from_raw_parts_mut(buffer.start.as_ptr(), len + vnet::LEN) };
+    let (header, frame) = out.split_at_mut(vnet::LEN);
+    put_header(header, &vnet::write(burst.frames()[index].offload, edit));
+    burst.write(index, edit, frame);
 }
 
 /// A guest rarely touches the header: left alone where it is right already, its line stays in both caches.
