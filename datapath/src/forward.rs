@@ -14,8 +14,9 @@ mod transmit;
 
 use arrayvec::ArrayVec;
 use crossbeam_channel::Sender;
-use weft_packet::{MacAddr, TagEdit};
+use weft_packet::TagEdit;
 
+use crate::engine::Flushed;
 use crate::frame::{BURST, Burst};
 use crate::snapshot::{PortEntry, Snapshot};
 use crate::{Event, PortId};
@@ -25,10 +26,9 @@ use destinations::Destinations;
 
 /// A frame that was admitted and waits for its look-up.
 struct Pending {
+    /// Its forwarding domain and destination, as tables have them.
+    key: u64,
     frame: u8,
-    /// Its forwarding domain.
-    vlan: u16,
-    dst: MacAddr,
 }
 
 /// The edits of one frame: for destinations that see tags, and for those that do not.
@@ -61,6 +61,8 @@ pub(crate) struct Forwarder {
     finished: Box<Burst>,
     /// Destinations whose other side could not take everything at the last flush.
     unflushed: Vec<PortId>,
+    /// Destinations of the last burst that may wait for a notification.
+    unnotified: Vec<PortId>,
     events: Sender<Event>,
 }
 
@@ -77,6 +79,7 @@ impl Forwarder {
             destinations: Destinations::default(),
             finished: Box::default(),
             unflushed: Vec::new(),
+            unnotified: Vec::new(),
             events,
         }
     }
@@ -86,6 +89,7 @@ impl Forwarder {
         let slots = snapshot.port_slots();
         if self.destinations.make_room(slots) {
             self.unflushed.reserve(slots);
+            self.unnotified.reserve(slots);
         }
     }
 
@@ -114,6 +118,17 @@ impl Forwarder {
             .add(u64::from((attempted & !delivered).count_ones()));
     }
 
+    /// Notifies the destinations of the burst before, those that want it. The poll thread has received since: what it wrote has
+    /// reached them meanwhile, so that asking them waits for nothing.
+    #[inline]
+    pub(crate) fn notify(&mut self, snapshot: &Snapshot) {
+        for id in self.unnotified.drain(..) {
+            if let Some(entry) = snapshot.port(id) {
+                entry.port.tx.lock().notify();
+            }
+        }
+    }
+
     /// Whether a destination waits to be flushed again.
     #[inline]
     pub(crate) fn is_flushed(&self) -> bool {
@@ -126,7 +141,7 @@ impl Forwarder {
         self.unflushed.retain(|&id| {
             snapshot
                 .port(id)
-                .is_some_and(|entry| entry.port.tx.lock().flush())
+                .is_some_and(|entry| entry.port.tx.lock().flush() == Flushed::Again)
         });
     }
 }

@@ -163,52 +163,70 @@ impl Burst {
         if !self.has_room(pieces.len()) {
             return;
         }
+        // One piece is the rule.
+        if let [only] = pieces {
+            self.push_only(only, head_size);
+        } else {
+            self.push_scattered(pieces, head_size);
+        }
+    }
+
+    #[inline]
+    fn push_only(&mut self, only: &[u8], head_size: usize) {
+        let first_piece = self.used_pieces;
         let frame = &mut self.frames[self.len];
         frame.offload = Offload::default();
         frame.fault = None;
-        frame.first_piece = self.used_pieces as u16;
-        if let [only] = pieces {
-            // One piece is the rule; a fixed size lets the compiler copy without a call.
-            let taken = if only.len() >= SHORT_HEAD && head_size == SHORT_HEAD {
-                frame.head[..SHORT_HEAD].copy_from_slice(&only[..SHORT_HEAD]);
-                SHORT_HEAD
-            } else {
-                let taken = only.len().min(head_size);
-                frame.head[..taken].copy_from_slice(&only[..taken]);
-                taken
-            };
-            frame.head_len = taken as u16;
-            frame.len = only.len() as u32;
-            frame.pieces = 0;
-            if only.len() > taken {
-                self.pieces[self.used_pieces] = Piece {
-                    start: only[taken..].as_ptr(),
-                    len: (only.len() - taken) as u32,
-                };
-                self.used_pieces += 1;
-                frame.pieces = 1;
-            }
+        // A fixed size lets the compiler copy without a call.
+        let taken = if only.len() >= SHORT_HEAD && head_size == SHORT_HEAD {
+            frame.head[..SHORT_HEAD].copy_from_slice(&only[..SHORT_HEAD]);
+            SHORT_HEAD
         } else {
-            let (mut taken, mut total, mut count) = (0, 0, 0);
-            for piece in pieces {
-                total += piece.len();
-                let into_head = piece.len().min(head_size - taken);
-                frame.head[taken..taken + into_head].copy_from_slice(&piece[..into_head]);
-                taken += into_head;
-                let rest = &piece[into_head..];
-                if !rest.is_empty() {
-                    self.pieces[self.used_pieces + count] = Piece {
-                        start: rest.as_ptr(),
-                        len: rest.len() as u32,
-                    };
-                    count += 1;
-                }
-            }
-            self.used_pieces += count;
-            frame.head_len = taken as u16;
-            frame.len = total as u32;
-            frame.pieces = count as u16;
+            let taken = only.len().min(head_size);
+            frame.head[..taken].copy_from_slice(&only[..taken]);
+            taken
+        };
+        let rest = &only[taken..];
+        frame.len = only.len() as u32;
+        frame.head_len = taken as u16;
+        frame.first_piece = first_piece as u16;
+        frame.pieces = u16::from(!rest.is_empty());
+        if !rest.is_empty() {
+            self.pieces[first_piece] = Piece {
+                start: rest.as_ptr(),
+                len: rest.len() as u32,
+            };
+            self.used_pieces += 1;
         }
+        self.len += 1;
+    }
+
+    #[inline(never)]
+    fn push_scattered(&mut self, pieces: &[&[u8]], head_size: usize) {
+        let first_piece = self.used_pieces;
+        let frame = &mut self.frames[self.len];
+        frame.offload = Offload::default();
+        frame.fault = None;
+        let (mut taken, mut total, mut count) = (0, 0, 0);
+        for piece in pieces {
+            total += piece.len();
+            let into_head = piece.len().min(head_size - taken);
+            frame.head[taken..taken + into_head].copy_from_slice(&piece[..into_head]);
+            taken += into_head;
+            let rest = &piece[into_head..];
+            if !rest.is_empty() {
+                self.pieces[first_piece + count] = Piece {
+                    start: rest.as_ptr(),
+                    len: rest.len() as u32,
+                };
+                count += 1;
+            }
+        }
+        frame.len = total as u32;
+        frame.head_len = taken as u16;
+        frame.first_piece = first_piece as u16;
+        frame.pieces = count as u16;
+        self.used_pieces += count;
         self.len += 1;
     }
 

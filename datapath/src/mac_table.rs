@@ -16,6 +16,24 @@ pub(crate) fn key(vlan: u16, mac: MacAddr) -> u64 {
     u64::from(vlan & 0xfff) << 48 | mac.to_bits()
 }
 
+/// The VLAN in a key.
+#[inline]
+pub(crate) const fn vlan_of(key: u64) -> u16 {
+    (key >> 48) as u16
+}
+
+/// The address in a key.
+#[inline]
+pub(crate) const fn mac_of(key: u64) -> MacAddr {
+    MacAddr::from_bits(key)
+}
+
+/// The key of the same address on any VLAN.
+#[inline]
+pub(crate) const fn on_any_vlan(key: u64) -> u64 {
+    key | (ANY_VLAN as u64) << 48
+}
+
 #[derive(Clone, Copy)]
 struct Slot {
     /// Key plus one, so that zero is an empty slot.
@@ -63,18 +81,18 @@ impl MacTable {
 
     /// Brings the line that a look-up will touch into the cache.
     #[inline]
-    pub(crate) fn prefetch(&self, vlan: u16, mac: MacAddr) {
-        prefetch(&self.slots[self.home(key(vlan, mac)) as usize]);
+    pub(crate) fn prefetch(&self, key: u64) {
+        prefetch(&self.slots[self.home(key) as usize]);
     }
 
-    /// The port that has `mac` on `vlan`.
+    /// The port that has the address of `key` on its VLAN.
     #[inline]
-    pub(crate) fn find(&self, vlan: u16, mac: MacAddr) -> Option<PortId> {
-        let found = self.probe(key(vlan, mac));
+    pub(crate) fn find(&self, key: u64) -> Option<PortId> {
+        let found = self.probe(key);
         if found.is_some() || !self.has_trunks {
             return found;
         }
-        self.probe(key(ANY_VLAN, mac))
+        self.probe(on_any_vlan(key))
     }
 
     /// The port that holds exactly this key.
@@ -119,9 +137,12 @@ mod tests {
             .collect();
         let table = MacTable::build(&entries, 42);
         for n in 0..5000 {
-            assert_eq!(table.find((n % 7) as u16, mac(n)), Some(PortId(n as u16)));
-            assert_eq!(table.find((n % 7) as u16 + 1, mac(n)), None);
-            assert_eq!(table.find((n % 7) as u16, mac(n + 5000)), None);
+            assert_eq!(
+                table.find(key((n % 7) as u16, mac(n))),
+                Some(PortId(n as u16))
+            );
+            assert_eq!(table.find(key((n % 7) as u16 + 1, mac(n))), None);
+            assert_eq!(table.find(key((n % 7) as u16, mac(n + 5000))), None);
         }
     }
 
@@ -134,14 +155,14 @@ mod tests {
             ],
             7,
         );
-        assert_eq!(table.find(0, mac(1)), Some(PortId(1)));
-        assert_eq!(table.find(4094, mac(1)), Some(PortId(1)));
-        assert_eq!(table.find(10, mac(2)), Some(PortId(2)));
-        assert_eq!(table.find(11, mac(2)), None);
+        assert_eq!(table.find(key(0, mac(1))), Some(PortId(1)));
+        assert_eq!(table.find(key(4094, mac(1))), Some(PortId(1)));
+        assert_eq!(table.find(key(10, mac(2))), Some(PortId(2)));
+        assert_eq!(table.find(key(11, mac(2))), None);
     }
 
     #[test]
     fn an_empty_table_ends_its_search() {
-        assert_eq!(MacTable::build(&[], 1).find(1, mac(1)), None);
+        assert_eq!(MacTable::build(&[], 1).find(key(1, mac(1))), None);
     }
 }

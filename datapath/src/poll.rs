@@ -28,9 +28,9 @@ const SPIN_NS: u64 = 50_000;
 /// Empty passes between two looks at the clock.
 const PASSES_PER_LOOK: u32 = 32;
 
-/// Passes between two looks for resting ports that woke, and for destinations that wait to be flushed again: one system call among so many bursts costs nothing, and a
-/// resting port waits for some 100 µs at most while the thread is busy with others.
-const PASSES_PER_WAKE: u64 = 64;
+/// Cycles between two looks for resting ports that woke, and for destinations that wait to be flushed again: some 100 µs. It
+/// costs a system call, which is nothing among the frames of that time.
+const CYCLES_PER_WAKE: u64 = 250_000;
 
 /// How long a thread sleeps that has to ask a destination again to take what it was sent.
 const FLUSH_INTERVAL: Duration = Duration::from_millis(10);
@@ -102,6 +102,8 @@ pub struct Worker {
     forwarder: Forwarder,
     roster: Roster,
     burst: Box<Burst>,
+    /// When resting ports were last asked about, in cycles.
+    last_wake: u64,
     stopped: bool,
 }
 
@@ -120,6 +122,7 @@ impl Worker {
             commands,
             forwarder: Forwarder::new(index, events),
             burst: Box::default(),
+            last_wake: clock::cycles(),
             stopped: false,
         })
     }
@@ -187,6 +190,7 @@ impl Worker {
             .roster
             .poll(|source: &mut Source, engine: &mut RxEngine| {
                 engine.receive(burst);
+                forwarder.notify(snapshot);
                 let frames = burst.len();
                 if frames > 0 {
                     forwarder.forward(snapshot, source, burst, clock::coarse_nanoseconds());
@@ -194,8 +198,12 @@ impl Worker {
                 engine.release(burst);
                 frames
             });
+        if frames == 0 {
+            forwarder.notify(snapshot);
+        }
         self.shared.passes.add(1);
-        if self.shared.passes.value().is_multiple_of(PASSES_PER_WAKE) {
+        if start.wrapping_sub(self.last_wake) >= CYCLES_PER_WAKE {
+            self.last_wake = start;
             self.roster.wake_ready();
             if !self.forwarder.is_flushed() {
                 self.forwarder.flush_again(self.snapshot.load());
@@ -230,6 +238,8 @@ impl Worker {
     /// Carries out what the control side asked for.
     fn obey(&mut self) {
         self.shared.pending.store(false, Ordering::Release);
+        // Left readable, it would stand in the way of every look at the resting ports.
+        let _ = rustix::io::read(&self.shared.doorbell, &mut [0u8; 8]);
         while let Ok(command) = self.commands.try_recv() {
             match command {
                 Command::Add { port, engine } => self.roster.add(Source::new(port), engine),

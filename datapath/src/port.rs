@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crossbeam_utils::CachePadded;
-use parking_lot::Mutex;
+use spin::Yield;
+use spin::mutex::SpinMutex;
 use weft_packet::MacAddr;
 
 use crate::PortId;
@@ -15,11 +16,14 @@ use crate::engine::{EngineInfo, TxEngine};
 pub(crate) const NO_ADDRESS: u64 = u64::MAX;
 
 /// A transmit side behind its lock, which those who change the engine share with the port.
-pub(crate) type Transmit = Arc<CachePadded<Mutex<TxEngine>>>;
+///
+/// It is held for a burst at most, and let go of with a plain store: what was written to a guest need not have reached it
+/// before the poll thread goes on.
+pub(crate) type Transmit = Arc<CachePadded<SpinMutex<TxEngine, Yield>>>;
 
 /// A transmit side behind a lock of its own.
 pub(crate) fn transmit(engine: TxEngine) -> Transmit {
-    Arc::new(CachePadded::new(Mutex::new(engine)))
+    Arc::new(CachePadded::new(SpinMutex::new(engine)))
 }
 
 /// The shared part of an attached port. The receive side is not here: one poll thread owns it.

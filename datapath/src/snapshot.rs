@@ -12,7 +12,7 @@ use weft_vlan::Policy;
 
 use crate::config::{Admission, Config, PortConfig, Role, StaticAddress, SwitchConfig, SwitchId};
 use crate::learned::LearnedTable;
-use crate::mac_table::{ANY_VLAN, MacTable, key};
+use crate::mac_table::{ANY_VLAN, MacTable, key, vlan_of};
 use crate::port::{NO_ADDRESS, Port};
 use crate::{DropReason, PortId};
 
@@ -313,18 +313,30 @@ impl Switch {
         }
     }
 
-    /// The port that has `mac` on `vlan`, by configuration or by its own traffic.
+    /// The port that has the address of `key` on its VLAN, by configuration or by its own traffic.
     #[inline]
-    pub(crate) fn find(&self, vlan: u16, mac: MacAddr) -> Option<PortId> {
-        let carries = |port: &PortId| {
-            self.limited.is_empty()
-                || self
-                    .limited
-                    .get(port)
-                    .is_none_or(|policy| policy.admits(vlan))
-        };
-        let configured = self.addresses.find(vlan, mac).filter(carries);
-        configured.or_else(|| self.learned.find(vlan, mac).filter(carries))
+    pub(crate) fn find(&self, key: u64) -> Option<PortId> {
+        self.addresses
+            .find(key)
+            .filter(|port| self.carries(*port, key))
+            .or_else(|| self.find_learned(key))
+    }
+
+    #[inline(never)]
+    fn find_learned(&self, key: u64) -> Option<PortId> {
+        self.learned
+            .find(key)
+            .filter(|port| self.carries(*port, key))
+    }
+
+    /// Whether a port that may be found under any VLAN carries that of `key`.
+    #[inline]
+    fn carries(&self, port: PortId, key: u64) -> bool {
+        self.limited.is_empty()
+            || self
+                .limited
+                .get(&port)
+                .is_none_or(|policy| policy.admits(vlan_of(key)))
     }
 
     /// Every open VM port that carries `vlan`.

@@ -31,24 +31,37 @@ impl Head {
     /// # Errors
     ///
     /// [`Runt`] if the frame is shorter than its Ethernet header and all its tags.
-    #[inline]
+    #[inline(always)]
     pub fn parse(bytes: &[u8], frame_len: usize) -> Result<Self, Runt> {
         let bytes = &bytes[..bytes.len().min(frame_len)];
-        let Some(&[d0, d1, d2, d3, d4, d5, s0, s1, s2, s3, s4, s5, t0, t1]) = bytes.first_chunk()
-        else {
-            return Err(Runt);
-        };
-        let mut head = Self {
+        let head = Self::untagged(bytes).ok_or(Runt)?;
+        if Tag::is_tpid(head.ethertype) {
+            Self::parse_tagged(bytes)
+        } else {
+            Ok(head)
+        }
+    }
+
+    /// The Ethernet header by itself, whatever its EtherType.
+    #[inline(always)]
+    fn untagged(bytes: &[u8]) -> Option<Self> {
+        let &[d0, d1, d2, d3, d4, d5, s0, s1, s2, s3, s4, s5, t0, t1] = bytes.first_chunk()?;
+        Some(Self {
             dst: MacAddr::new([d0, d1, d2, d3, d4, d5]),
             src: MacAddr::new([s0, s1, s2, s3, s4, s5]),
             outer: None,
             ethertype: u16::from_be_bytes([t0, t1]),
             header_len: ethernet::HEADER_LEN as u8,
             tags: 0,
-        };
-        if Tag::is_tpid(head.ethertype) {
-            head.walk_tags(&bytes[ethernet::HEADER_LEN..])?;
-        }
+        })
+    }
+
+    /// Parses a frame whose EtherType is a TPID. Out of line and from the start, so that an untagged frame's head stays in
+    /// registers.
+    #[inline(never)]
+    fn parse_tagged(bytes: &[u8]) -> Result<Self, Runt> {
+        let mut head = Self::untagged(bytes).ok_or(Runt)?;
+        head.walk_tags(&bytes[ethernet::HEADER_LEN..])?;
         Ok(head)
     }
 
@@ -59,7 +72,6 @@ impl Head {
     }
 
     /// Walks the tags, of which the first TPID is in `ethertype` and what follows it in `rest`.
-    #[inline]
     fn walk_tags(&mut self, mut rest: &[u8]) -> Result<(), Runt> {
         while Tag::is_tpid(self.ethertype) && usize::from(self.tags) < MAX_TAGS {
             let Some((&[c0, c1, t0, t1], inner)) = rest.split_first_chunk() else {

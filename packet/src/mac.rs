@@ -4,54 +4,57 @@ use std::fmt;
 use std::str::FromStr;
 
 /// A 48-bit Ethernet address, in the order of the wire.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct MacAddr([u8; 6]);
+// One number below 2^48, the first octet highest: six octets would go through memory wherever they are compared.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct MacAddr(u64);
 
 impl MacAddr {
     /// `ff:ff:ff:ff:ff:ff`, every station.
-    pub const BROADCAST: Self = Self([0xff; 6]);
+    pub const BROADCAST: Self = Self(0xffff_ffff_ffff);
 
     /// The address with these octets, first on the wire first.
+    #[inline]
     pub const fn new(octets: [u8; 6]) -> Self {
-        Self(octets)
+        let [a, b, c, d, e, f] = octets;
+        Self(u64::from_be_bytes([0, 0, a, b, c, d, e, f]))
     }
 
     /// Its octets, first on the wire first.
+    #[inline]
     pub const fn octets(self) -> [u8; 6] {
-        self.0
+        let [_, _, a, b, c, d, e, f] = self.0.to_be_bytes();
+        [a, b, c, d, e, f]
     }
 
     /// The address in the lower 48 bits of `bits`, the first octet highest. The upper 16 bits are ignored.
     #[inline]
     pub const fn from_bits(bits: u64) -> Self {
-        let [_, _, a, b, c, d, e, f] = bits.to_be_bytes();
-        Self([a, b, c, d, e, f])
+        Self(bits & Self::BROADCAST.0)
     }
 
     /// The address as a number below 2^48, the first octet highest: a compact key for tables.
     #[inline]
     pub const fn to_bits(self) -> u64 {
-        let [a, b, c, d, e, f] = self.0;
-        u64::from_be_bytes([0, 0, a, b, c, d, e, f])
+        self.0
     }
 
     /// Whether it is a group address (IEEE 802-2014 §8.2: the least significant bit of the first octet), which
     /// broadcast is too.
     #[inline]
     pub const fn is_multicast(self) -> bool {
-        self.0[0] & 1 != 0
+        self.0 & 1 << 40 != 0
     }
 
     /// Whether it is [`BROADCAST`](Self::BROADCAST).
     #[inline]
     pub const fn is_broadcast(self) -> bool {
-        self.to_bits() == Self::BROADCAST.to_bits()
+        self.0 == Self::BROADCAST.0
     }
 
     /// Whether all octets are zero, which no station may use.
     #[inline]
     pub const fn is_zero(self) -> bool {
-        self.to_bits() == 0
+        self.0 == 0
     }
 
     /// Whether one station can send from this address, so that a port may hold it: neither a group nor zero.
@@ -61,9 +64,15 @@ impl MacAddr {
     }
 }
 
+impl fmt::Debug for MacAddr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
 impl fmt::Display for MacAddr {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let [a, b, c, d, e, g] = self.0;
+        let [a, b, c, d, e, g] = self.octets();
         write!(f, "{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{g:02x}")
     }
 }
@@ -92,7 +101,7 @@ impl FromStr for MacAddr {
             }
             *octet = high << 4 | low;
         }
-        Ok(Self(octets))
+        Ok(Self::new(octets))
     }
 }
 

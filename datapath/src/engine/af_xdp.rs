@@ -7,11 +7,9 @@ use std::time::Duration;
 use arrayvec::ArrayVec;
 use weft_packet::TagEdit;
 
-use super::{AttachError, EngineInfo, Opened, RxEngine, TxEngine};
+use super::{AttachError, EngineInfo, Flushed, Opened, RxEngine, TxEngine};
 use crate::DropReason;
-use crate::afxdp::{
-    AfXdpPort, Desc, Flushed, OpenError, Options, Probe, Refused, RxQueue, TxQueue,
-};
+use crate::afxdp::{AfXdpPort, Desc, OpenError, Options, Probe, Refused, RxQueue, TxQueue};
 use crate::frame::{BURST, Burst, HEAD, SHORT_HEAD};
 use crate::port::transmit;
 
@@ -191,13 +189,14 @@ impl Tx {
             })
     }
 
-    /// Returns whether frames are left that only another flush gets going: the kernel had no room, or the link is down and
-    /// they can leave when it is up again.
+    /// Frames may be left that only another flush gets going: the kernel had no room, or the link is down and they can
+    /// leave when it is up again.
     #[inline]
-    pub(crate) fn flush(&mut self) -> bool {
-        self.queues
-            .first_mut()
-            .is_some_and(|queue| queue.flush() != Flushed::Done)
+    pub(crate) fn flush(&mut self) -> Flushed {
+        match self.queues.first_mut().map(TxQueue::flush) {
+            None | Some(crate::afxdp::Flushed::Done) => Flushed::Done,
+            Some(_) => Flushed::Again,
+        }
     }
 }
 

@@ -288,7 +288,7 @@ impl RxEngine {
 #[derive(Clone, Copy)]
 pub(crate) struct Outgoing {
     /// The frame's index in the burst.
-    pub(crate) frame: u8,
+    pub(crate) frame: usize,
     pub(crate) edit: TagEdit,
 }
 
@@ -320,20 +320,20 @@ impl TxEngine {
         }
     }
 
-    /// Copies frames of the burst to the other side, in order. `done` is told, by position in `copies`, the length that
-    /// was sent or why nothing was.
+    /// Copies frames of the burst, at most a burst of them, to the other side, in order. `done` is told, by position in `copies`,
+    /// the length that was sent or why nothing was.
     #[inline]
     pub(crate) fn transmit(
         &mut self,
         burst: &Burst,
-        copies: &[Outgoing],
+        copies: impl ExactSizeIterator<Item = Outgoing> + Clone,
         mut done: impl FnMut(usize, Result<usize, DropReason>),
     ) {
         if let Self::VhostUser(tx) = self {
             return tx.transmit(burst, copies, done);
         }
-        for (position, &Outgoing { frame, edit }) in copies.iter().enumerate() {
-            done(position, self.transmit_one(burst, frame.into(), edit));
+        for (position, Outgoing { frame, edit }) in copies.enumerate() {
+            done(position, self.transmit_one(burst, frame, edit));
         }
     }
 
@@ -355,19 +355,38 @@ impl TxEngine {
         }
     }
 
-    /// Publishes what was copied since the last flush and wakes the other side if it asked for that. Returns whether the
-    /// other side could not take everything yet, so that it has to be asked again.
+    /// Publishes what was copied since the last flush, and wakes a kernel that asked for that.
     #[inline]
-    pub(crate) fn flush(&mut self) -> bool {
+    pub(crate) fn flush(&mut self) -> Flushed {
         match self {
-            Self::Absent | Self::KernelStack(_) => false,
+            Self::Absent | Self::KernelStack(_) => Flushed::Done,
             Self::AfXdp(tx) => tx.flush(),
             Self::VhostUser(tx) => {
                 tx.flush();
-                false
+                Flushed::Asleep
             }
             #[cfg(any(test, feature = "testing"))]
-            Self::Memory(_) | Self::Sink(_) => false,
+            Self::Memory(_) | Self::Sink(_) => Flushed::Done,
         }
     }
+
+    /// Wakes a guest that asked for that.
+    #[inline]
+    pub(crate) fn notify(&mut self) {
+        if let Self::VhostUser(tx) = self {
+            tx.notify();
+        }
+    }
+}
+
+/// What is left to do for a destination after it was flushed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Flushed {
+    /// Nothing.
+    Done,
+    /// The other side has everything, and may have to be notified: a moment later, when what was written has reached it and
+    /// asking costs no wait.
+    Asleep,
+    /// The other side could not take everything yet, and has to be asked again.
+    Again,
 }

@@ -6,6 +6,7 @@ use weft_vlan::Refusal;
 
 use super::{Edits, Forwarder, Pending};
 use crate::frame::Burst;
+use crate::mac_table::key;
 use crate::port::NO_ADDRESS;
 use crate::snapshot::{PortEntry, Switch};
 use crate::{DropReason, Event, PortId};
@@ -59,17 +60,14 @@ impl Forwarder {
             });
             match admitted {
                 Ok((head, admitted)) => {
-                    switch.addresses.prefetch(admitted.vlan, head.dst);
+                    let key = key(admitted.vlan, head.dst);
+                    switch.addresses.prefetch(key);
                     self.edits[index] = Edits {
                         tagged: admitted.to_tagged,
                         untagged: admitted.to_untagged,
                     };
                     let frame = index as u8;
-                    self.pending.push(Pending {
-                        frame,
-                        vlan: admitted.vlan,
-                        dst: head.dst,
-                    });
+                    self.pending.push(Pending { key, frame });
                 }
                 Err(reason) => counters.rx_drops[reason as usize].add(1),
             }
@@ -106,6 +104,7 @@ fn parse(
 }
 
 /// The source is not the configured address: it may be one that the port took or adopted, become one, or be forged.
+#[inline(never)]
 fn check_source(
     entry: &PortEntry,
     switch: &Switch,
@@ -121,7 +120,7 @@ fn check_source(
     }
     if head.src.is_unicast_source() {
         let nameless = entry.mac_bits == NO_ADDRESS && port.taken_bits() == NO_ADDRESS;
-        let holder = switch.find(vlan, head.src);
+        let holder = switch.find(key(vlan, head.src));
         if nameless && holder.is_none_or(|holder| holder == port.id) {
             // Noted before it is claimed: the control side takes back claims of addresses that no port has.
             port.set_taken(Some(head.src));

@@ -1,9 +1,8 @@
 //! Stage 2: every admitted frame is looked up, and noted with each of its destinations.
 
-use weft_packet::MacAddr;
-
 use super::{Forwarder, Pending};
 use crate::frame::BURST;
+use crate::mac_table::{mac_of, vlan_of};
 use crate::snapshot::{PortEntry, Switch};
 use crate::{DropReason, PortId};
 
@@ -98,12 +97,11 @@ impl Destinations {
         &mut self,
         entry: &PortEntry,
         switch: &Switch,
-        vlan: u16,
-        dst: MacAddr,
+        key: u64,
         frame: u8,
     ) -> Result<(), DropReason> {
         let source = entry.port.id;
-        let destination = match switch.find(vlan, dst) {
+        let destination = match switch.find(key) {
             Some(port) if port == source => Err(DropReason::SamePort),
             Some(port) => Ok(port),
             None if entry.is_uplink => Err(DropReason::UnknownUnicast),
@@ -117,7 +115,7 @@ impl Destinations {
             self.add(port, FrameCopy::original(frame));
         }
         if !switch.promiscuous.is_empty() {
-            for port in switch.promiscuous.receivers(vlan, Some(source)) {
+            for port in switch.promiscuous.receivers(vlan_of(key), Some(source)) {
                 if destination != Ok(port) {
                     self.add(port, FrameCopy::extra(frame));
                 }
@@ -128,6 +126,7 @@ impl Destinations {
 
     /// Broadcast and multicast: to every other port of the VLAN and, from a VM, to one uplink. A promiscuous port that
     /// admits the VLAN is one of these ports, so nobody gets a copy on top.
+    #[inline(never)]
     fn flood(
         &mut self,
         entry: &PortEntry,
@@ -166,11 +165,11 @@ impl Forwarder {
     pub(super) fn look_up(&mut self, entry: &PortEntry, switch: &Switch) -> u32 {
         let counters = entry.port.thread_counters(self.thread);
         let mut attempted = 0;
-        for &Pending { frame, vlan, dst } in &self.pending {
-            let sent = if dst.is_multicast() {
-                self.destinations.flood(entry, switch, vlan, frame)
+        for &Pending { key, frame } in &self.pending {
+            let sent = if mac_of(key).is_multicast() {
+                self.destinations.flood(entry, switch, vlan_of(key), frame)
             } else {
-                self.destinations.unicast(entry, switch, vlan, dst, frame)
+                self.destinations.unicast(entry, switch, key, frame)
             };
             match sent {
                 Ok(()) => attempted |= 1 << frame,

@@ -1,12 +1,11 @@
 //! Stage 3: each destination is served once.
 
-use arrayvec::ArrayVec;
 use weft_packet::{Offload, TagEdit};
 
 use super::destinations::FrameCopy;
 use super::{Edits, Forwarder};
 use crate::counters::ThreadPortCounters;
-use crate::engine::{Outgoing, TxEngine};
+use crate::engine::{Flushed, Outgoing, TxEngine};
 use crate::frame::{BURST, Burst};
 use crate::snapshot::{PortEntry, Snapshot};
 
@@ -20,6 +19,7 @@ impl Forwarder {
             destinations,
             finished,
             unflushed,
+            unnotified,
             ..
         } = self;
         let mut delivered = 0;
@@ -30,8 +30,11 @@ impl Forwarder {
             };
             let served = serve(entry, *thread, copies, edits, burst, finished);
             delivered |= served.delivered;
-            if !served.flushed && !unflushed.contains(&port) {
-                unflushed.push(port);
+            match served.flushed {
+                Flushed::Done => {}
+                Flushed::Asleep => unnotified.push(port),
+                Flushed::Again if unflushed.contains(&port) => {}
+                Flushed::Again => unflushed.push(port),
             }
         });
         delivered
@@ -42,8 +45,7 @@ impl Forwarder {
 struct Served {
     /// The originals, as bits, that it took.
     delivered: u32,
-    /// Its other side has everything, or will fetch it.
-    flushed: bool,
+    flushed: Flushed,
 }
 
 #[inline]
@@ -61,11 +63,10 @@ fn serve(
         counters.tx_drops[reason as usize].add(copies.len() as u64);
         return Served {
             delivered: 0,
-            flushed: true,
+            flushed: Flushed::Done,
         };
     }
     let mut tally = Tally::default();
-    let mut outgoing: ArrayVec<Outgoing, BURST> = ArrayVec::new();
     let mut engine = entry.port.tx.lock();
     let takes = engine.offloads();
     let asks_for_nothing = burst.asks_for_nothing();
@@ -93,12 +94,11 @@ fn serve(
                 .count()
         };
         let (run, rest) = waiting.split_at(run);
-        outgoing.clear();
-        outgoing.extend(run.iter().map(|copy| Outgoing {
-            frame: copy.frame() as u8,
+        let outgoing = run.iter().map(|copy| Outgoing {
+            frame: copy.frame(),
             edit: edits[copy.frame()].for_port(entry),
-        }));
-        engine.transmit(burst, &outgoing, |position, result| match result {
+        });
+        engine.transmit(burst, outgoing, |position, result| match result {
             Ok(len) => {
                 tally.sent += 1;
                 tally.bytes += len as u64;
@@ -108,7 +108,7 @@ fn serve(
         });
         waiting = rest;
     }
-    let flushed = !engine.flush();
+    let flushed = engine.flush();
     drop(engine);
     counters.tx_frames.add(tally.sent);
     counters.tx_bytes.add(tally.bytes);
@@ -140,13 +140,8 @@ fn finish(
     let (mut made, mut sent, mut bytes) = (0, 0, 0);
     burst.finish(index, room, |finished| {
         made += finished.len() as u64;
-        let outgoing: ArrayVec<Outgoing, BURST> = (0..finished.len())
-            .map(|index| Outgoing {
-                frame: index as u8,
-                edit,
-            })
-            .collect();
-        engine.transmit(finished, &outgoing, |_, result| match result {
+        let outgoing = (0..finished.len()).map(|frame| Outgoing { frame, edit });
+        engine.transmit(finished, outgoing, |_, result| match result {
             Ok(len) => {
                 sent += 1;
                 bytes += len as u64;

@@ -124,6 +124,6 @@ impl AddressTable {
     /// The port that has `mac` on `vlan`.
     #[inline]
     pub fn find(&self, vlan: u16, mac: MacAddr) -> Option<PortId> {
-        self.0.find(vlan, mac)
+        self.0.find(key(vlan, mac))
     }
 }

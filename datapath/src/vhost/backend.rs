@@ -150,10 +150,12 @@ impl Backend {
     fn replace(&self, index: usize, queue: Option<Queue>) -> Option<u16> {
         let pair = index / 2;
         if index.is_multiple_of(2) {
-            match &mut *self.tx.lock() {
+            let before = match &mut *self.tx.lock() {
                 TxEngine::VhostUser(tx) => tx.replace(pair, queue),
                 _ => None,
-            }
+            };
+            // Closed here, where nobody waits for the lock.
+            before.map(|queue| queue.ring.base())
         } else {
             self.controls.get(pair)?.replace(queue)
         }

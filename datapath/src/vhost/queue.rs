@@ -22,10 +22,9 @@ pub(crate) struct Queue {
 }
 
 impl Queue {
-    /// Publishes what was given back, and notifies the guest if it wants that.
+    /// Notifies the guest of what was published, if it wants that.
     #[inline]
-    pub(crate) fn finish(&mut self) {
-        self.ring.publish();
+    pub(crate) fn notify(&mut self) {
         if self.ring.wants_notification()
             && let Some(call) = &self.call
         {

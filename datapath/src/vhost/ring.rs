@@ -113,6 +113,12 @@ pub(crate) struct Layout {
     pub(crate) used: u64,
 }
 
+/// A position in a ring, which goes on from 65535 to 0. As wide as what the compiler reads it with: a read that is wider than
+/// the last write would wait until that write has reached memory, behind all that were made to the guest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(align(4))]
+struct Position(u16);
+
 /// A virtqueue that runs.
 pub(crate) struct Ring {
     memory: Arc<Memory>,
@@ -126,15 +132,15 @@ pub(crate) struct Ring {
     size: u16,
     event_index: bool,
     /// The next entry of the available ring that nobody took.
-    next_available: u16,
+    next_available: Position,
     /// The driver's index as last read.
-    driver_index: u16,
+    driver_index: Position,
     /// Used entries that the driver was told of.
-    published: u16,
+    published: Position,
     /// Used entries that wait to be told.
-    gathered: u16,
+    gathered: Position,
     /// The used index when the driver was last asked whether it wants a notification.
-    asked: u16,
+    asked: Position,
 }
 
 // SAFETY: the pointers lead into memory that `memory` keeps mapped for as long as the ring lives, from any thread.
@@ -172,24 +178,24 @@ impl Ring {
             used,
             size,
             event_index,
-            next_available: 0,
-            driver_index: 0,
-            published: 0,
-            gathered: 0,
-            asked: 0,
+            next_available: Position(0),
+            driver_index: Position(0),
+            published: Position(0),
+            gathered: Position(0),
+            asked: Position(0),
         };
         // The ring says how far an earlier back-end got, also one that was killed, which the front-end cannot know: all
         // before the used index is done, and all from there on is new. What was taken and not given back comes again, once.
-        ring.published = ring.used_index().load(Ordering::Acquire);
-        ring.asked = ring.published;
-        ring.next_available = ring.published;
-        ring.driver_index = ring.published;
+        ring.published.0 = ring.used_index().load(Ordering::Acquire);
+        ring.asked.0 = ring.published.0;
+        ring.next_available.0 = ring.published.0;
+        ring.driver_index.0 = ring.published.0;
         Ok(ring)
     }
 
     /// What the next back-end has to start with.
     pub(crate) fn base(&self) -> u16 {
-        self.next_available
+        self.next_available.0
     }
 
     /// Whether part of the guest's memory is gone.
@@ -205,17 +211,17 @@ impl Ring {
     /// The driver's index is impossible.
     #[inline]
     pub(crate) fn available(&mut self, wanted: u16) -> Result<u16, Broken> {
-        let known = self.driver_index.wrapping_sub(self.next_available);
+        let known = self.driver_index.0.wrapping_sub(self.next_available.0);
         if known >= wanted {
             return Ok(known);
         }
         // Acquire: the entries that the index covers are read after it.
         let index = self.available_word(1).load(Ordering::Acquire);
-        let count = index.wrapping_sub(self.next_available);
+        let count = index.wrapping_sub(self.next_available.0);
         if count > self.size {
             return Err(Broken::AvailableIndex);
         }
-        self.driver_index = index;
+        self.driver_index.0 = index;
         Ok(count)
     }
 
@@ -225,7 +231,7 @@ impl Ring {
     /// There is no such descriptor.
     #[inline]
     pub(crate) fn head(&self, ahead: u16) -> Result<u16, Broken> {
-        let slot = self.next_available.wrapping_add(ahead) & (self.size - 1);
+        let slot = self.next_available.0.wrapping_add(ahead) & (self.size - 1);
         let head = self
             .available_word(2 + usize::from(slot))
             .load(Ordering::Relaxed);
@@ -244,7 +250,7 @@ impl Ring {
     }
 
     /// The buffer of a chain that has only one, and is right; any other is to be walked.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn only_buffer(&mut self, head: u16, access: Access) -> Option<Buffer> {
         let first = self.descriptor(head);
         if first.flags & (NEXT | INDIRECT) == 0 {
@@ -278,49 +284,56 @@ impl Ring {
     /// The buffers are taken.
     #[inline]
     pub(crate) fn take(&mut self, count: u16) {
-        self.next_available = self.next_available.wrapping_add(count);
+        self.next_available.0 = self.next_available.0.wrapping_add(count);
     }
 
-    /// Gives a buffer back, of which `len` octets were written; the driver learns of it with [`Self::publish`].
+    /// Gives buffers back, each by its head and the octets that were written; the driver learns of it with
+    /// [`Self::publish`].
     #[inline]
-    pub(crate) fn give_back(&mut self, head: u16, len: u32) {
-        let slot = self.published.wrapping_add(self.gathered) & (self.size - 1);
-        let entry = Used {
-            id: u32::from(head),
-            len,
-        };
-        // SAFETY: the used ring has `size` entries behind flags and index, and is aligned; only the device writes it, and
-        // whatever a guest writes there is a value.
-        unsafe {
-            let place = self.used.as_ptr().add(2).cast::<Used>().add(slot.into());
-            // A driver that uses its buffers in order finds what stood there the last time round: left alone, the line
-            // stays in both caches.
-            if place.read_volatile() != entry {
-                place.write_volatile(entry);
+    pub(crate) fn give_back(&mut self, buffers: &[(u16, u32)]) {
+        let mask = self.size - 1;
+        let mut slot = self.published.0.wrapping_add(self.gathered.0);
+        // SAFETY: flags and index before the entries are there.
+        let entries = unsafe { self.used.as_ptr().add(2).cast::<Used>() };
+        for &(head, len) in buffers {
+            let entry = Used {
+                id: u32::from(head),
+                len,
+            };
+            // SAFETY: the used ring has `size` entries, and is aligned; only the device writes it, and whatever a guest
+            // writes there is a value.
+            unsafe {
+                let place = entries.add(usize::from(slot & mask));
+                // A driver that uses its buffers in order finds what stood there the last time round: left alone, the line
+                // stays in both caches.
+                if place.read_volatile() != entry {
+                    place.write_volatile(entry);
+                }
             }
+            slot = slot.wrapping_add(1);
         }
-        self.gathered += 1;
+        self.gathered.0 += buffers.len() as u16;
     }
 
     /// Tells the driver of all buffers given back.
     #[inline]
     pub(crate) fn publish(&mut self) {
-        if self.gathered > 0 {
-            self.published = self.published.wrapping_add(self.gathered);
-            self.gathered = 0;
+        if self.gathered.0 > 0 {
+            self.published.0 = self.published.0.wrapping_add(self.gathered.0);
+            self.gathered.0 = 0;
             // Release: the entries and what is in the buffers come before it.
-            self.used_index().store(self.published, Ordering::Release);
+            self.used_index().store(self.published.0, Ordering::Release);
         }
     }
 
     /// Whether the driver wants to be notified of what was published since this was last asked.
     #[inline]
     pub(crate) fn wants_notification(&mut self) -> bool {
-        let (old, new) = (self.asked, self.published);
+        let (old, new) = (self.asked.0, self.published.0);
         if old == new {
             return false;
         }
-        self.asked = new;
+        self.asked.0 = new;
         // The index is stored before the driver's wish is read, as the driver states its wish before it reads the index
         // again: one of the two sees the other.
         fence(Ordering::SeqCst);
@@ -338,7 +351,7 @@ impl Ring {
     pub(crate) fn suppress_kicks(&self) {
         if self.event_index {
             // No index that comes soon.
-            let far = self.next_available.wrapping_sub(1);
+            let far = self.next_available.0.wrapping_sub(1);
             self.event_word().store(far, Ordering::Relaxed);
         } else {
             self.used_word(0).store(NO_NOTIFY, Ordering::Relaxed);
@@ -349,14 +362,14 @@ impl Ring {
     pub(crate) fn arm_kicks(&self) -> bool {
         if self.event_index {
             self.event_word()
-                .store(self.next_available, Ordering::Relaxed);
+                .store(self.next_available.0, Ordering::Relaxed);
         } else {
             self.used_word(0).store(0, Ordering::Relaxed);
         }
         // The mirror image of `wants_notification`.
         fence(Ordering::SeqCst);
         let index = self.available_word(1).load(Ordering::Acquire);
-        index != self.next_available
+        index != self.next_available.0
     }
 
     /// A chain of several descriptors, or with an indirect table.
@@ -411,7 +424,7 @@ impl Ring {
         read(self.descriptors, index & (self.size - 1))
     }
 
-    #[inline]
+    #[inline(always)]
     fn buffer(&mut self, descriptor: Descriptor, access: Access) -> Result<Buffer, BadChain> {
         if (descriptor.flags & WRITE != 0) != (access == Access::Write) {
             return Err(BadChain::Direction);
@@ -425,11 +438,17 @@ impl Ring {
         })
     }
 
-    #[inline]
+    #[inline(always)]
     fn translate(&mut self, address: u64, len: u64) -> Result<NonNull<u8>, BadChain> {
-        if let Some(start) = self.view.find(address, len) {
-            return Ok(start);
+        match self.view.find(address, len) {
+            Some(start) => Ok(start),
+            None => self.search(address, len),
         }
+    }
+
+    /// Translates an address that is in another region than the last one.
+    #[inline(never)]
+    fn search(&mut self, address: u64, len: u64) -> Result<NonNull<u8>, BadChain> {
         self.view = self.memory.view(address).ok_or(BadChain::Address)?;
         self.view.find(address, len).ok_or(BadChain::Address)
     }

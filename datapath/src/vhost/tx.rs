@@ -37,20 +37,23 @@ impl Tx {
         }
     }
 
-    /// Puts a queue in the place of the one before, whose next available index is the answer.
-    pub(crate) fn replace(&mut self, pair: usize, queue: Option<Queue>) -> Option<u16> {
+    /// Puts a queue in the place of the one before, which comes back.
+    pub(crate) fn replace(&mut self, pair: usize, queue: Option<Queue>) -> Option<Queue> {
         let place = self.queues.get_mut(pair)?;
         if let Some(queue) = &queue {
             queue.ring.suppress_kicks();
             self.offloads = queue.offloads;
         }
-        let before = std::mem::replace(place, queue);
+        let mut before = std::mem::replace(place, queue);
+        if let Some(queue) = &mut before {
+            queue.notify();
+        }
         self.running = self
             .queues
             .iter()
             .take_while(|queue| queue.is_some())
             .count();
-        before.map(|queue| queue.ring.base())
+        before
     }
 
     #[inline]
@@ -63,39 +66,56 @@ impl Tx {
     pub(crate) fn transmit(
         &mut self,
         burst: &Burst,
-        copies: &[Outgoing],
+        copies: impl ExactSizeIterator<Item = Outgoing> + Clone,
         mut done: impl FnMut(usize, Result<usize, DropReason>),
     ) {
         match self.running {
             0 => (0..copies.len()).for_each(|at| done(at, Err(DropReason::PortDown))),
-            1 => self.send(0, burst, copies.iter().enumerate(), &mut done),
-            running => {
-                let mut pairs = [0; BURST];
-                for (pair, copy) in pairs.iter_mut().zip(copies) {
-                    let head = burst.frames()[usize::from(copy.frame)].head();
-                    *pair = spread(head) % running;
-                }
-                for pair in 0..running {
-                    let of_pair = |&(at, _): &(usize, &Outgoing)| pairs[at] == pair;
-                    let own = copies.iter().enumerate().filter(of_pair);
-                    self.send(pair, burst, own, &mut done);
-                }
-            }
+            1 => self.send(0, burst, copies.len(), copies.enumerate(), &mut done),
+            _ => self.spread(burst, copies, &mut done),
         }
     }
 
-    /// Copies frames into the buffers of one queue.
+    /// Copies frames into the buffers of several queues.
+    #[inline(never)]
+    fn spread(
+        &mut self,
+        burst: &Burst,
+        copies: impl Iterator<Item = Outgoing> + Clone,
+        done: &mut impl FnMut(usize, Result<usize, DropReason>),
+    ) {
+        let running = self.running;
+        let mut pairs: ArrayVec<usize, BURST> = ArrayVec::new();
+        pairs.extend(
+            copies
+                .clone()
+                .map(|copy| spread(burst.frames()[copy.frame].head()) % running),
+        );
+        for pair in 0..running {
+            let own = copies
+                .clone()
+                .enumerate()
+                .filter(|(at, _)| pairs[*at] == pair);
+            let count = pairs.iter().filter(|other| **other == pair).count();
+            self.send(pair, burst, count, own, done);
+        }
+    }
+
+    /// Copies frames, `count` of them, into the buffers of one queue.
     #[inline]
-    fn send<'a>(
+    fn send(
         &mut self,
         pair: usize,
         burst: &Burst,
-        copies: impl Iterator<Item = (usize, &'a Outgoing)> + Clone,
+        count: usize,
+        mut copies: impl Iterator<Item = (usize, Outgoing)>,
         done: &mut impl FnMut(usize, Result<usize, DropReason>),
     ) {
-        let mut copies = copies;
+        if count == 0 {
+            return;
+        }
         let result = match &mut self.queues[pair] {
-            Some(queue) => fill_buffers(queue, burst, &mut copies, done),
+            Some(queue) => fill_buffers(queue, burst, count, &mut copies, done),
             None => Ok(()),
         };
         if let Err(broken) = result {
@@ -110,12 +130,20 @@ impl Tx {
     pub(crate) fn flush(&mut self) {
         for pair in 0..self.running {
             if let Some(queue) = &mut self.queues[pair] {
-                queue.finish();
+                queue.ring.publish();
                 if queue.ring.is_lost() {
                     self.fail(pair, Fault::Memory);
                     return;
                 }
             }
+        }
+    }
+
+    /// Notifies the guest of what it was told, if it wants that.
+    #[inline]
+    pub(crate) fn notify(&mut self) {
+        for queue in self.queues[..self.running].iter_mut().flatten() {
+            queue.notify();
         }
     }
 
@@ -127,53 +155,56 @@ impl Tx {
     }
 }
 
-/// Copies frames into a guest's next buffers, in three steps, each over all of them, so that what one step asks memory for is
-/// there when the next one needs it: heads and descriptors; buffers; frames. Takes off `copies` all whose outcome is known.
+/// Copies frames, `count` of them, into a guest's next buffers, in three steps, each over all of them, so that what one step
+/// asks memory for is there when the next one needs it: heads and descriptors; buffers; frames. Takes off `copies` all whose
+/// outcome is known.
 ///
 /// # Errors
 /// The ring cannot go on.
 #[inline]
-fn fill_buffers<'a>(
+fn fill_buffers(
     queue: &mut Queue,
     burst: &Burst,
-    copies: &mut (impl Iterator<Item = (usize, &'a Outgoing)> + Clone),
+    count: usize,
+    copies: &mut impl Iterator<Item = (usize, Outgoing)>,
     done: &mut impl FnMut(usize, Result<usize, DropReason>),
 ) -> Result<(), Broken> {
-    let wanted = copies.clone().count() as u16;
-    let count = queue.ring.available(wanted)?.min(wanted);
+    let ring = &mut queue.ring;
+    let count = ring.available(count as u16)?.min(count as u16);
     let mut heads: ArrayVec<u16, BURST> = ArrayVec::new();
     for ahead in 0..count {
-        let head = queue.ring.head(ahead)?;
-        queue.ring.prefetch(head);
+        let head = ring.head(ahead)?;
+        ring.prefetch(head);
         heads.push(head);
     }
     let mut buffers: ArrayVec<Option<Buffer>, BURST> = ArrayVec::new();
     for &head in &heads {
-        let buffer = queue.ring.only_buffer(head, Access::Write);
+        let buffer = ring.only_buffer(head, Access::Write);
         if let Some(buffer) = buffer {
             let start = buffer.start.as_ptr();
-            prefetch_for_write(start.wrapping_add(vnet::LEN));
             prefetch_at(start);
+            prefetch_for_write(start.wrapping_add(vnet::LEN));
         }
         buffers.push(buffer);
     }
+    // Filled, and not yet given back: what the ring keeps is not touched between frames.
+    let mut filled: ArrayVec<(u16, u32), BURST> = ArrayVec::new();
     let mut next = 0;
-    for (at, &Outgoing { frame, edit }) in copies {
-        let index = usize::from(frame);
-        let len = burst.edited_len(index, edit);
+    for (at, Outgoing { frame, edit }) in copies {
+        let len = burst.edited_len(frame, edit);
         let sent = match buffers.get(next) {
             Some(&Some(buffer)) if buffer.len >= len + vnet::LEN => {
-                put(buffer, burst, index, edit, len);
-                queue.ring.take(1);
-                queue
-                    .ring
-                    .give_back(heads[next], (len + vnet::LEN) as u32);
+                put(buffer, burst, frame, edit, len);
+                filled.push((heads[next], (len + vnet::LEN) as u32));
                 next += 1;
                 Ok(len)
             }
             _ => {
+                queue.ring.take(filled.len() as u16);
+                queue.ring.give_back(&filled);
+                filled.clear();
                 let before = queue.ring.base();
-                let sent = put_scattered(queue, burst, index, edit, len);
+                let sent = put_scattered(queue, burst, frame, edit, len);
                 next += usize::from(queue.ring.base().wrapping_sub(before));
                 match sent {
                     Err(Refused::Broken(broken)) => {
@@ -187,6 +218,8 @@ fn fill_buffers<'a>(
         };
         done(at, sent);
     }
+    queue.ring.take(filled.len() as u16);
+    queue.ring.give_back(&filled);
     Ok(())
 }
 
@@ -206,8 +239,7 @@ impl From<Broken> for Refused {
 fn put(buffer: Buffer, burst: &Burst, index: usize, edit: TagEdit, len: usize) {
     // SAFETY: the buffer lies in mapped memory, and is the switch's until it is given back, which the caller does. What a
     // guest writes there meanwhile is its own loss: nothing is read from it but the header that is compared.
-    let out =
-        unsafe { std::slice::from_raw_parts_mut(buffer.start.as_ptr(), len + vnet::LEN) };
+    let out = unsafe { std::slice::from_raw_parts_mut(buffer.start.as_ptr(), len + vnet::LEN) };
     let (header, frame) = out.split_at_mut(vnet::LEN);
     put_header(header, &vnet::write(burst.frames()[index].offload, edit));
     burst.write(index, edit, frame);
@@ -246,12 +278,11 @@ fn put_scattered(
         let mut chain = Chain::new();
         if queue.ring.walk(head, Access::Write, &mut chain).is_err() {
             // It goes back unused, with what was gathered before it, so that the ring goes on.
-            for (head, _) in chains {
+            let heads = chains.iter().map(|(head, _)| *head);
+            for head in heads.chain([head]) {
                 queue.ring.take(1);
-                queue.ring.give_back(head, 0);
+                queue.ring.give_back(&[(head, 0)]);
             }
-            queue.ring.take(1);
-            queue.ring.give_back(head, 0);
             return Err(Refused::Dropped(DropReason::BadDescriptor));
         }
         room += chain.iter().map(|buffer| buffer.len).sum::<usize>();
@@ -266,7 +297,7 @@ fn put_scattered(
             at += fill(*buffer, burst, index, edit, &header, at, whole);
         }
         queue.ring.take(1);
-        queue.ring.give_back(*head, (at - before) as u32);
+        queue.ring.give_back(&[(*head, (at - before) as u32)]);
     }
     Ok(len)
 }

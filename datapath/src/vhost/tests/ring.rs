@@ -194,7 +194,7 @@ proptest! {
                     Some(error) => prop_assert_eq!(walked, Err(error)),
                 }
                 ring.take(1);
-                ring.give_back(head, wanted.written);
+                ring.give_back(&[(head, wanted.written)]);
                 expected.push((u32::from(head), wanted.written));
             }
             prop_assert_eq!(driver.take_used(), [], "nothing is told before it is published");
@@ -223,7 +223,7 @@ proptest! {
                 driver.offer(0);
                 prop_assert_eq!(ring.available(1), Ok(1));
                 ring.take(1);
-                ring.give_back(0, 0);
+                ring.give_back(&[(0, 0)]);
             }
             ring.publish();
             let wanted = if event_index { ahead < count } else { ahead % 2 == 0 };
