@@ -28,9 +28,9 @@ const SPIN_NS: u64 = 50_000;
 /// Empty passes between two looks at the clock.
 const PASSES_PER_LOOK: u32 = 32;
 
-/// Cycles between two looks for resting ports that woke, and for destinations that wait to be flushed again: some 100 µs. It
+/// Cycles between two looks for resting ports that woke, and for destinations that wait to be flushed again: some 200 µs. It
 /// costs a system call, which is nothing among the frames of that time.
-const CYCLES_PER_WAKE: u64 = 250_000;
+const CYCLES_PER_WAKE: u64 = 500_000;
 
 /// How long a thread sleeps that has to ask a destination again to take what it was sent.
 const FLUSH_INTERVAL: Duration = Duration::from_millis(10);
