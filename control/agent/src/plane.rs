@@ -301,7 +301,11 @@ pub(crate) fn guest_status(status: VhostStatus) -> GuestStatus {
         queues,
         connections,
     } = status;
-    let queue = |VhostQueue { index, size }| {
+    let queue = |VhostQueue {
+                     index,
+                     size,
+                     available,
+                 }| {
         // Virtio 1.2, 5.1.2.
         let direction = if index % 2 == 0 {
             "receiveq"
@@ -311,6 +315,7 @@ pub(crate) fn guest_status(status: VhostStatus) -> GuestStatus {
         GuestQueue {
             name: format!("{direction}{}", index / 2 + 1),
             size,
+            available,
         }
     };
     GuestStatus {

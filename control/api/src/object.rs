@@ -177,6 +177,9 @@ pub struct GuestQueue {
     pub name: String,
     /// Entries of its ring.
     pub size: u16,
+    /// Of these, buffers that the driver made available and has not got back: room for frames in a `receiveq`, frames that
+    /// wait in a `transmitq`.
+    pub available: u16,
 }
 
 /// An uplink.

@@ -3,7 +3,7 @@
 use std::str::FromStr;
 
 use clap::{ArgGroup, Args, Subcommand};
-use weft_api::{EngineStatus, GuestStatus, Port, PortState, PortStatus};
+use weft_api::{EngineStatus, GuestQueue, GuestStatus, Port, PortState, PortStatus};
 use weft_model::{
     Attachment, InterfaceName, LinkSetting, PortName, PortPatch, PortSpec, PortgroupName,
     SocketPath, SocketRole, VethEngine, VhostUser,
@@ -401,14 +401,28 @@ fn engine_fields(engine: &EngineStatus) -> Vec<(&'static str, String)> {
 
 /// How the VM is connected.
 fn guest_fields(guest: &GuestStatus) -> Vec<(&'static str, String)> {
-    let queues = guest.queues.iter();
-    let queues = queues.map(|queue| format!("{} ({} entries)", queue.name, queue.size));
-    vec![
+    let mut fields = vec![
         ("guest", guest.state.clone()),
         ("connections", guest.connections.to_string()),
-        ("queues", queues.collect::<Vec<_>>().join(", ")),
         ("features", guest.features.join(", ")),
-    ]
+    ];
+    fields.extend(guest.queues.iter().map(|queue| ("queue", use_of(queue))));
+    fields
+}
+
+/// `receiveq1: 255 of 256 buffers free`.
+fn use_of(queue: &GuestQueue) -> String {
+    let GuestQueue {
+        name,
+        size,
+        available,
+    } = queue;
+    let meaning = if name.starts_with("receiveq") {
+        "free for frames"
+    } else {
+        "hold frames that wait"
+    };
+    format!("{name}: {available} of {size} buffers {meaning}")
 }
 
 #[cfg(test)]

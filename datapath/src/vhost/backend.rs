@@ -148,6 +148,8 @@ impl Backend {
 
     /// Puts a queue in the place of the one before; nobody uses that one any more when this returns.
     fn replace(&self, index: usize, queue: Option<Queue>) -> Option<u16> {
+        let gauge = queue.as_ref().map(|queue| queue.ring.gauge());
+        self.shared.watch(index, gauge);
         let pair = index / 2;
         if index.is_multiple_of(2) {
             let before = match &mut *self.tx.lock() {
@@ -186,6 +188,7 @@ impl Backend {
             .map(|(index, setup)| VhostQueue {
                 index,
                 size: setup.size.unwrap_or(0),
+                available: 0,
             })
             .collect();
         let names = features::names(self.features);

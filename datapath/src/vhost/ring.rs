@@ -119,6 +119,30 @@ pub(crate) struct Layout {
 #[repr(align(4))]
 struct Position(u16);
 
+/// Reads how much of a ring is in use, from beside its poll thread.
+pub(crate) struct Gauge {
+    /// Keeps mapped what the pointers lead to.
+    _memory: Arc<Memory>,
+    available: NonNull<u16>,
+    used: NonNull<u16>,
+    size: u16,
+}
+
+// SAFETY: the pointers lead into memory that `_memory` keeps mapped for as long as the gauge lives, from any thread.
+unsafe impl Send for Gauge {}
+
+impl Gauge {
+    /// Buffers that the driver made available and has not got back, as the ring says, which a guest may write at any time.
+    pub(crate) fn in_use(&self) -> u16 {
+        // SAFETY: the second word of either area is its index, aligned, in memory that stays mapped; a guest writes it as a
+        // word.
+        let [available, used] = [self.available, self.used].map(|area| {
+            unsafe { AtomicU16::from_ptr(area.as_ptr().add(1)) }.load(Ordering::Relaxed)
+        });
+        available.wrapping_sub(used).min(self.size)
+    }
+}
+
 /// A virtqueue that runs.
 pub(crate) struct Ring {
     memory: Arc<Memory>,
@@ -191,6 +215,16 @@ impl Ring {
         ring.next_available.0 = ring.published.0;
         ring.driver_index.0 = ring.published.0;
         Ok(ring)
+    }
+
+    /// A reader of its use.
+    pub(crate) fn gauge(&self) -> Gauge {
+        Gauge {
+            _memory: Arc::clone(&self.memory),
+            available: self.available,
+            used: self.used,
+            size: self.size,
+        }
     }
 
     /// What the next back-end has to start with.

@@ -1,10 +1,12 @@
 //! How a guest is connected, for those who ask.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
 
 use super::queue::Faults;
+use super::ring::Gauge;
 
 /// Who listens on a vhost-user socket.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -49,6 +51,9 @@ pub struct VhostQueue {
     pub index: usize,
     /// Entries of its ring.
     pub size: u16,
+    /// Of these, buffers that the driver made available and has not got back: room for frames to the guest, frames that wait
+    /// from it.
+    pub available: u16,
 }
 
 /// How a guest is connected.
@@ -67,9 +72,10 @@ pub struct VhostStatus {
 }
 
 /// What a port's service thread tells.
-#[derive(Debug)]
 pub(crate) struct Shared {
     status: Mutex<VhostStatus>,
+    /// The rings of queues that run, by queue.
+    gauges: Mutex<BTreeMap<usize, Gauge>>,
     faults: Arc<Faults>,
 }
 
@@ -77,6 +83,7 @@ impl Shared {
     pub(super) fn new(faults: Arc<Faults>) -> Self {
         Self {
             status: Mutex::default(),
+            gauges: Mutex::default(),
             faults,
         }
     }
@@ -89,9 +96,23 @@ impl Shared {
         change(&mut self.status.lock());
     }
 
+    /// The ring of a queue is another, or none, from now on.
+    pub(super) fn watch(&self, index: usize, gauge: Option<Gauge>) {
+        let mut gauges = self.gauges.lock();
+        match gauge {
+            Some(gauge) => gauges.insert(index, gauge),
+            None => gauges.remove(&index),
+        };
+    }
+
     /// How the guest is connected now.
     pub(crate) fn status(&self) -> VhostStatus {
         let mut status = self.status.lock().clone();
+        let gauges = self.gauges.lock();
+        for queue in &mut status.queues {
+            queue.available = gauges.get(&queue.index).map_or(0, Gauge::in_use);
+        }
+        drop(gauges);
         // What a poll thread found comes before what the front-end last asked for.
         if let Some(reason) = self.faults.reason() {
             status.state = VhostState::Failed;
