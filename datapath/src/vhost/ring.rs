@@ -178,13 +178,20 @@ impl Ring {
             gathered: 0,
             asked: 0,
         };
-        // The ring says how far an earlier back-end got, also one that was killed, which the front-end cannot know: all
-        // before the used index is done, and all from there on is new. What was taken and not given back comes again, once.
-        ring.published = ring.used_index().load(Ordering::Acquire);
-        ring.asked = ring.published;
-        ring.next_available = ring.published;
-        ring.driver_index = ring.published;
+        ring.resume();
         Ok(ring)
+    }
+
+    /// Goes on where the ring says that whoever used it last stopped: a queue of the same guest a moment ago, or a back-end
+    /// that was killed, of which the front-end cannot know how far it got. All before the used index is done, and all from
+    /// there on is new. What was taken and not given back comes again, once.
+    ///
+    /// To be called when nobody else uses the ring any more, else what is given back meanwhile is done twice.
+    pub(crate) fn resume(&mut self) {
+        self.published = self.used_index().load(Ordering::Acquire);
+        self.asked = self.published;
+        self.next_available = self.published;
+        self.driver_index = self.published;
     }
 
     /// What the next back-end has to start with.

@@ -173,6 +173,10 @@ impl Rx {
 
     fn replace(&mut self, queue: Option<Queue>) -> Option<u16> {
         let before = std::mem::replace(&mut self.queue, queue);
+        if let Some(queue) = &mut self.queue {
+            // The queue before has given everything back by now.
+            queue.ring.resume();
+        }
         if let Some(kick) = before.as_ref().and_then(|queue| queue.kick.as_ref()) {
             let _ = epoll::delete(&self.readiness, kick);
         }

@@ -36,9 +36,11 @@ impl Tx {
     }
 
     /// Puts a queue in the place of the one before, whose next available index is the answer.
-    pub(crate) fn replace(&mut self, pair: usize, queue: Option<Queue>) -> Option<u16> {
+    pub(crate) fn replace(&mut self, pair: usize, mut queue: Option<Queue>) -> Option<u16> {
         let place = self.queues.get_mut(pair)?;
-        if let Some(queue) = &queue {
+        if let Some(queue) = &mut queue {
+            // The queue before has told of everything by now.
+            queue.ring.resume();
             queue.ring.suppress_kicks();
             self.offloads = queue.offloads;
         }
