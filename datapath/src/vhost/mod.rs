@@ -29,3 +29,6 @@ pub(crate) use tx::Tx;
 
 /// Queue pairs that a guest may use.
 pub(crate) const PAIRS: usize = 8;
+
+/// Queues of a port: even ones carry frames to the guest, odd ones from it.
+const QUEUES: usize = 2 * PAIRS;

@@ -60,10 +60,12 @@ pub(crate) struct Rx {
     /// Readable when the doorbell rings or the guest kicks.
     readiness: OwnedFd,
     faults: Arc<Faults>,
+    /// Its queue's number.
+    index: usize,
 }
 
 impl Rx {
-    pub(crate) fn new(faults: Arc<Faults>) -> std::io::Result<(Self, RxControl)> {
+    pub(crate) fn new(pair: usize, faults: Arc<Faults>) -> std::io::Result<(Self, RxControl)> {
         // Unbounded: what is in such a channel goes with its receiver, and whoever waits for an answer learns of it.
         let (sender, changes) = unbounded();
         let doorbell = Arc::new(eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC)?);
@@ -84,6 +86,7 @@ impl Rx {
             doorbell,
             readiness,
             faults,
+            index: 2 * pair + 1,
         };
         Ok((rx, control))
     }
@@ -193,7 +196,8 @@ impl Rx {
     /// The queue stands still until the front-end starts it again.
     #[cold]
     fn fail(&mut self, fault: Fault) {
-        self.faults.report(fault.of(self.queue.as_ref()));
+        self.faults
+            .report(self.index, fault.of(self.queue.as_ref()));
         self.taken.clear();
         self.replace(None);
     }

@@ -100,7 +100,8 @@ impl Tx {
     /// The queue stands still until the front-end starts it again.
     #[cold]
     fn fail(&mut self, pair: usize, fault: Fault) {
-        self.faults.report(fault.of(self.queues[pair].as_ref()));
+        self.faults
+            .report(2 * pair, fault.of(self.queues[pair].as_ref()));
         self.replace(pair, None);
     }
 }
