@@ -9,6 +9,7 @@ use std::ptr::NonNull;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering, fence};
 
+use super::handshake::{Handshake, Word};
 use super::memory::{Memory, View};
 
 /// Most descriptors of one chain, those of its indirect table included: a packet of 64 KiB takes 18 of Linux's.
@@ -21,11 +22,6 @@ const MOST_OCTETS: usize = 128 << 10;
 const NEXT: u16 = 1;
 const WRITE: u16 = 2;
 const INDIRECT: u16 = 4;
-
-/// In the driver's flags: do not interrupt (without EVENT_IDX).
-const NO_INTERRUPT: u16 = 1;
-/// In the device's flags: do not kick (without EVENT_IDX).
-const NO_NOTIFY: u16 = 1;
 
 /// A descriptor as the guest wrote it, in its byte order, which is little endian.
 #[derive(Clone, Copy, Debug)]
@@ -188,7 +184,7 @@ impl Ring {
     ///
     /// To be called when nobody else uses the ring any more, else what is given back meanwhile is done twice.
     pub(crate) fn resume(&mut self) {
-        self.published = self.used_index().load(Ordering::Acquire);
+        self.published = self.word(Word::UsedIndex).load(Ordering::Acquire);
         self.asked = self.published;
         self.next_available = self.published;
         self.driver_index = self.published;
@@ -315,8 +311,7 @@ impl Ring {
         if self.gathered > 0 {
             self.published = self.published.wrapping_add(self.gathered);
             self.gathered = 0;
-            // Release: the entries and what is in the buffers come before it.
-            self.used_index().store(self.published, Ordering::Release);
+            self.tell(self.published);
         }
     }
 
@@ -328,42 +323,17 @@ impl Ring {
             return false;
         }
         self.asked = new;
-        // The index is stored before the driver's wish is read, as the driver states its wish before it reads the index
-        // again: one of the two sees the other.
-        fence(Ordering::SeqCst);
-        if self.event_index {
-            let event = self
-                .available_word(2 + usize::from(self.size))
-                .load(Ordering::Relaxed);
-            is_due(event, new, old)
-        } else {
-            self.available_word(0).load(Ordering::Relaxed) & NO_INTERRUPT == 0
-        }
+        self.is_notification_wanted(old, new)
     }
 
     /// Tells the driver that it need not kick: the ring is polled.
     pub(crate) fn suppress_kicks(&self) {
-        if self.event_index {
-            // No index that comes soon.
-            let far = self.next_available.wrapping_sub(1);
-            self.event_word().store(far, Ordering::Relaxed);
-        } else {
-            self.used_word(0).store(NO_NOTIFY, Ordering::Relaxed);
-        }
+        self.refuse_kicks(self.next_available);
     }
 
     /// Asks for a kick with the next buffer. Returns whether there is one already, of which no kick may come.
     pub(crate) fn arm_kicks(&self) -> bool {
-        if self.event_index {
-            self.event_word()
-                .store(self.next_available, Ordering::Relaxed);
-        } else {
-            self.used_word(0).store(0, Ordering::Relaxed);
-        }
-        // The mirror image of `wants_notification`.
-        fence(Ordering::SeqCst);
-        let index = self.available_word(1).load(Ordering::Acquire);
-        index != self.next_available
+        self.ask_for_kick(self.next_available)
     }
 
     /// A chain of several descriptors, or with an indirect table.
@@ -441,14 +411,6 @@ impl Ring {
         self.view.find(address, len).ok_or(BadChain::Address)
     }
 
-    fn event_word(&self) -> &AtomicU16 {
-        self.used_word(2 + 4 * usize::from(self.size))
-    }
-
-    fn used_index(&self) -> &AtomicU16 {
-        self.used_word(1)
-    }
-
     /// A word of the driver's area: flags, index, heads, used_event.
     #[inline]
     fn available_word(&self, at: usize) -> &AtomicU16 {
@@ -466,6 +428,32 @@ impl Ring {
     }
 }
 
+impl Handshake for Ring {
+    type Word = AtomicU16;
+
+    #[inline]
+    fn word(&self, word: Word) -> &AtomicU16 {
+        match word {
+            Word::AvailableFlags => self.available_word(0),
+            Word::AvailableIndex => self.available_word(1),
+            Word::UsedEvent => self.available_word(2 + usize::from(self.size)),
+            Word::UsedFlags => self.used_word(0),
+            Word::UsedIndex => self.used_word(1),
+            Word::AvailableEvent => self.used_word(2 + 4 * usize::from(self.size)),
+        }
+    }
+
+    #[inline]
+    fn fence(&self) {
+        fence(Ordering::SeqCst);
+    }
+
+    #[inline]
+    fn has_event_indices(&self) -> bool {
+        self.event_index
+    }
+}
+
 /// Copies a descriptor of a table that has it.
 #[inline]
 fn read(table: NonNull<Descriptor>, index: u16) -> Descriptor {
@@ -479,10 +467,4 @@ fn read(table: NonNull<Descriptor>, index: u16) -> Descriptor {
             std::mem::transmute::<[u8; 16], Descriptor>(place.cast::<[u8; 16]>().read_volatile())
         }
     }
-}
-
-/// Whether an index moved past `event` on its way from `old` to `new` (virtio 1.2 §2.7.7.2).
-#[inline]
-const fn is_due(event: u16, new: u16, old: u16) -> bool {
-    new.wrapping_sub(event).wrapping_sub(1) < new.wrapping_sub(old)
 }
