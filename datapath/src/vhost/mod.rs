@@ -9,7 +9,7 @@
 //! * `rx`, `tx`: bursts from and to guests, on poll threads.
 
 mod backend;
-mod features;
+pub(crate) mod features;
 mod handshake;
 mod memory;
 mod queue;

@@ -1,6 +1,7 @@
-//! Rings and memory against a driver that works on the files themselves, as another process does.
+//! Rings, memory and sockets against drivers and front-ends that work on the files themselves, as another process does.
 
 mod driver;
 mod guests;
+mod host;
 mod memory;
 mod ring;
