@@ -3,5 +3,6 @@
 mod driver;
 mod guests;
 mod host;
+mod hostile;
 mod memory;
 mod ring;
