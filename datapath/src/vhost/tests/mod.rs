@@ -2,6 +2,7 @@
 
 mod driver;
 mod guests;
+mod handshake;
 mod host;
 mod hostile;
 mod memory;
