@@ -7,3 +7,4 @@ mod host;
 mod hostile;
 mod memory;
 mod ring;
+mod second_opinion;
