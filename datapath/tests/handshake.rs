@@ -1,15 +1,19 @@
 //! The handshakes in models of memory and threads, which loom runs through every order of events and every value that a
 //! weakly ordered machine may read. Nobody may go to sleep over work without being woken; without its fence, or with two steps
 //! exchanged, every handshake lets somebody.
+//!
+//! In a program of its own: loom's threads answer SIGBUS, as the switch does.
+
+#[path = "../src/vhost/handshake.rs"]
+mod handshake;
 
 use std::collections::VecDeque;
+use std::sync::atomic::Ordering;
 
+use handshake::{Atomic, Bell, Handshake, Word, is_due};
 use loom::sync::atomic::{AtomicBool, AtomicU16, fence};
 use loom::sync::{Arc, Mutex};
 use loom::thread;
-use std::sync::atomic::Ordering;
-
-use crate::vhost::handshake::{Atomic, Bell, Handshake, Word, is_due};
 
 impl Atomic<u16> for AtomicU16 {
     fn load(&self, order: Ordering) -> u16 {

@@ -2,7 +2,6 @@
 
 mod driver;
 mod guests;
-mod handshake;
 mod host;
 mod hostile;
 mod memory;
