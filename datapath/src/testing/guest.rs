@@ -364,14 +364,17 @@ impl Guest {
     /// So many do not come free.
     pub fn take_descriptors(&mut self, queue: usize, count: usize) -> Vec<u16> {
         assert!(count <= self.options.size.into(), "the ring has no more");
-        wait("room in the ring", || {
-            self.reclaim_all(queue);
-            self.queues[queue].free.len() >= count
-        });
+        wait("room in the ring", || self.has_room(queue, count));
         let free = &mut self.queues[queue].free;
         let mut taken = free.split_off(free.len() - count);
         taken.reverse();
         taken
+    }
+
+    /// Whether so many descriptors are free, to send from, without waiting for them.
+    pub fn has_room(&mut self, queue: usize, count: usize) -> bool {
+        self.reclaim_all(queue);
+        self.queues[queue].free.len() >= count
     }
 
     fn reclaim_all(&mut self, queue: usize) {
