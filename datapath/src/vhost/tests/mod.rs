@@ -6,5 +6,6 @@ mod guests;
 mod host;
 mod hostile;
 mod memory;
+mod oracle;
 mod ring;
 mod second_opinion;
