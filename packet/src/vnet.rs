@@ -56,6 +56,9 @@ pub enum BadVnetHeader {
     /// The IP length is more than the frame has.
     #[error("the packet ends beyond the frame")]
     CutOff,
+    /// A frame to be segmented with octets behind its packet, which only make it longer than any bound.
+    #[error("the frame to be segmented goes on behind its packet")]
+    Trailer,
     /// Segmentation of one fragment of several.
     #[error("the packet to be segmented is a fragment")]
     Fragment,
@@ -253,6 +256,10 @@ impl VnetHeader {
         let segments = headers.payload.len().div_ceil(self.gso_size.into());
         if segments > MAX_SEGMENTS {
             return Err(BadVnetHeader::TooManySegments);
+        }
+        // A short frame may be padded; one that has more than one segment is none.
+        if segments > 1 && headers.payload.end != frame_len {
+            return Err(BadVnetHeader::Trailer);
         }
         Ok((segments > 1).then_some(Segmentation {
             kind,

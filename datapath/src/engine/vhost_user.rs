@@ -15,8 +15,8 @@ pub(crate) fn open(socket: &Path, role: SocketRole) -> Result<Opened, AttachErro
     };
     let faults = Arc::new(Faults::default());
     let (mut rx, mut controls) = (Vec::new(), Vec::new());
-    for _ in 0..PAIRS {
-        let (engine, control) = Rx::new(Arc::clone(&faults)).map_err(failed)?;
+    for pair in 0..PAIRS {
+        let (engine, control) = Rx::new(pair, Arc::clone(&faults)).map_err(failed)?;
         rx.push(RxEngine::VhostUser(Box::new(engine)));
         controls.push(control);
     }

@@ -1,6 +1,9 @@
-//! What tests and benches use: a data path driven by hand over memory ports, an obvious reference switch, and the audit.
+//! What tests and benches use: a data path driven by hand over memory ports, an obvious reference switch, the audit, and
+//! guests on vhost-user sockets.
 
 mod allocations;
+pub mod front_end;
+pub mod guest;
 mod reference;
 
 use std::collections::BTreeMap;
@@ -14,6 +17,8 @@ use crate::mac_table::{MacTable, key};
 use crate::{Config, Datapath, Event, PortId, Worker};
 
 pub use allocations::{CountingAllocator, allocations};
+pub use front_end::FrontEnd;
+pub use guest::{Guest, GuestOptions, Received, wait};
 pub use reference::{Outcome, ReferenceSwitch};
 
 /// A data path whose poll thread is the test itself, so that every step is repeatable.

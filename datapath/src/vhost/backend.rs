@@ -20,12 +20,9 @@ use super::queue::Queue;
 use super::ring::{Layout, Ring};
 use super::rx::RxControl;
 use super::status::{Shared, VhostQueue, VhostState};
-use super::{PAIRS, features};
+use super::{PAIRS, QUEUES, features};
 use crate::engine::TxEngine;
 use crate::port::Transmit;
-
-/// Queues of a port.
-const QUEUES: usize = 2 * PAIRS;
 
 /// What a front-end said of one queue.
 #[derive(Default)]
@@ -65,7 +62,7 @@ impl Backend {
     /// Stops every queue, so that nothing of the guest's memory is in use.
     pub(super) fn stop(&mut self) {
         for index in 0..QUEUES {
-            self.stop_queue(index);
+            self.halt(index);
         }
     }
 
@@ -80,28 +77,43 @@ impl Backend {
 
     /// Starts a queue that has all it needs, again if it runs already, and stops one that has not.
     fn settle(&mut self, index: usize) -> Result<()> {
-        let setup = self.setup(index)?;
+        self.setup(index)?;
+        let settled = self.try_settle(index);
+        self.answer(settled)
+    }
+
+    /// The same, and nobody is told.
+    fn try_settle(&mut self, index: usize) -> std::result::Result<(), String> {
+        let setup = &self.queues[index];
         // Without the protocol features rings are enabled from the start (vhost-user, "Ring states").
-        let is_enabled = setup.is_enabled;
+        let is_enabled = setup.is_enabled || self.features & features::PROTOCOL == 0;
         let is_ready = setup.layout.is_some() && setup.size.is_some() && setup.kick.is_some();
-        let enabled = is_enabled || self.features & features::PROTOCOL == 0;
-        if !(is_ready && enabled && self.memory.is_some()) {
-            self.stop_queue(index);
+        if !(is_ready && is_enabled && self.memory.is_some()) {
+            self.halt(index);
             return Ok(());
         }
         match self.queue(index) {
             Ok(queue) => {
-                self.shared.faults().clear();
+                self.shared.faults().clear(index);
                 self.replace(index, Some(queue));
                 self.queues[index].is_running = true;
-                self.report(None);
                 Ok(())
             }
             Err(reason) => {
-                self.stop_queue(index);
-                self.report(Some(reason));
-                Err(Error::InvalidParam)
+                self.halt(index);
+                Err(reason)
             }
+        }
+    }
+
+    /// Reports how the queues are now, and answers the front-end.
+    fn answer(&self, settled: std::result::Result<(), String>) -> Result<()> {
+        match settled {
+            Ok(()) => {
+                self.report(None);
+                Ok(())
+            }
+            Err(reason) => Err(self.refuse(&reason)),
         }
     }
 
@@ -137,12 +149,18 @@ impl Backend {
         })
     }
 
+    /// Stops a queue if it runs.
     fn stop_queue(&mut self, index: usize) {
-        if std::mem::take(&mut self.queues[index].is_running) {
-            if let Some(base) = self.replace(index, None) {
-                self.queues[index].base = base;
-            }
-            self.report(None);
+        self.halt(index);
+        self.report(None);
+    }
+
+    /// The same, and nobody is told.
+    fn halt(&mut self, index: usize) {
+        if std::mem::take(&mut self.queues[index].is_running)
+            && let Some(base) = self.replace(index, None)
+        {
+            self.queues[index].base = base;
         }
     }
 
@@ -165,14 +183,11 @@ impl Backend {
 
     /// The memory is another from now on.
     fn change_memory(&mut self, memory: Memory) -> Result<()> {
-        // The old one is unmapped when the last queue has left it.
+        // The old one is unmapped when the last queue has left it: all do, whatever becomes of one of them.
         self.memory = Some(Arc::new(memory));
-        for index in 0..QUEUES {
-            if self.queues[index].is_running {
-                self.settle(index)?;
-            }
-        }
-        Ok(())
+        let settled: Vec<_> = (0..QUEUES).map(|index| self.try_settle(index)).collect();
+        // The first failure is the answer.
+        self.answer(settled.into_iter().collect())
     }
 
     fn refuse(&self, reason: &dyn std::fmt::Display) -> Error {
@@ -228,6 +243,7 @@ impl VhostUserBackendReqHandlerMut for Backend {
 
     fn reset_owner(&mut self) -> Result<()> {
         self.stop();
+        self.report(None);
         Ok(())
     }
 

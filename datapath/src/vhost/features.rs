@@ -3,25 +3,25 @@
 
 use crate::Offloads;
 
-const CSUM: u64 = 1 << 0;
-const GUEST_CSUM: u64 = 1 << 1;
-const GUEST_TSO4: u64 = 1 << 7;
+pub(crate) const CSUM: u64 = 1 << 0;
+pub(crate) const GUEST_CSUM: u64 = 1 << 1;
+pub(crate) const GUEST_TSO4: u64 = 1 << 7;
 const GUEST_TSO6: u64 = 1 << 8;
 const GUEST_ECN: u64 = 1 << 9;
-const HOST_TSO4: u64 = 1 << 11;
+pub(crate) const HOST_TSO4: u64 = 1 << 11;
 const HOST_TSO6: u64 = 1 << 12;
 const HOST_ECN: u64 = 1 << 13;
-pub(super) const MRG_RXBUF: u64 = 1 << 15;
+pub(crate) const MRG_RXBUF: u64 = 1 << 15;
 const MQ: u64 = 1 << 22;
 const INDIRECT_DESC: u64 = 1 << 28;
-pub(super) const EVENT_IDX: u64 = 1 << 29;
+pub(crate) const EVENT_IDX: u64 = 1 << 29;
 /// VHOST_USER_F_PROTOCOL_FEATURES, which no guest sees.
-pub(super) const PROTOCOL: u64 = 1 << 30;
-pub(super) const VERSION_1: u64 = 1 << 32;
+pub(crate) const PROTOCOL: u64 = 1 << 30;
+pub(crate) const VERSION_1: u64 = 1 << 32;
 const IN_ORDER: u64 = 1 << 35;
 
 /// By these a guest may leave work to the switch.
-pub(super) const FROM_GUEST: u64 = CSUM | HOST_TSO4 | HOST_TSO6 | HOST_ECN;
+pub(crate) const FROM_GUEST: u64 = CSUM | HOST_TSO4 | HOST_TSO6 | HOST_ECN;
 
 /// Features with their names in the virtio specification.
 const NAMES: [(u64, &str); 14] = [
@@ -42,7 +42,7 @@ const NAMES: [(u64, &str); 14] = [
 ];
 
 /// All that is offered.
-pub(super) const OFFERED: u64 = {
+pub(crate) const OFFERED: u64 = {
     let (mut all, mut n) = (PROTOCOL, 0);
     while n < NAMES.len() {
         all |= NAMES[n].0;

@@ -5,10 +5,12 @@
 //! * `backend`: what the front-end asks for, message by message; it starts and stops queues.
 //! * `memory`, `sigbus`: the guest's memory, and what happens when somebody takes it away.
 //! * `ring`, `queue`: a virtqueue, and what belongs to it.
+//! * `handshake`: how two sides wake each other, which tests model.
 //! * `rx`, `tx`: bursts from and to guests, on poll threads.
 
 mod backend;
-mod features;
+pub(crate) mod features;
+mod handshake;
 mod memory;
 mod queue;
 mod ring;
@@ -29,3 +31,6 @@ pub(crate) use tx::Tx;
 
 /// Queue pairs that a guest may use.
 pub(crate) const PAIRS: usize = 8;
+
+/// Queues of a port: even ones carry frames to the guest, odd ones from it.
+const QUEUES: usize = 2 * PAIRS;

@@ -3,6 +3,7 @@
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicU8, Ordering};
 
+use super::QUEUES;
 use super::ring::{Broken, Ring};
 use crate::Offloads;
 
@@ -76,24 +77,33 @@ impl Fault {
     }
 }
 
-/// The latest fault, which poll threads report and the control side shows.
+/// The fault of every queue, which poll threads report and the control side shows.
 #[derive(Debug, Default)]
-pub(crate) struct Faults(AtomicU8);
+pub(crate) struct Faults([AtomicU8; QUEUES]);
 
 impl Faults {
-    pub(crate) fn report(&self, fault: Fault) {
-        self.0.store(fault as u8, Ordering::Relaxed);
+    pub(crate) fn report(&self, queue: usize, fault: Fault) {
+        self.0[queue].store(fault as u8, Ordering::Relaxed);
     }
 
-    pub(crate) fn clear(&self) {
-        self.0.store(0, Ordering::Relaxed);
+    /// A queue is another from now on.
+    pub(crate) fn clear(&self, queue: usize) {
+        self.0[queue].store(0, Ordering::Relaxed);
     }
 
-    /// What happened and what to do, for an operator.
+    pub(crate) fn clear_all(&self) {
+        (0..QUEUES).for_each(|queue| self.clear(queue));
+    }
+
+    /// What happened and what to do, for an operator: of several faults the one that explains most.
     pub(crate) fn reason(&self) -> Option<&'static str> {
-        [Fault::AvailableIndex, Fault::Head, Fault::Memory]
+        let reported = |fault: &Fault| {
+            let code = *fault as u8;
+            self.0.iter().any(|own| own.load(Ordering::Relaxed) == code)
+        };
+        [Fault::Memory, Fault::AvailableIndex, Fault::Head]
             .into_iter()
-            .find(|fault| *fault as u8 == self.0.load(Ordering::Relaxed))
+            .find(reported)
             .map(Fault::reason)
     }
 }

@@ -9,6 +9,7 @@ use std::ptr::NonNull;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering, fence};
 
+use super::handshake::{Handshake, Word};
 use super::memory::{Memory, View};
 
 /// Most descriptors of one chain, those of its indirect table included: a packet of 64 KiB takes 18 of Linux's.
@@ -21,11 +22,6 @@ const MOST_OCTETS: usize = 128 << 10;
 const NEXT: u16 = 1;
 const WRITE: u16 = 2;
 const INDIRECT: u16 = 4;
-
-/// In the driver's flags: do not interrupt (without EVENT_IDX).
-const NO_INTERRUPT: u16 = 1;
-/// In the device's flags: do not kick (without EVENT_IDX).
-const NO_NOTIFY: u16 = 1;
 
 /// A descriptor as the guest wrote it, in its byte order, which is little endian.
 #[derive(Clone, Copy, Debug)]
@@ -134,11 +130,12 @@ unsafe impl Send for Gauge {}
 impl Gauge {
     /// Buffers that the driver made available and has not got back, as the ring says, which a guest may write at any time.
     pub(crate) fn in_use(&self) -> u16 {
-        // SAFETY: the second word of either area is its index, aligned, in memory that stays mapped; a guest writes it as a
-        // word.
-        let [available, used] = [self.available, self.used].map(|area| {
+        let index = |area: NonNull<u16>| {
+            // SAFETY: the second word of either area is its index, aligned, in memory that stays mapped; a guest writes it as
+            // a word.
             unsafe { AtomicU16::from_ptr(area.as_ptr().add(1)) }.load(Ordering::Relaxed)
-        });
+        };
+        let (available, used) = (index(self.available), index(self.used));
         available.wrapping_sub(used).min(self.size)
     }
 }
@@ -208,12 +205,7 @@ impl Ring {
             gathered: Position(0),
             asked: Position(0),
         };
-        // The ring says how far an earlier back-end got, also one that was killed, which the front-end cannot know: all
-        // before the used index is done, and all from there on is new. What was taken and not given back comes again, once.
-        ring.published.0 = ring.used_index().load(Ordering::Acquire);
-        ring.asked.0 = ring.published.0;
-        ring.next_available.0 = ring.published.0;
-        ring.driver_index.0 = ring.published.0;
+        ring.resume();
         Ok(ring)
     }
 
@@ -225,6 +217,18 @@ impl Ring {
             used: self.used,
             size: self.size,
         }
+    }
+
+    /// Goes on where the ring says that whoever used it last stopped: a queue of the same guest a moment ago, or a back-end
+    /// that was killed, of which the front-end cannot know how far it got. All before the used index is done, and all from
+    /// there on is new. What was taken and not given back comes again, once.
+    ///
+    /// To be called when nobody else uses the ring any more, else what is given back meanwhile is done twice.
+    pub(crate) fn resume(&mut self) {
+        self.published.0 = self.word(Word::UsedIndex).load(Ordering::Acquire);
+        self.asked = self.published;
+        self.next_available = self.published;
+        self.driver_index = self.published;
     }
 
     /// What the next back-end has to start with.
@@ -355,8 +359,7 @@ impl Ring {
         if self.gathered.0 > 0 {
             self.published.0 = self.published.0.wrapping_add(self.gathered.0);
             self.gathered.0 = 0;
-            // Release: the entries and what is in the buffers come before it.
-            self.used_index().store(self.published.0, Ordering::Release);
+            self.tell(self.published.0);
         }
     }
 
@@ -368,42 +371,17 @@ impl Ring {
             return false;
         }
         self.asked.0 = new;
-        // The index is stored before the driver's wish is read, as the driver states its wish before it reads the index
-        // again: one of the two sees the other.
-        fence(Ordering::SeqCst);
-        if self.event_index {
-            let event = self
-                .available_word(2 + usize::from(self.size))
-                .load(Ordering::Relaxed);
-            is_due(event, new, old)
-        } else {
-            self.available_word(0).load(Ordering::Relaxed) & NO_INTERRUPT == 0
-        }
+        self.is_notification_wanted(old, new)
     }
 
     /// Tells the driver that it need not kick: the ring is polled.
     pub(crate) fn suppress_kicks(&self) {
-        if self.event_index {
-            // No index that comes soon.
-            let far = self.next_available.0.wrapping_sub(1);
-            self.event_word().store(far, Ordering::Relaxed);
-        } else {
-            self.used_word(0).store(NO_NOTIFY, Ordering::Relaxed);
-        }
+        self.refuse_kicks(self.next_available.0);
     }
 
     /// Asks for a kick with the next buffer. Returns whether there is one already, of which no kick may come.
     pub(crate) fn arm_kicks(&self) -> bool {
-        if self.event_index {
-            self.event_word()
-                .store(self.next_available.0, Ordering::Relaxed);
-        } else {
-            self.used_word(0).store(0, Ordering::Relaxed);
-        }
-        // The mirror image of `wants_notification`.
-        fence(Ordering::SeqCst);
-        let index = self.available_word(1).load(Ordering::Acquire);
-        index != self.next_available.0
+        self.ask_for_kick(self.next_available.0)
     }
 
     /// A chain of several descriptors, or with an indirect table.
@@ -487,14 +465,6 @@ impl Ring {
         self.view.find(address, len).ok_or(BadChain::Address)
     }
 
-    fn event_word(&self) -> &AtomicU16 {
-        self.used_word(2 + 4 * usize::from(self.size))
-    }
-
-    fn used_index(&self) -> &AtomicU16 {
-        self.used_word(1)
-    }
-
     /// A word of the driver's area: flags, index, heads, used_event.
     #[inline]
     fn available_word(&self, at: usize) -> &AtomicU16 {
@@ -512,6 +482,32 @@ impl Ring {
     }
 }
 
+impl Handshake for Ring {
+    type Word = AtomicU16;
+
+    #[inline]
+    fn word(&self, word: Word) -> &AtomicU16 {
+        match word {
+            Word::AvailableFlags => self.available_word(0),
+            Word::AvailableIndex => self.available_word(1),
+            Word::UsedEvent => self.available_word(2 + usize::from(self.size)),
+            Word::UsedFlags => self.used_word(0),
+            Word::UsedIndex => self.used_word(1),
+            Word::AvailableEvent => self.used_word(2 + 4 * usize::from(self.size)),
+        }
+    }
+
+    #[inline]
+    fn fence(&self) {
+        fence(Ordering::SeqCst);
+    }
+
+    #[inline]
+    fn has_event_indices(&self) -> bool {
+        self.event_index
+    }
+}
+
 /// Copies a descriptor of a table that has it.
 #[inline]
 fn read(table: NonNull<Descriptor>, index: u16) -> Descriptor {
@@ -525,10 +521,4 @@ fn read(table: NonNull<Descriptor>, index: u16) -> Descriptor {
             std::mem::transmute::<[u8; 16], Descriptor>(place.cast::<[u8; 16]>().read_volatile())
         }
     }
-}
-
-/// Whether an index moved past `event` on its way from `old` to `new` (virtio 1.2 §2.7.7.2).
-#[inline]
-const fn is_due(event: u16, new: u16, old: u16) -> bool {
-    new.wrapping_sub(event).wrapping_sub(1) < new.wrapping_sub(old)
 }

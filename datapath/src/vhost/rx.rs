@@ -5,7 +5,7 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use arrayvec::ArrayVec;
@@ -13,6 +13,7 @@ use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use rustix::event::{EventfdFlags, Timespec, epoll, eventfd};
 use weft_packet::vnet;
 
+use super::handshake::Bell;
 use super::queue::{Fault, Faults, Queue};
 use super::ring::{Access, Buffer, Chain};
 use crate::DropReason;
@@ -31,8 +32,31 @@ struct Change {
 /// Changes the queue of a receive side that a poll thread owns.
 pub(crate) struct RxControl {
     changes: Sender<Change>,
-    pending: Arc<AtomicBool>,
-    doorbell: Arc<OwnedFd>,
+    bell: Arc<EventBell>,
+}
+
+/// Rings when there is a change.
+struct EventBell {
+    pending: AtomicBool,
+    doorbell: OwnedFd,
+}
+
+impl Bell for EventBell {
+    type Flag = AtomicBool;
+
+    #[inline]
+    fn flag(&self) -> &AtomicBool {
+        &self.pending
+    }
+
+    fn press(&self) {
+        // A full counter is readable all the same.
+        let _ = rustix::io::write(&self.doorbell, &1u64.to_ne_bytes());
+    }
+
+    fn quiet(&self) {
+        let _ = rustix::io::read(&self.doorbell, &mut [0u8; 8]);
+    }
 }
 
 impl RxControl {
@@ -42,9 +66,7 @@ impl RxControl {
         let (done, answer) = bounded(1);
         // Without a poll thread there is nobody who uses a queue.
         self.changes.send(Change { queue, done }).ok()?;
-        self.pending.store(true, Ordering::Release);
-        // A full counter is readable all the same.
-        let _ = rustix::io::write(&*self.doorbell, &1u64.to_ne_bytes());
+        self.bell.ring();
         answer.recv_timeout(ANSWER).ok().flatten()
     }
 }
@@ -55,42 +77,44 @@ pub(crate) struct Rx {
     /// Buffers of the current burst, by their heads; nothing is written to them.
     taken: ArrayVec<(u16, u32), BURST>,
     changes: Receiver<Change>,
-    pending: Arc<AtomicBool>,
-    doorbell: Arc<OwnedFd>,
+    bell: Arc<EventBell>,
     /// Readable when the doorbell rings or the guest kicks.
     readiness: OwnedFd,
     faults: Arc<Faults>,
+    /// Its queue's number.
+    index: usize,
 }
 
 impl Rx {
-    pub(crate) fn new(faults: Arc<Faults>) -> std::io::Result<(Self, RxControl)> {
+    pub(crate) fn new(pair: usize, faults: Arc<Faults>) -> std::io::Result<(Self, RxControl)> {
         // Unbounded: what is in such a channel goes with its receiver, and whoever waits for an answer learns of it.
         let (sender, changes) = unbounded();
-        let doorbell = Arc::new(eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC)?);
+        let bell = Arc::new(EventBell {
+            pending: AtomicBool::new(false),
+            doorbell: eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC)?,
+        });
         let readiness = epoll::create(epoll::CreateFlags::CLOEXEC)?;
         let data = epoll::EventData::new_u64(0);
-        epoll::add(&readiness, &*doorbell, data, epoll::EventFlags::IN)?;
-        let pending = Arc::new(AtomicBool::new(false));
+        epoll::add(&readiness, &bell.doorbell, data, epoll::EventFlags::IN)?;
         let control = RxControl {
             changes: sender,
-            pending: Arc::clone(&pending),
-            doorbell: Arc::clone(&doorbell),
+            bell: Arc::clone(&bell),
         };
         let rx = Self {
             queue: None,
             taken: ArrayVec::new(),
             changes,
-            pending,
-            doorbell,
+            bell,
             readiness,
             faults,
+            index: 2 * pair + 1,
         };
         Ok((rx, control))
     }
 
     #[inline]
     pub(crate) fn receive(&mut self, burst: &mut Burst) {
-        if self.pending.load(Ordering::Acquire) {
+        if self.bell.is_rung() {
             self.obey();
         }
         let Some(queue) = &mut self.queue else {
@@ -133,9 +157,7 @@ impl Rx {
 
     /// Asks the guest to kick. Returns whether there is something to do already.
     pub(crate) fn arm(&self) -> bool {
-        // In this order: whoever comes after the look at `pending` rings after it.
-        let _ = rustix::io::read(&*self.doorbell, &mut [0u8; 8]);
-        if self.pending.load(Ordering::Acquire) {
+        if self.bell.is_rung_before_sleep() {
             return true;
         }
         let ready = self
@@ -164,8 +186,7 @@ impl Rx {
 
     #[cold]
     fn obey(&mut self) {
-        self.pending.store(false, Ordering::Release);
-        let _ = rustix::io::read(&*self.doorbell, &mut [0u8; 8]);
+        self.bell.answer();
         while let Ok(Change { queue, done }) = self.changes.try_recv() {
             let base = self.replace(queue);
             // Nobody waits any more where the poll thread was late.
@@ -177,6 +198,10 @@ impl Rx {
         let mut before = std::mem::replace(&mut self.queue, queue);
         if let Some(queue) = &mut before {
             queue.notify();
+        }
+        if let Some(queue) = &mut self.queue {
+            // The queue before has given everything back by now.
+            queue.ring.resume();
         }
         if let Some(kick) = before.as_ref().and_then(|queue| queue.kick.as_ref()) {
             let _ = epoll::delete(&self.readiness, kick);
@@ -194,7 +219,8 @@ impl Rx {
     /// The queue stands still until the front-end starts it again.
     #[cold]
     fn fail(&mut self, fault: Fault) {
-        self.faults.report(fault.of(self.queue.as_ref()));
+        self.faults
+            .report(self.index, fault.of(self.queue.as_ref()));
         self.taken.clear();
         self.replace(None);
     }

@@ -252,7 +252,7 @@ impl Thread {
             Err(poisoned) => poisoned.into_inner(),
         };
         backend.stop();
-        self.shared.faults().clear();
+        self.shared.faults().clear_all();
         let left = matches!(
             error,
             vhost::vhost_user::Error::Disconnected | vhost::vhost_user::Error::PartialMessage

@@ -38,9 +38,11 @@ impl Tx {
     }
 
     /// Puts a queue in the place of the one before, which comes back.
-    pub(crate) fn replace(&mut self, pair: usize, queue: Option<Queue>) -> Option<Queue> {
+    pub(crate) fn replace(&mut self, pair: usize, mut queue: Option<Queue>) -> Option<Queue> {
         let place = self.queues.get_mut(pair)?;
-        if let Some(queue) = &queue {
+        if let Some(queue) = &mut queue {
+            // The queue before has told of everything by now.
+            queue.ring.resume();
             queue.ring.suppress_kicks();
             self.offloads = queue.offloads;
         }
@@ -150,7 +152,8 @@ impl Tx {
     /// The queue stands still until the front-end starts it again.
     #[cold]
     fn fail(&mut self, pair: usize, fault: Fault) {
-        self.faults.report(fault.of(self.queues[pair].as_ref()));
+        self.faults
+            .report(2 * pair, fault.of(self.queues[pair].as_ref()));
         self.replace(pair, None);
     }
 }

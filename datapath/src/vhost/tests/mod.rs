@@ -1,6 +1,11 @@
-//! Rings and memory against a driver that works on the files themselves, as another process does.
+//! Rings, memory and sockets against drivers and front-ends that work on the files themselves, as another process does.
 
 mod driver;
+mod fuzz;
 mod guests;
+mod host;
+mod hostile;
 mod memory;
+mod oracle;
 mod ring;
+mod second_opinion;

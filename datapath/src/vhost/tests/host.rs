@@ -1,0 +1,204 @@
+//! A switch with ports for guests, each with a socket on which its hypervisor listens, and poll threads that sleep and wake.
+
+use std::os::unix::net::UnixListener;
+use std::path::PathBuf;
+
+use crossbeam_channel::bounded;
+use weft_packet::MacAddr;
+use weft_vlan::{Policy, VlanId};
+
+use crate::testing::{Guest, GuestOptions, wait};
+use crate::vhost::features::{PROTOCOL, VERSION_1};
+use crate::{
+    Admission, Config, Datapath, DropReason, EngineSpec, Options, PollMode, PortConfig,
+    PortCounters, PortId, Role, SocketRole, SwitchConfig, SwitchId, VhostState,
+};
+
+/// What every driver accepts.
+pub(super) const PLAIN: u64 = VERSION_1 | PROTOCOL;
+
+/// The VLAN in which guests are unless they tag.
+pub(super) const VLAN: u16 = 10;
+
+pub(super) struct Host {
+    pub(super) datapath: Datapath,
+    pub(super) folder: PathBuf,
+    pub(super) listeners: Vec<UnixListener>,
+    policies: Vec<Policy>,
+}
+
+pub(super) fn mac(port: u16) -> [u8; 6] {
+    [2, 0, 0, 0, 0, port as u8]
+}
+
+pub(super) fn access() -> Policy {
+    Policy::Access(VlanId::new(VLAN).expect("a VLAN"))
+}
+
+impl Host {
+    /// Ports that do not tag.
+    pub(super) fn new(ports: usize) -> Self {
+        Self::with(vec![access(); ports])
+    }
+
+    /// A port for each policy.
+    pub(super) fn with(policies: Vec<Policy>) -> Self {
+        static HOSTS: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(0);
+        let number = HOSTS.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let folder = std::env::temp_dir().join(format!("weft-{}-{number}", std::process::id()));
+        std::fs::create_dir_all(&folder).expect("a folder");
+        let (sender, _events) = bounded(64);
+        let options = Options {
+            cores: Vec::new(),
+            poll: PollMode::Adaptive,
+        };
+        let listen = |port: usize| UnixListener::bind(folder.join(port.to_string()));
+        let host = Self {
+            datapath: Datapath::start(&options, &sender).expect("a poll thread"),
+            listeners: (0..policies.len())
+                .map(|port| listen(port).expect("a socket"))
+                .collect(),
+            folder,
+            policies,
+        };
+        for port in 0..host.listeners.len() {
+            host.attach(port as u16);
+        }
+        host.apply();
+        host
+    }
+
+    /// Puts the configuration in force, again after a port was attached.
+    pub(super) fn apply(&self) {
+        let port = |(id, vlan): (usize, &Policy)| PortConfig {
+            id: PortId(id as u16),
+            switch: SwitchId(0),
+            role: Role::Vm,
+            admission: Admission::Open,
+            vlan: vlan.clone(),
+            mac: Some(MacAddr::new(mac(id as u16))),
+            promiscuous: false,
+            mac_changes: false,
+            forged_transmits: false,
+            mtu: 1500,
+        };
+        let config = Config {
+            switches: vec![SwitchConfig {
+                id: SwitchId(0),
+                static_addresses: Vec::new(),
+            }],
+            ports: self.policies.iter().enumerate().map(port).collect(),
+        };
+        self.datapath.apply(&config).expect("the thread answers");
+    }
+
+    pub(super) fn attach(&self, port: u16) {
+        let spec = EngineSpec::VhostUser {
+            socket: self.folder.join(port.to_string()),
+            role: SocketRole::Client,
+        };
+        self.datapath
+            .attach(PortId(port), &spec)
+            .expect("a service");
+    }
+
+    /// Attaches a port that listens itself: nobody waits to be connected to again. Returns its socket.
+    pub(super) fn attach_server(&self, port: u16) -> PathBuf {
+        let socket = self.folder.join(format!("server-{port}"));
+        let spec = EngineSpec::VhostUser {
+            socket: socket.clone(),
+            role: SocketRole::Server,
+        };
+        self.datapath
+            .attach(PortId(port), &spec)
+            .expect("a service");
+        self.apply();
+        socket
+    }
+
+    pub(super) fn detach(&self, port: u16) {
+        self.datapath
+            .detach(PortId(port))
+            .expect("the thread answers");
+    }
+
+    /// The switch, as it connects to a port's socket.
+    pub(super) fn accept(&self, port: u16) -> std::os::unix::net::UnixStream {
+        let (stream, _) = self.listeners[usize::from(port)]
+            .accept()
+            .expect("the switch");
+        stream
+    }
+
+    pub(super) fn guest(&self, port: u16, options: GuestOptions) -> Guest {
+        Guest::new(self.accept(port), options)
+    }
+
+    /// A guest with all features and one without any fault, as most are.
+    pub(super) fn plain_guest(&self, port: u16) -> Guest {
+        self.guest(port, GuestOptions::default())
+    }
+
+    pub(super) fn state(&self, port: u16) -> (VhostState, String) {
+        let status = self
+            .datapath
+            .vhost_status(PortId(port))
+            .expect("a vhost-user port");
+        (status.state, status.reason)
+    }
+
+    pub(super) fn counters(&self, port: u16) -> PortCounters {
+        self.datapath.counters(PortId(port)).expect("attached")
+    }
+
+    /// Frames that a port sent and the switch dropped.
+    pub(super) fn rx_drops(&self, port: u16, reason: DropReason) -> u64 {
+        self.counters(port).rx_drops[reason as usize]
+    }
+
+    /// Copies that a port could not take.
+    pub(super) fn tx_drops(&self, port: u16, reason: DropReason) -> u64 {
+        self.counters(port).tx_drops[reason as usize]
+    }
+
+    /// Checks that every frame and copy is accounted for.
+    #[track_caller]
+    pub(super) fn audit(&self) {
+        for port in 0..self.listeners.len() as u16 {
+            wait("balance", || {
+                let counters = self.datapath.counters(PortId(port));
+                counters.is_none_or(|counters| counters.imbalance().is_none())
+            });
+        }
+    }
+}
+
+impl Drop for Host {
+    fn drop(&mut self) {
+        // Left behind where the test failed in the middle.
+        let _ = std::fs::remove_dir_all(&self.folder);
+    }
+}
+
+pub(super) fn frame(from: u16, to: u16, len: usize, seed: u8) -> Vec<u8> {
+    let mut frame = [&mac(to)[..], &mac(from), &[0x88, 0xb5]].concat();
+    frame.extend((0..len - 14).map(|n| (n as u8).wrapping_mul(31).wrapping_add(seed)));
+    frame
+}
+
+/// Sends frames of these lengths from one guest to another and compares them.
+#[track_caller]
+pub(super) fn exchange(
+    from: &mut Guest,
+    to: &mut Guest,
+    ports: (u16, u16),
+    lengths: impl Iterator<Item = usize>,
+) {
+    for (seed, len) in (0..).zip(lengths) {
+        let sent = frame(ports.0, ports.1, len, seed as u8);
+        from.send([0; 12], &sent);
+        let (header, got) = to.expect_frame();
+        assert_eq!(header[..10], [0; 10]);
+        assert!(got == sent, "{len} octets came as {}", got.len());
+    }
+}

@@ -1,0 +1,141 @@
+//! Guests that do not do what is theirs to do, or do it too often.
+
+use std::time::Duration;
+
+use super::super::host::{PLAIN, exchange, frame};
+use super::{ATTACKER, OTHER_PEER, PEER, beside_neighbours};
+use crate::DropReason;
+use crate::testing::front_end::request;
+use crate::testing::guest::Descriptor;
+use crate::testing::{GuestOptions, wait};
+use crate::vhost::features::EVENT_IDX;
+
+#[test]
+fn a_receiver_that_makes_no_buffers_available_loses_its_own_frames_only() {
+    beside_neighbours(|host| {
+        let mut attacker = host.plain_guest(ATTACKER);
+        let (mut peer, mut other) = (host.plain_guest(PEER), host.plain_guest(OTHER_PEER));
+        let size = u64::from(attacker.options().size);
+        let sent = 5 * size;
+        for n in 0..sent {
+            peer.send([0; 12], &frame(PEER, ATTACKER, 60, n as u8));
+            // What is behind it in the same ring goes on.
+            if n % 16 == 0 {
+                exchange(&mut peer, &mut other, (PEER, OTHER_PEER), 60..61);
+            }
+        }
+        wait("drops", || host.counters(ATTACKER).tx_attempts == sent);
+        assert_eq!(host.tx_drops(ATTACKER, DropReason::RingFull), sent - size);
+        // The first ones are there, in order.
+        for n in 0..size {
+            let (_, got) = attacker.expect_frame();
+            assert!(got == frame(PEER, ATTACKER, 60, n as u8));
+        }
+        exchange(&mut peer, &mut attacker, (PEER, ATTACKER), 60..100);
+    });
+}
+
+#[test]
+fn a_storm_of_kicks_slows_nobody_down() {
+    beside_neighbours(|host| {
+        let (mut attacker, mut peer) = (host.plain_guest(ATTACKER), host.plain_guest(PEER));
+        for _ in 0..20_000 {
+            attacker.kick(0);
+            attacker.kick(1);
+        }
+        exchange(&mut attacker, &mut peer, (ATTACKER, PEER), 60..100);
+    });
+}
+
+#[test]
+fn a_guest_that_masks_interrupts_gets_none() {
+    for features in [PLAIN, PLAIN | EVENT_IDX] {
+        beside_neighbours(|host| {
+            let options = GuestOptions {
+                features,
+                ..GuestOptions::default()
+            };
+            let (mut attacker, mut peer) = (host.guest(ATTACKER, options), host.plain_guest(PEER));
+            exchange(&mut peer, &mut attacker, (PEER, ATTACKER), 60..61);
+            attacker.mask_interrupts(0);
+            attacker.interrupted(0, Duration::ZERO);
+            for n in 0..30 {
+                peer.send([0; 12], &frame(PEER, ATTACKER, 60, n));
+                wait("a frame", || attacker.receive().is_some());
+                attacker.mask_interrupts(0);
+            }
+            exchange(&mut peer, &mut attacker, (PEER, ATTACKER), 60..61);
+        });
+    }
+}
+
+/// It has only itself to blame: what it sends waits until the switch looks, and nobody waits with it.
+#[test]
+fn a_guest_that_never_kicks_keeps_only_itself_waiting() {
+    beside_neighbours(|host| {
+        let (attacker, mut peer) = (host.plain_guest(ATTACKER), host.plain_guest(PEER));
+        let index = attacker.available(1);
+        let (head, octets) = (0u16, frame(ATTACKER, PEER, 60, 5));
+        let at = attacker.send_at(1, head);
+        attacker.write(at, &[&[0; 12][..], &octets].concat());
+        let descriptor = Descriptor {
+            address: at,
+            len: 72,
+            flags: 0,
+            next: 0,
+        };
+        attacker.write_descriptor(1, head, descriptor);
+        let ring = attacker.available_at(1);
+        attacker.write(ring + 4 + 2 * u64::from(index % 64), &head.to_le_bytes());
+        attacker.write(ring + 2, &(index + 1).to_le_bytes());
+        // Whether the thread was awake or sleeps until it is kicked is left open.
+        attacker.kick(1);
+        assert_eq!(peer.expect_frame().1, octets);
+    });
+}
+
+#[test]
+fn a_queue_without_events_is_polled_by_both_sides() {
+    beside_neighbours(|host| {
+        let (mut attacker, mut peer) = (host.plain_guest(ATTACKER), host.plain_guest(PEER));
+        for queue in 0..2 {
+            for request in [request::SET_VRING_KICK, request::SET_VRING_CALL] {
+                let accepted = attacker.front_end().set_event(request, queue, None);
+                accepted.expect("accepted");
+            }
+        }
+        for n in 0..100 {
+            let there = frame(ATTACKER, PEER, 60, n);
+            attacker.send([0; 12], &there);
+            assert_eq!(peer.expect_frame().1, there);
+            let back = frame(PEER, ATTACKER, 60, n);
+            peer.send([0; 12], &back);
+            let mut got = None;
+            wait("a frame", || {
+                got = attacker.receive();
+                got.is_some()
+            });
+            assert_eq!(got.expect("a frame").1, back);
+        }
+    });
+}
+
+/// A guest that masks and unmasks its interrupts makes its front-end replace the call descriptor, under traffic.
+#[test]
+fn events_that_are_replaced_under_traffic_lose_nothing() {
+    beside_neighbours(|host| {
+        let (mut attacker, mut peer) = (host.plain_guest(ATTACKER), host.plain_guest(PEER));
+        for n in 0..100 {
+            let there = frame(ATTACKER, PEER, 60, n);
+            let back = frame(PEER, ATTACKER, 60, n);
+            attacker.send([0; 12], &there);
+            peer.send([0; 12], &back);
+            for queue in 0..2 {
+                attacker.set_event(request::SET_VRING_CALL, queue);
+                attacker.set_event(request::SET_VRING_KICK, queue);
+            }
+            assert!(peer.expect_frame().1 == there);
+            assert!(attacker.expect_frame().1 == back);
+        }
+    });
+}
