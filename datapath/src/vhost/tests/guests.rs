@@ -1,6 +1,7 @@
 //! Whole guests: a front-end on a real socket, a driver in shared memory, poll threads that sleep and wake, and a switch between
 //! them.
 
+use std::io::{Read, Write};
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::os::unix::fs::FileExt;
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -42,6 +43,17 @@ const GUEST_CSUM: u64 = 1 << 1;
 const GUEST_TSO4: u64 = 1 << 7;
 const HOST_TSO4: u64 = 1 << 11;
 
+/// Enables a queue before features are set, as the library refuses to: request 18 of version 1, whose reply is asked for.
+fn enable_early(mut stream: &UnixStream, queue: u32) {
+    let words = |words: [u32; 5]| words.map(u32::to_ne_bytes).concat();
+    stream
+        .write_all(&words([18, 1 | 8, 8, queue, 1]))
+        .expect("sent");
+    let mut reply = [0; 20];
+    stream.read_exact(&mut reply).expect("a reply");
+    assert_eq!(reply[..], words([18, 1 | 4, 8, 0, 0]));
+}
+
 type Received = ([u8; 12], Vec<u8>);
 
 struct Guest {
@@ -66,7 +78,7 @@ impl Guest {
     fn starting_at(index: u16, stream: UnixStream, features: u64, buffer: u32) -> Self {
         let event = || EventFd::new(EFD_NONBLOCK).expect("an eventfd");
         let mut guest = Self {
-            frontend: Frontend::from_stream(stream, 16),
+            frontend: Frontend::from_stream(stream.try_clone().expect("a socket"), 16),
             file: file(MEMORY),
             features,
             buffer,
@@ -80,7 +92,7 @@ impl Guest {
                 guest.write(part(queue, ring) + 2, &index.to_le_bytes());
             }
         }
-        guest.connect();
+        guest.connect(stream);
         for n in 0..SIZE {
             guest.refill(n);
         }
@@ -88,7 +100,9 @@ impl Guest {
     }
 
     /// Says all that a front-end says, in the order of QEMU.
-    fn connect(&mut self) {
+    fn connect(&mut self, stream: UnixStream) {
+        let clone = stream.try_clone().expect("a socket");
+        self.frontend = Frontend::from_stream(clone, 16);
         let frontend = &mut self.frontend;
         assert_eq!(frontend.get_features().expect("an answer"), OFFERED);
         frontend.set_owner().expect("sent");
@@ -97,7 +111,10 @@ impl Guest {
         frontend.set_protocol_features(offered).expect("sent");
         frontend.set_hdr_flags(VhostUserHeaderFlag::NEED_REPLY);
         assert!(frontend.get_queue_num().expect("an answer") >= 2);
-        frontend.set_features(self.features).expect("accepted");
+        for queue in 0..2 {
+            enable_early(&stream, queue);
+        }
+        self.frontend.set_features(self.features).expect("accepted");
         self.share();
         for queue in 0..2 {
             self.start(queue);
@@ -135,7 +152,6 @@ impl Guest {
         frontend
             .set_vring_kick(queue, &self.kicks[queue])
             .expect("accepted");
-        frontend.set_vring_enable(queue, true).expect("accepted");
     }
 
     fn write(&self, at: u64, octets: &[u8]) {
@@ -502,8 +518,7 @@ fn a_new_switch_goes_on_where_the_old_one_stopped() {
     // The receiver first, so that the frame finds it.
     for (port, guest) in [(1, &mut two), (0, &mut one)] {
         let (stream, _) = host.listeners[port].accept().expect("the switch");
-        guest.frontend = Frontend::from_stream(stream, 16);
-        guest.connect();
+        guest.connect(stream);
     }
     assert!(two.expect_frame().1 == waiting);
     exchange(&mut one, &mut two, (0, 1), 60..200);
