@@ -25,17 +25,25 @@ impl Lab {
     /// Runs a test in the lab, and audits the switch after it.
     pub(crate) fn runs(test: impl FnOnce(&Self)) {
         let lab = Self::shared();
-        let _turn = lab.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        let turn = lab.turn.lock();
+        if turn.is_err() {
+            // A test failed in it while this one waited.
+            drop(turn);
+            drop(lab);
+            return Self::runs(test);
+        }
         lab.connect(&lab.guests, ACCESS);
         test(&lab);
         lab.host.audit();
     }
 
-    /// The lab that other tests use or wait for; where none does, a new one. It goes with the last of them.
+    /// The lab that other tests use or wait for, unless one has failed in it and left it in any state; else a new one. It goes
+    /// with the last of them.
     fn shared() -> Arc<Self> {
         static LAB: Mutex<Weak<Lab>> = Mutex::new(Weak::new());
         let mut shared = LAB.lock().unwrap_or_else(PoisonError::into_inner);
-        shared.upgrade().unwrap_or_else(|| {
+        let whole = shared.upgrade().filter(|lab| !lab.turn.is_poisoned());
+        whole.unwrap_or_else(|| {
             let lab = Arc::new(Self::new());
             *shared = Arc::downgrade(&lab);
             lab
