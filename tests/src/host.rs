@@ -10,9 +10,10 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
+use weft_datapath::SocketRole;
 use weft_datapath::afxdp::testing::Namespace;
 
-use crate::{Answer, Engine, Vm, eventually, weft};
+use crate::{Answer, Engine, Guest, Vm, eventually, weft};
 
 /// A namespace in which an agent runs, with its VMs.
 #[derive(Debug)]
@@ -246,6 +247,18 @@ impl Host {
             vm.take(&self.namespace);
         }
         vm
+    }
+
+    /// Adds a VM that is a real guest, and its port in a port group. It is still booting.
+    #[track_caller]
+    pub fn guest(&self, role: SocketRole, name: &str, portgroup: &str) -> Guest {
+        let guest = Guest::new(name, role, self.numbers());
+        let (attachment, mac) = (guest.attachment(), guest.mac);
+        self.does(&format!(
+            "port add {name} --portgroup {portgroup} {attachment} --mac {mac}"
+        ));
+        guest.start();
+        guest
     }
 
     /// Adds a VM whose port is still to be added.

@@ -13,6 +13,8 @@
 //! assert!(one.reaches(&two));
 //! ```
 //!
+//! A [`Guest`] is a VM too, but a real one: Linux under an emulating QEMU, on a vhost-user socket.
+//!
 //! [`Wire`] sends crafted frames and tells who received what, [`Machine`] is a place where labs of `weft lab` can be made
 //! without meeting those of this machine.
 #![forbid(unsafe_code)]
@@ -21,6 +23,7 @@ mod answer;
 mod binary;
 mod docs;
 mod frame;
+mod guest;
 mod host;
 mod machine;
 mod ping;
@@ -34,6 +37,7 @@ pub use answer::Answer;
 pub use binary::weft;
 pub use docs::{Block, Document, Step};
 pub use frame::Frame;
+pub use guest::{GUEST_VLAN, Guest};
 pub use host::{Host, Stats};
 pub use machine::{Machine, Running};
 pub use ping::Pings;

@@ -190,12 +190,12 @@ impl Guest {
         assert_eq!(offered, OFFERED, "the same at all times");
         let pairs = self.front_end.ask(request::GET_QUEUE_NUM);
         assert!(pairs.expect("an answer") >= self.options.pairs as u64);
+        // QEMU enables the queues when it makes the adapter, before it knows the driver's features, and never again.
+        (0..self.queues.len()).for_each(|queue| self.enable(queue));
         let accepted = self.front_end.set_features(self.options.features);
         accepted.expect("features that are offered");
         self.share();
-        for queue in 0..self.queues.len() {
-            self.start(queue);
-        }
+        (0..self.queues.len()).for_each(|queue| self.describe(queue));
     }
 
     /// The whole memory as a region.
@@ -222,6 +222,19 @@ impl Guest {
     /// # Panics
     /// The switch refuses it.
     pub fn start(&self, queue: usize) {
+        self.describe(queue);
+        self.enable(queue);
+    }
+
+    fn enable(&self, queue: usize) {
+        let accepted = self
+            .front_end
+            .set_queue(request::SET_VRING_ENABLE, queue as u32, 1);
+        accepted.expect("accepted");
+    }
+
+    /// Says all of a queue but that it is enabled.
+    fn describe(&self, queue: usize) {
         let number = queue as u32;
         let size = self.options.size.into();
         let set = |request, value| {
@@ -236,7 +249,6 @@ impl Guest {
         addresses.expect("accepted");
         self.set_event(request::SET_VRING_CALL, queue);
         self.set_event(request::SET_VRING_KICK, queue);
-        set(request::SET_VRING_ENABLE, 1);
     }
 
     /// Stops a queue and starts it where it was.

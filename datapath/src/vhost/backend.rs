@@ -71,6 +71,11 @@ impl Backend {
         self.queues.iter().any(|queue| queue.layout.is_some())
     }
 
+    /// Whether the front-end has accepted what enabling queues is a part of.
+    pub(super) fn has_negotiated(&self) -> bool {
+        self.features & features::PROTOCOL != 0
+    }
+
     fn setup(&mut self, index: usize) -> Result<&mut Setup> {
         self.queues.get_mut(index).ok_or(Error::InvalidParam)
     }

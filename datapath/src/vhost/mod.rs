@@ -2,13 +2,14 @@
 //! virtio 1.2 §2.7, §5.1).
 //!
 //! * `service`: a thread for each port, which connects or listens, and serves one front-end at a time.
-//! * `backend`: what the front-end asks for, message by message; it starts and stops queues.
+//! * `backend`, `early`: what the front-end asks for, message by message; it starts and stops queues.
 //! * `memory`, `sigbus`: the guest's memory, and what happens when somebody takes it away.
 //! * `ring`, `queue`: a virtqueue, and what belongs to it.
 //! * `handshake`: how two sides wake each other, which tests model.
 //! * `rx`, `tx`: bursts from and to guests, on poll threads.
 
 mod backend;
+mod early;
 pub(crate) mod features;
 mod handshake;
 mod memory;

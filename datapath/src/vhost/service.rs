@@ -14,6 +14,7 @@ use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use vhost::vhost_user::BackendReqHandler;
 
 use super::backend::Backend;
+use super::early;
 use super::queue::Faults;
 use super::rx::RxControl;
 use super::status::{Shared, SocketRole, VhostState};
@@ -218,7 +219,11 @@ impl Thread {
     /// Serves a front-end until it leaves. Returns whether it got what it came for.
     fn serve(&self, stream: UnixStream) -> bool {
         // Whoever listens hands over a stream that does not wait.
-        let (Ok(()), Ok(ours)) = (stream.set_nonblocking(false), stream.try_clone()) else {
+        let (Ok(()), Ok(ours), Ok(early)) = (
+            stream.set_nonblocking(false),
+            stream.try_clone(),
+            stream.try_clone(),
+        ) else {
             return false;
         };
         {
@@ -242,7 +247,8 @@ impl Thread {
         let backend = Arc::new(std::sync::Mutex::new(backend));
         let mut handler = BackendReqHandler::from_stream(stream, Arc::clone(&backend));
         let error = loop {
-            if let Err(error) = handler.handle_request() {
+            let handled = early::enable(&early, &backend).and_then(|()| handler.handle_request());
+            if let Err(error) = handled {
                 break error;
             }
         };

@@ -10,11 +10,11 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use presumed::{ENDLESS, IN_A_GUEST, NOT_RUN, OUTPUTS, SETUPS};
+use presumed::{ENDLESS, IN_A_GUEST, NOT_RUN, ONLINE, OUTPUTS, SETUPS};
 use weft_tests::{Answer, Block, Document, Machine, Step, eventually, matches, normalised, weft};
 
-/// How long one command may take.
-const PATIENCE: &str = "60";
+/// How long one command may take, in seconds. Debian is installed and boots in one each.
+const PATIENCE: &str = "300";
 
 #[test]
 fn every_command_of_the_documents_works() {
@@ -141,6 +141,11 @@ fn the_tables_of_this_test_have_no_entry_too_many() {
         let (_, steps) = steps.unwrap_or_else(|| panic!("{name} no longer exists"));
         let there = command.is_empty() || lines(steps, command);
         assert!(there, "{name} no longer shows {command:?}");
+    }
+    for words in ONLINE {
+        let mut steps = shown.iter().flat_map(|(_, steps)| steps);
+        let there = steps.any(|step| step.command.starts_with(words));
+        assert!(there, "{words:?} is no longer shown");
     }
     for command in IN_A_GUEST.iter().chain(ENDLESS) {
         let there = shown.iter().any(|(_, steps)| lines(steps, command));
@@ -331,6 +336,8 @@ impl Session {
         let endless = ENDLESS.contains(&command.as_str()) && !error;
         let (code, said) = if endless || background.is_some() {
             self.starts(background.unwrap_or(&command))
+        } else if ONLINE.iter().any(|words| command.starts_with(words)) {
+            self.online(&command)
         } else {
             self.shell(&format!("set -e\n{command}"))
         };
@@ -406,6 +413,8 @@ impl Session {
             echo vm >/proc/sys/kernel/hostname
             cd {directory}
             PATH=$PWD/bin:$PATH
+            # A driver of libvirt that stands for a daemon.
+            export LIBVIRT_DEFAULT_URI=test:///default
             start_agent() {{
                 weft agent >background/agent.$$ 2>&1 &
                 until weft status; do sleep 0.05; done
@@ -415,6 +424,16 @@ impl Session {
         let answer = self.machine.runs(&[
             "unshare", "--uts", "timeout", PATIENCE, "bash", "-c", &script,
         ]);
+        (answer.code, answer.stdout + &answer.stderr)
+    }
+
+    /// Runs a script that needs the internet outside the machine, which has none, and returns its exit code and all that it
+    /// printed.
+    fn online(&self, script: &str) -> (Option<i32>, String) {
+        let mut command = Command::new("timeout");
+        command.args([PATIENCE, "bash", "-e", "-c", script]);
+        command.env("DEBIAN_FRONTEND", "noninteractive");
+        let answer = Answer::of(command.current_dir(self.directory.path()));
         (answer.code, answer.stdout + &answer.stderr)
     }
 

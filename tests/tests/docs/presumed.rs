@@ -161,6 +161,18 @@ pub(crate) const SETUPS: &[Setup] = &[
                 while kill -0 $pid; do sleep 0.05; done
             fi",
     },
+    // QEMU emulates the processor: what this machine calls KVM may not run anything.
+    Setup {
+        document: "docs/virtual-machines.md",
+        before: "",
+        script: "touch no-kvm
+            if test -c /dev/kvm; then mount --no-mtab --bind no-kvm /dev/kvm; fi",
+    },
+    Setup {
+        document: "docs/virtual-machines.md",
+        before: "ping -n -c 3 -i 0.2 192.168.10.1",
+        script: "until ping -n -c 1 -W 1 192.168.10.1; do :; done",
+    },
 ];
 
 /// Blocks that show an output without the command: document, language, command. What an agent has logged need not be printed
@@ -173,13 +185,25 @@ pub(crate) const OUTPUTS: &[(&str, &str, &str)] = &[
         "yaml",
         "grep -v '^#' examples/uplink.yaml | sed 1d",
     ),
+    (
+        "docs/virtual-machines.md",
+        "xml",
+        "cat examples/debian1.xml",
+    ),
 ];
 
 /// Commands that are meant for a guest.
 pub(crate) const IN_A_GUEST: &[&str] = &["ethtool -K eth0 tx off", "ethtool -K eth0 txvlan off"];
 
 /// Commands that end when they are interrupted. They run in the background.
-pub(crate) const ENDLESS: &[&str] = &["weft agent", "weft lab exec fabric -- tcpdump -e -i br0"];
+pub(crate) const ENDLESS: &[&str] = &[
+    "weft agent",
+    "weft lab exec fabric -- tcpdump -e -i br0",
+    "./run-debian1",
+];
+
+/// First words of commands that need the internet. They run in this machine's network.
+pub(crate) const ONLINE: &[&str] = &["apt-get install", "mmdebstrap"];
 
 /// Commands that are not run, and why.
 pub(crate) const NOT_RUN: &[(&str, &str, &str)] = &[
@@ -189,4 +213,14 @@ pub(crate) const NOT_RUN: &[(&str, &str, &str)] = &[
         "it builds; `weft lab demo`, which it then runs, is compared with the text",
     ),
     ("README.md", "make test", "it runs this test"),
+    (
+        "docs/virtual-machines.md",
+        "virsh start debian1",
+        "it needs a libvirt daemon; the domain is validated and defined",
+    ),
+    (
+        "docs/virtual-machines.md",
+        "virt-install --name debian1 --memory 512 --vcpus 2 --memorybacking source.type=memfd,access.mode=shared --import --disk disk.img --osinfo debian11 --graphics none --network type=vhostuser,source.type=unix,source.path=/run/vms/debian1.sock,source.mode=server,model=virtio,mac.address=02:00:00:00:00:01,driver.queues=2",
+        "it needs a libvirt daemon",
+    ),
 ];
