@@ -248,7 +248,7 @@ impl RxEngine {
         }
     }
 
-    /// Whether looking for frames costs a system call, so that a port without any should be left to epoll at once.
+    /// Whether looking for frames costs a system call, so that a port without any should soon be left to epoll.
     #[inline]
     pub(crate) fn is_costly_to_poll(&self) -> bool {
         matches!(self, Self::KernelStack(_))

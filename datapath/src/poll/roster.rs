@@ -22,6 +22,10 @@ const EMPTY_LOOKS: u32 = 512;
 /// their bursts, and to rest and wake costs two system calls.
 const QUIET_NS: u64 = 10_000_000;
 
+/// A port where every look is a system call rests sooner, but not at once: to wake the thread costs a sender more than to
+/// send a frame, and one who keeps sending is not quiet for this long.
+const COSTLY_QUIET_NS: u64 = 50_000;
+
 /// Resting ports without a file descriptor that a pass looks at: few enough to be lost in the cost of a burst.
 const BLIND_LOOKS: usize = 4;
 
@@ -35,17 +39,31 @@ struct Member {
     source: Source,
     engine: RxEngine,
     empty_looks: u32,
-    /// When the clock was first asked in the present quiet spell (coarse monotonic time, ns).
+    /// When the clock was first asked in the present quiet spell (monotonic time, ns; coarse unless looks are costly).
     quiet_since: Option<u64>,
 }
 
 impl Member {
-    /// Asks the clock whether the port has been quiet for long.
+    /// Whether the port, at which a look was in vain, has been quiet for long enough to rest.
+    #[inline]
+    fn should_rest(&mut self) -> bool {
+        if self.engine.is_costly_to_poll() {
+            return self.is_quiet_for(COSTLY_QUIET_NS, clock::precise_nanoseconds());
+        }
+        self.empty_looks += 1;
+        self.empty_looks >= EMPTY_LOOKS && self.is_quiet()
+    }
+
+    /// Asks the coarse clock, which is not worth it at every look.
     #[cold]
     fn is_quiet(&mut self) -> bool {
         self.empty_looks = 0;
-        let now = clock::coarse_nanoseconds();
-        now - *self.quiet_since.get_or_insert(now) >= QUIET_NS
+        self.is_quiet_for(QUIET_NS, clock::coarse_nanoseconds())
+    }
+
+    #[inline]
+    fn is_quiet_for(&mut self, long: u64, now: u64) -> bool {
+        now - *self.quiet_since.get_or_insert(now) >= long
     }
 }
 
@@ -142,10 +160,7 @@ impl Roster {
                 member.quiet_since = None;
                 continue;
             }
-            member.empty_looks += 1;
-            let rests = member.engine.is_costly_to_poll()
-                || member.empty_looks >= EMPTY_LOOKS && member.is_quiet();
-            if rests && self.rest(at) {
+            if member.should_rest() && self.rest(at) {
                 position -= 1;
                 self.active.swap_remove(position);
             }
