@@ -162,6 +162,19 @@ impl PacketSocket {
     }
 }
 
+/// Whether trains of UDP datagrams pass as one (Linux 6.2). Nothing but the kernel's release tells: an older one refuses the
+/// first train.
+pub(crate) fn has_udp_segmentation() -> bool {
+    let system = rustix::system::uname();
+    let release = system.release().to_str().unwrap_or_default();
+    let mut numbers = release.split(['.', '-']).map_while(|n| n.parse().ok());
+    let version: (u32, u32) = (
+        numbers.next().unwrap_or_default(),
+        numbers.next().unwrap_or_default(),
+    );
+    version >= (6, 2)
+}
+
 impl Received {
     /// Puts the outer tag back into the frame, which starts [`Tag::LEN`] octets into the buffer.
     fn put_back(&mut self, tag: Tag, buffer: &mut [u8]) {

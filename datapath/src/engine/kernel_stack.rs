@@ -118,7 +118,8 @@ pub(crate) fn open_packet(interface: &str) -> Result<Opened, AttachError> {
     let offloads = Offloads::CHECKSUM
         .with(Offloads::TCP_V4)
         .with(Offloads::TCP_V6)
-        .with(Offloads::ECN);
+        .with(Offloads::ECN)
+        .with_if(crate::packet_socket::has_udp_segmentation(), Offloads::UDP);
     Ok(Opened {
         info: EngineInfo::Packet {
             warnings: quiet
