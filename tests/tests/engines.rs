@@ -8,6 +8,8 @@ use std::process::{Child, Stdio};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
+use weft_datapath::afxdp::testing::{TagPopper, TagPusher};
+use weft_packet::TPID_CTAG;
 use weft_tests::{Engine, Host, Vm, until};
 
 const ENGINES: [Engine; 3] = [Engine::AfXdp, Engine::Packet, Engine::Tap];
@@ -18,13 +20,17 @@ fn lab() -> (Host, [Vm; 3]) {
     host.does("portgroup add Lab --vswitch vSwitch1 --vlan 10");
     let vms = ENGINES.map(|engine| host.vm_by(engine, &format!("{engine:?}"), "Lab"));
     for vm in &vms {
-        vm.namespace().run(|| {
-            std::fs::write("/proc/sys/net/ipv6/conf/eth0/disable_ipv6", "0").unwrap();
-        });
-        vm.does(&format!("ip -6 addr add {} dev eth0 nodad", ipv6(vm)));
+        gets_ipv6(vm);
         until("the port is up", || host.port(&vm.name).0 == "up");
     }
     (host, vms)
+}
+
+fn gets_ipv6(vm: &Vm) {
+    vm.namespace().run(|| {
+        std::fs::write("/proc/sys/net/ipv6/conf/eth0/disable_ipv6", "0").unwrap();
+    });
+    vm.does(&format!("ip -6 addr add {} dev eth0 nodad", ipv6(vm)));
 }
 
 fn ipv6(vm: &Vm) -> String {
@@ -38,6 +44,38 @@ fn addresses(vm: &Vm) -> [String; 2] {
         vm.ip.clone(),
         ipv6.strip_suffix("/64").unwrap_or(&ipv6).to_owned(),
     ]
+}
+
+/// A VM whose stack has all its traffic on VLAN 10, and tags it by itself.
+struct Tagging {
+    vm: Vm,
+    _programs: (TagPusher, TagPopper),
+}
+
+/// For each engine a VM that tags its frames, and one of the same VLAN that does not.
+fn tagged_lab() -> (Host, [Tagging; 3], [Vm; 3]) {
+    let host = Host::with_switch();
+    host.does("portgroup add Trunk --vswitch vSwitch1 --vlan 4095");
+    host.does("portgroup add Ten --vswitch vSwitch1 --vlan 10");
+    let tagging = ENGINES.map(|engine| {
+        let vm = host.vm_by(engine, &format!("tags{engine:?}"), "Trunk");
+        let programs = vm.namespace().run(|| {
+            (
+                TagPusher::attach("eth0", TPID_CTAG, 10),
+                TagPopper::attach("eth0"),
+            )
+        });
+        Tagging {
+            vm,
+            _programs: programs,
+        }
+    });
+    let plain = ENGINES.map(|engine| host.vm_by(engine, &format!("is{engine:?}"), "Ten"));
+    for vm in tagging.iter().map(|tagging| &tagging.vm).chain(&plain) {
+        gets_ipv6(vm);
+        until("the port is up", || host.port(&vm.name).0 == "up");
+    }
+    (host, tagging, plain)
 }
 
 /// Sends octets from one VM to another, which sends them back, and compares.
@@ -99,6 +137,82 @@ fn tcp_passes_whole_between_all_engines() {
 }
 
 #[test]
+fn tagged_tcp_passes_whole_between_all_engines() {
+    let (host, tagging, plain) = tagged_lab();
+    let tagging = tagging.each_ref().map(|tagging| &tagging.vm);
+    for from in tagging {
+        let others = tagging.into_iter().filter(|to| to.name != from.name);
+        for to in others.chain(&plain) {
+            for address in addresses(to) {
+                echoes(from, to, &address);
+            }
+        }
+    }
+    let stats = host.stats();
+    for [_, packet, tap] in [tagging, plain.each_ref()] {
+        for whole in [packet, tap].map(|vm| &stats[&vm.name]) {
+            assert_eq!(whole.count("segmented"), 0, "{whole:?}");
+            let longest_frame = 1518;
+            let average = whole.count("rxBytes") / whole.count("rxFrames");
+            assert!(
+                average > longest_frame,
+                "{average} octets a frame: {whole:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_train_of_datagrams_passes_between_all_engines() {
+    let (host, vms) = lab();
+    for from in &vms {
+        for to in vms.iter().filter(|to| to.name != from.name) {
+            for (address, family) in addresses(to).iter().zip(["INET", "INET6"]) {
+                let far = to
+                    .namespace()
+                    .run(|| UdpSocket::bind((address.as_str(), 0)).unwrap());
+                let port = far.local_addr().unwrap().port();
+                far.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+                let before = host.stats();
+                perl(
+                    from,
+                    &format!(
+                        r#"
+                    use Socket qw(:all);
+                    socket(my $socket, AF_{family}, SOCK_DGRAM, 0) or die $!;
+                    setsockopt($socket, IPPROTO_UDP, {UDP_SEGMENT}, pack("i", {SEGMENT})) or die $!;
+                    my $to = pack_sockaddr_in{six}({port}, inet_pton(AF_{family}, "{address}"));
+                    my $train = join("", map {{ chr($_ % 251) }} 0..{TRAIN} - 1);
+                    send($socket, $train, 0, $to) == {TRAIN} or die $!;
+                    "#,
+                        six = family.strip_prefix("INET").unwrap_or_default(),
+                    ),
+                );
+                let mut received = Vec::new();
+                let mut buffer = [0; 9000];
+                while received.len() < TRAIN {
+                    let length = far.recv(&mut buffer).unwrap();
+                    assert!(length <= SEGMENT, "{length}");
+                    received.extend_from_slice(&buffer[..length]);
+                }
+                let sent: Vec<u8> = (0..TRAIN).map(|n| (n % 251) as u8).collect();
+                let (sender, receiver) = (&from.name, &to.name);
+                assert!(received == sent, "{sender} to {receiver}: octets differ");
+                let after = host.stats();
+                let cut = |name| after[name].count("segmented") - before[name].count("segmented");
+                let xdp = &vms[0].name;
+                assert_eq!(cut(receiver), u64::from(receiver == xdp && sender != xdp));
+            }
+        }
+    }
+}
+
+/// An option of UDP sockets (linux/udp.h), of which Perl does not know: cuts what is sent at once into datagrams of a length.
+const UDP_SEGMENT: u32 = 103;
+const SEGMENT: usize = 1400;
+const TRAIN: usize = 20 * SEGMENT + 100;
+
+#[test]
 fn datagrams_pass_whole_between_all_engines() {
     let (_host, vms) = lab();
     for from in &vms {
@@ -106,7 +220,7 @@ fn datagrams_pass_whole_between_all_engines() {
             for address in addresses(to) {
                 let open = |vm: &Vm, address: &str| {
                     vm.namespace()
-                        .run(|| UdpSocket::bind((address, 7000)).unwrap())
+                        .run(|| UdpSocket::bind((address, 0)).unwrap())
                 };
                 let far = open(to, &address);
                 let near = open(
@@ -134,49 +248,76 @@ fn datagrams_pass_whole_between_all_engines() {
 #[test]
 fn a_port_without_offloads_gets_frames_that_are_finished() {
     let (_host, [xdp, packet, tap]) = lab();
-    let directory = tempfile::tempdir().unwrap();
     for from in [&packet, &tap] {
         for address in addresses(&xdp) {
-            let file = directory.path().join("capture");
-            let capture = Running::start(
-                &xdp,
-                &format!(
-                    "tcpdump -i eth0 -U -Z root -w {} dst host {address}",
-                    file.display()
-                ),
-                "listening on",
-            );
-            for protocol in ["", " -u -b 0 -l 1400"] {
-                let server = Running::start(&xdp, "iperf3 -s -1 --forceflush", "listening");
-                from.does(&format!("iperf3 -c {address} -n 4M{protocol}"));
-                assert!(server.ends(), "the server answered");
-            }
-            capture.interrupt();
-            let shown = shown(&xdp, &file);
-            let count = |what: &str| shown.matches(what).count();
-            assert!(count("(correct)") > 1000, "{} of TCP", count("(correct)"));
-            assert!(count("udp sum ok") > 1000, "{} of UDP", count("udp sum ok"));
-            assert_eq!(
-                count("incorrect") + count("bad udp cksum"),
-                0,
-                "{}",
-                from.name
-            );
-            let longest = shown.split("length ").filter_map(|rest| {
-                let digits = rest.split(|c: char| !c.is_ascii_digit()).next()?;
-                digits.parse::<u32>().ok()
-            });
-            assert!(
-                longest.max() <= Some(1500),
-                "a frame is longer than the MTU"
-            );
+            gets_finished_frames(&xdp, &address, from);
         }
     }
 }
 
+#[test]
+fn a_tagged_port_without_offloads_gets_frames_that_are_finished() {
+    let (_host, tagging, [_, packet, tap]) = tagged_lab();
+    let xdp = &tagging[0].vm;
+    for from in [&packet, &tap] {
+        for address in addresses(xdp) {
+            let shown = gets_finished_frames(xdp, &address, from);
+            let frames = shown.matches("ethertype ").count();
+            assert_eq!(shown.matches("vlan 10, ").count() * 2, frames, "{shown}");
+        }
+    }
+}
+
+/// Sends from one VM to an address of another, and has tcpdump look there at every checksum and length. Returns what it says.
+fn gets_finished_frames(to: &Vm, address: &str, from: &Vm) -> String {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("capture");
+    let filter = format!("dst host {address} or vlan and dst host {address}");
+    let capture = Running::start(
+        to,
+        &format!("tcpdump -i eth0 -U -Z root -w {} {filter}", file.display()),
+        "listening on",
+    );
+    for protocol in ["", " -u -b 0 -l 1400"] {
+        let server = Running::start(to, "iperf3 -s -1 --forceflush", "listening");
+        from.does(&format!("iperf3 -c {address} -n 4M{protocol}"));
+        assert!(server.ends(), "the server answered");
+    }
+    // What waits to be written is lost when tcpdump is interrupted.
+    let written = || std::fs::metadata(&file).unwrap().len();
+    until("tcpdump has written everything", || {
+        let before = written();
+        std::thread::sleep(Duration::from_millis(200));
+        written() == before
+    });
+    capture.interrupt();
+    let shown = shown(to, &file);
+    let count = |what: &str| shown.matches(what).count();
+    assert!(count("(correct)") > 1000, "{} of TCP", count("(correct)"));
+    assert!(count("udp sum ok") > 1000, "{} of UDP", count("udp sum ok"));
+    let wrong = count("incorrect") + count("bad udp cksum");
+    assert_eq!(wrong, 0, "{}", from.name);
+    // That of the frame comes first, with its Ethernet header and tag.
+    let longest = shown.split("length ").filter_map(|rest| {
+        let digits = rest.split(|c: char| !c.is_ascii_digit()).next()?;
+        digits.parse::<u32>().ok()
+    });
+    assert!(
+        longest.max() <= Some(1518),
+        "a frame is longer than the MTU"
+    );
+    shown
+}
+
 /// What tcpdump says of a capture.
 fn shown(vm: &Vm, file: &Path) -> String {
-    vm.does(&format!("tcpdump -n -vv -r {}", file.display()))
+    vm.does(&format!("tcpdump -n -e -vv -r {}", file.display()))
+}
+
+/// Runs a script in a VM, which succeeds.
+fn perl(vm: &Vm, script: &str) {
+    let status = vm.command("perl -e").arg(script).status().unwrap();
+    assert!(status.success(), "{}: {status}", vm.name);
 }
 
 /// A program that runs in a VM until it is told to end.

@@ -4,7 +4,7 @@
 
 use std::time::{Duration, Instant};
 
-use weft_tests::{Frame, Host};
+use weft_tests::{Engine, Frame, Host};
 
 const PORTS: usize = 20;
 const FRAMES: usize = 500;
@@ -13,10 +13,17 @@ const IDLE: Duration = Duration::from_secs(5);
 
 #[test]
 fn an_idle_agent_costs_little_and_wakes_up_at_once() {
+    // One after the other: they would wait for each other's wake-ups.
+    for engine in [Engine::AfXdp, Engine::Packet, Engine::Tap] {
+        costs_little_and_wakes_up_at_once(engine);
+    }
+}
+
+fn costs_little_and_wakes_up_at_once(engine: Engine) {
     let host = Host::with_switch();
     host.does("portgroup add Lab --vswitch vSwitch1 --vlan 10");
     let vms: Vec<_> = (0..PORTS)
-        .map(|number| host.vm(&format!("vm{number}"), "Lab"))
+        .map(|number| host.vm_by(engine, &format!("vm{number}"), "Lab"))
         .collect();
     let (sender, mut receiver) = (vms[0].socket(), vms[1].socket());
     let frame = Frame::new(vms[0].mac, vms[1].mac).octets();
@@ -41,7 +48,7 @@ fn an_idle_agent_costs_little_and_wakes_up_at_once() {
     let (median, p99) = (waits[FRAMES / 2], waits[FRAMES * 99 / 100]);
     let resident = resident_mebibytes(pid);
     println!(
-        "{PORTS} ports, idle: {:.2} % of a core, {resident} MiB resident; first frame after {GAP:?}: median {median:?}, p99 {p99:?}",
+        "{PORTS} {engine:?} ports, idle: {:.2} % of a core, {resident} MiB resident; first frame after {GAP:?}: median {median:?}, p99 {p99:?}",
         share * 100.0
     );
     assert!(share < 0.2, "an idle agent used {share} of a core");

@@ -19,6 +19,12 @@ pub(super) const TCX_EGRESS: ProgramType = ProgramType {
     program: 3,
     attach: 47,
 };
+/// `BPF_PROG_TYPE_SCHED_CLS`, attached where frames enter an interface (`BPF_TCX_INGRESS`).
+#[cfg(any(test, feature = "testing"))]
+pub(super) const TCX_INGRESS: ProgramType = ProgramType {
+    program: 3,
+    attach: 46,
+};
 
 /// The program handles frames whose tail lies in further buffers (`BPF_F_XDP_HAS_FRAGS`).
 pub(super) const HAS_FRAGS: u32 = 1 << 5;

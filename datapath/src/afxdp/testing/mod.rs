@@ -7,4 +7,4 @@ mod tag_pusher;
 
 pub use namespace::{Namespace, VethPair};
 pub use raw_socket::RawSocket;
-pub use tag_pusher::TagPusher;
+pub use tag_pusher::{TagPopper, TagPusher};
