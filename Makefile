@@ -9,7 +9,7 @@ SUDO    := $(if $(filter 0,$(shell id -u)),,sudo)
 AS_ROOT := $(if $(SUDO),--config 'target."cfg(all())".runner="sudo -E"')
 
 # What the build links with, and what the lab and the tests run.
-PACKAGES := gcc libc6-dev iproute2 iputils-ping tcpdump ethtool util-linux curl iperf3
+PACKAGES := gcc libc6-dev iproute2 iputils-ping tcpdump ethtool util-linux curl iperf3 perl
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test lint bench soak build setup
