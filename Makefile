@@ -9,7 +9,7 @@ SUDO    := $(if $(filter 0,$(shell id -u)),,sudo)
 AS_ROOT := $(if $(SUDO),--config 'target."cfg(all())".runner="sudo -E"')
 
 # What the build links with, and what the lab and the tests run.
-PACKAGES := gcc libc6-dev iproute2 iputils-ping tcpdump ethtool util-linux curl iperf3 qemu-system-x86 busybox-static \
+PACKAGES := gcc libc6-dev iproute2 iputils-ping tcpdump ethtool util-linux curl iperf3 perl qemu-system-x86 busybox-static \
     mmdebstrap e2fsprogs libvirt-clients
 
 .DEFAULT_GOAL := help

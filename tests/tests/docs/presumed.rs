@@ -152,6 +152,23 @@ pub(crate) const SETUPS: &[Setup] = &[
             until weft stats vm1 | grep 'vm1  *8 '; do sleep 0.05; done",
     },
     Setup {
+        document: "docs/kernel-stacks.md",
+        before: "",
+        script: TWO_VMS,
+    },
+    Setup {
+        document: "docs/kernel-stacks.md",
+        before: "",
+        script: "weft port add vm1 --portgroup Lab --veth p-vm1
+            until weft port list | grep 'vm1 *up'; do sleep 0.05; done",
+    },
+    // What is sent before that is lost.
+    Setup {
+        document: "docs/kernel-stacks.md",
+        before: "ping -q -c 2 -i .2 1.1.1.1",
+        script: "until weft port list | grep 'host0 *up'; do sleep 0.05; done",
+    },
+    Setup {
         document: "docs/lab.md",
         before: "weft lab ls",
         script: "agent=/run/weft/lab/uplink/esxi02/agent.pid
@@ -193,7 +210,11 @@ pub(crate) const OUTPUTS: &[(&str, &str, &str)] = &[
 ];
 
 /// Commands that are meant for a guest.
-pub(crate) const IN_A_GUEST: &[&str] = &["ethtool -K eth0 tx off", "ethtool -K eth0 txvlan off"];
+pub(crate) const IN_A_GUEST: &[&str] = &[
+    "ethtool -K eth0 tx off",
+    "ethtool -K eth0 txvlan off",
+    "ethtool -K eth0 tx-udp_tnl-segmentation off tx-udp_tnl-csum-segmentation off",
+];
 
 /// Commands that end when they are interrupted. They run in the background.
 pub(crate) const ENDLESS: &[&str] = &[
