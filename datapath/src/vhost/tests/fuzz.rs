@@ -158,7 +158,7 @@ fn play(socket: &std::path::Path, messages: &[Message], octets: &[u8]) {
     let ours = stream.try_clone().expect("a descriptor");
     let front_end = FrontEnd::new(stream);
     // Many streams begin as those of a front-end that is right.
-    if messages.len() % 4 > 0 {
+    if !messages.len().is_multiple_of(4) {
         front_end.greet().expect("an answer");
     }
     let (memory, short) = (memory_file(MEMORY), memory_file(SHORT));
