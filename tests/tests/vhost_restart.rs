@@ -1,0 +1,124 @@
+//! Guests on vhost-user sockets, whose agent is killed and starts again: measured at their rings.
+#![forbid(unsafe_code)]
+
+use std::collections::BTreeMap;
+use std::os::unix::net::UnixListener;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use weft_datapath::testing::{Guest, GuestOptions};
+use weft_tests::{Host, rounds};
+
+/// Between the start of the agent and the first frame.
+const GOAL: Duration = Duration::from_millis(200);
+
+/// Where nothing moves at all, no longer than this is waited for.
+const LIMIT: Duration = Duration::from_secs(10);
+
+const MACS: [&str; 2] = ["02:00:00:00:00:01", "02:00:00:00:00:02"];
+
+/// A frame from the first guest to the second, with a number.
+fn frame(number: u64) -> Vec<u8> {
+    let addresses = [2, 0, 0, 0, 0, 2, 2, 0, 0, 0, 0, 1];
+    [
+        &addresses[..],
+        &[0x88, 0xb5],
+        &number.to_be_bytes(),
+        &[7; 40],
+    ]
+    .concat()
+}
+
+/// What was sent and what came of it, by number.
+#[derive(Default)]
+struct Traffic {
+    sent: u64,
+    received: BTreeMap<u64, u32>,
+}
+
+impl Traffic {
+    /// Sends a frame if there is room, and takes what arrived. Returns whether something did.
+    fn pump(&mut self, from: &mut Guest, to: &mut Guest) -> bool {
+        if from.has_room(1, 1) {
+            from.send([0; 12], &frame(self.sent));
+            self.sent += 1;
+        }
+        let mut any = false;
+        while let Some((_, got)) = to.receive() {
+            let number = got[14..22].try_into().map(u64::from_be_bytes);
+            let number = number.expect("eight octets");
+            assert!(got == frame(number), "{number} of {}", self.sent);
+            *self.received.entry(number).or_default() += 1;
+            any = true;
+        }
+        any
+    }
+}
+
+#[test]
+fn rings_move_within_200_ms_of_a_restart() {
+    let host = Host::with_switch();
+    host.does("portgroup add Lab --vswitch vSwitch1 --vlan 10");
+    let directory = tempfile::tempdir().expect("a directory");
+    let listeners = [0, 1].map(|n| {
+        let socket = directory.path().join(format!("{n}.sock"));
+        let listener = UnixListener::bind(&socket).expect("a socket");
+        let (mac, socket) = (MACS[n], socket.display());
+        host.does(&format!(
+            "port add vm{n} --portgroup Lab --vhost-user {socket} --mac {mac}"
+        ));
+        listener
+    });
+    let accept = |n: usize| listeners[n].accept().expect("the agent").0;
+    let guest = |n| Guest::new(accept(n), GuestOptions::default());
+    let (mut one, mut two) = (guest(0), guest(1));
+    let mut traffic = Traffic::default();
+    let mut took = Vec::new();
+    for _ in 0..rounds(5) {
+        for _ in 0..500 {
+            traffic.pump(&mut one, &mut two);
+        }
+        // In the middle of it the agent is gone.
+        let killed = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                host.kill();
+                killed.store(true, Ordering::Relaxed);
+            });
+            while !killed.load(Ordering::Relaxed) {
+                traffic.pump(&mut one, &mut two);
+            }
+        });
+        traffic.pump(&mut one, &mut two);
+        let start = Instant::now();
+        host.spawn();
+        // The receiver first, so that what waits in the sender's ring finds it.
+        two.reconnect(accept(1));
+        one.reconnect(accept(0));
+        while !traffic.pump(&mut one, &mut two) {
+            assert!(start.elapsed() < LIMIT, "nothing moves");
+        }
+        took.push(start.elapsed());
+    }
+    for _ in 0..100_000 {
+        traffic.pump(&mut one, &mut two);
+    }
+    println!("from the start of the agent to the first frame: {took:?}");
+    assert!(took.iter().all(|took| *took < GOAL), "{took:?}");
+
+    let often = traffic.received.values().max().expect("frames");
+    assert!(*often <= 2, "a frame came {often} times");
+    let repeated = traffic
+        .received
+        .values()
+        .filter(|&&count| count > 1)
+        .count();
+    let lost = traffic.sent as usize - traffic.received.len();
+    println!(
+        "of {} frames {lost} were lost and {repeated} came twice",
+        traffic.sent
+    );
+    // At most what was in flight when the agent died: a ring on either side.
+    let in_flight = 2 * 64 * took.len();
+    assert!(lost + repeated <= in_flight, "{lost} and {repeated}");
+}
