@@ -52,6 +52,11 @@ fn port(id: u16) -> PortConfig {
 /// A switch of `ports` ports, of which the first two send each other frames of `len` octets without end, to `macs`
 /// addresses each.
 fn two_active(ports: u16, macs: u64, len: usize) -> Rig {
+    two_active_with(ports, macs, len, |_| {})
+}
+
+/// The same with other policies than the default ones.
+fn two_active_with(ports: u16, macs: u64, len: usize, set: impl Fn(&mut [PortConfig])) -> Rig {
     let mut rig = Rig::new().expect("an eventfd");
     let address = |side: u64, n: u64| {
         if n == 0 {
@@ -78,12 +83,14 @@ fn two_active(ports: u16, macs: u64, len: usize) -> Rig {
             port: PortId(side as u16),
         })
     };
+    let mut ports: Vec<_> = (0..ports).map(port).collect();
+    set(&mut ports);
     rig.apply(&Config {
         switches: vec![SwitchConfig {
             id: SwitchId(0),
             static_addresses: more(0).chain(more(1)).collect(),
         }],
-        ports: (0..ports).map(port).collect(),
+        ports,
     });
     rig
 }
@@ -128,6 +135,56 @@ fn forwarding(criterion: &mut Criterion) {
             (4096, 1, 1500),
         ],
     );
+}
+
+/// What each policy costs the frames of two ports, and what it costs them while it is off or concerns others.
+fn policies(criterion: &mut Criterion) {
+    type Set = fn(&mut [PortConfig]);
+    let other = || Policy::Access(VlanId::new(VLAN + 1).expect("a VLAN"));
+    let cases: [(&str, Set); 8] = [
+        ("defaults", |_| {}),
+        ("forged transmits reject", |ports| {
+            ports
+                .iter_mut()
+                .for_each(|port| port.forged_transmits = false);
+        }),
+        ("MAC changes reject", |ports| {
+            ports.iter_mut().for_each(|port| port.mac_changes = false);
+        }),
+        ("no VLAN", |ports| {
+            ports
+                .iter_mut()
+                .for_each(|port| port.vlan = Policy::External);
+        }),
+        ("VLAN 4095", |ports| {
+            ports
+                .iter_mut()
+                .for_each(|port| port.vlan = Policy::trunk_all());
+        }),
+        ("a blocked neighbour", |ports| {
+            ports[2].admission = Admission::Blocked;
+        }),
+        ("promiscuous in another VLAN", |ports| {
+            ports[2].promiscuous = true;
+        }),
+        ("promiscuous in the same VLAN", |ports| {
+            ports[2].promiscuous = true;
+            ports[2].vlan = access();
+        }),
+    ];
+    let mut group = criterion.benchmark_group("policies");
+    let batch = 2 * BURST as u64;
+    group.throughput(Throughput::Elements(batch));
+    for (name, set) in cases {
+        let mut rig = two_active_with(3, 1, 64, |ports| {
+            ports[2].vlan = other();
+            set(ports);
+        });
+        forward(&mut rig, 200_000);
+        group.bench_function(name, |bencher| bencher.iter(|| forward(&mut rig, batch)));
+        rig.audit();
+    }
+    group.finish();
 }
 
 fn parsing(criterion: &mut Criterion) {
@@ -175,5 +232,5 @@ fn look_up(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, parsing, admission, look_up, forwarding);
+criterion_group!(benches, parsing, admission, look_up, forwarding, policies);
 criterion_main!(benches);
