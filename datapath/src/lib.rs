@@ -15,7 +15,8 @@
 //! ```
 //!
 //! Unsafe code is confined to the modules that talk to shared memory and the kernel: `frame` (a frame's bytes in its
-//! source's memory), `afxdp` (rings, UMEM, BPF, ioctl), `tap` and `packet_socket` (system calls), `vhost` (a guest's memory and its rings), and two lines in `prefetch` and `clock`.
+//! source's memory), `afxdp` (rings, UMEM, BPF, ioctl), `tap` and `packet_socket` (system calls), `vhost` (a guest's memory and
+//! its rings), and a few lines in `prefetch` and `clock`.
 
 pub mod afxdp;
 mod clock;

@@ -4,7 +4,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 
 use super::host::{Host, PLAIN, exchange, frame, mac};
-use crate::testing::{Guest, GuestOptions, Received};
+use crate::testing::{Guest, GuestOptions, Received, wait};
 use crate::vhost::features::{
     CSUM, EVENT_IDX, GUEST_CSUM, GUEST_TSO4, HOST_TSO4, MRG_RXBUF, OFFERED,
 };
@@ -48,6 +48,31 @@ fn the_indices_wrap() {
     exchange(&mut one, &mut two, (0, 1), 60..400);
     exchange(&mut two, &mut one, (1, 0), 60..400);
     assert!((0..2).all(|queue| one.available(queue) < 1000));
+    host.audit();
+}
+
+#[test]
+fn a_port_tells_how_much_of_its_rings_is_in_use() {
+    let host = Host::new(2);
+    let (mut one, mut two) = (host.plain_guest(0), host.plain_guest(1));
+    let size = two.options().size;
+    let in_use = |port: u16| {
+        let status = host.datapath.vhost_status(PortId(port));
+        let queues = status.expect("a vhost-user port").queues;
+        let queue = |queue: &crate::VhostQueue| (queue.index, queue.size, queue.available);
+        queues.iter().map(queue).collect::<Vec<_>>()
+    };
+    assert_eq!(in_use(1), [(0, size, size), (1, size, 0)]);
+    // Ten frames that the guest has not taken.
+    for seed in 0..10 {
+        one.send([0; 12], &frame(0, 1, 60, seed));
+    }
+    wait("the frames", || in_use(1)[0].2 == size - 10);
+    while two.unseen(0) > 0 {
+        two.receive().expect("a frame");
+    }
+    assert_eq!(in_use(1), [(0, size, size), (1, size, 0)]);
+    host.detach(0);
     host.audit();
 }
 
