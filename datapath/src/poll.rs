@@ -150,6 +150,10 @@ impl Worker {
                 idle_since = 0;
                 continue;
             }
+            // Told to in this very pass: nobody rings for that again.
+            if self.stopped {
+                return;
+            }
             if self.roster.is_at_rest() {
                 match poll {
                     PollMode::Busy => self.roster.wake_ready(),

@@ -222,6 +222,20 @@ fn idle_threads_sleep() {
 }
 
 #[test]
+fn a_sleeping_thread_ends_at_once() {
+    // It would wake by itself once a second.
+    let begin = Instant::now();
+    for _ in 0..5 {
+        drop(start(vec![], PollMode::Adaptive));
+    }
+    assert!(
+        begin.elapsed() < Duration::from_secs(2),
+        "{:?}",
+        begin.elapsed()
+    );
+}
+
+#[test]
 fn a_port_without_an_engine_keeps_its_place_and_its_counters() {
     let datapath = start(vec![], PollMode::Adaptive);
     let first = datapath

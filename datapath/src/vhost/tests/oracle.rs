@@ -322,7 +322,7 @@ fn check(case: &Case, frames: &[Sent]) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, max_shrink_iters: 20, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 150, failure_persistence: None, max_shrink_iters: 20, ..ProptestConfig::default() })]
 
     #[test]
     fn what_arrives_is_what_is_to_be_expected(case in case(), frames in vec(sent(), 1..12)) {
