@@ -286,7 +286,11 @@ fn push_one(burst: &mut Burst, buffer: Buffer, reads_header: bool) -> bool {
         push_fault(burst);
         return true;
     };
-    let header = if reads_header { *header } else { [0; _] };
+    let header = if reads_header {
+        read_header(header)
+    } else {
+        [0; _]
+    };
     let head_size = if header[0] | header[1] == 0 {
         SHORT_HEAD
     } else {
@@ -296,6 +300,22 @@ fn push_one(burst: &mut Burst, buffer: Buffer, reads_header: bool) -> bool {
     unsafe { burst.push(&[frame], head_size) };
     burst.read_vnet(&header);
     true
+}
+
+/// Copies the header before a frame: what is checked is what is carried out, whatever the guest writes meanwhile.
+#[inline]
+fn read_header(place: &[u8; vnet::LEN]) -> [u8; vnet::LEN] {
+    #[derive(Clone, Copy)]
+    #[repr(C, packed)]
+    struct Word(u32);
+    // SAFETY: the octets are readable, are as many as three words have, and words of this kind may lie anywhere. Volatile:
+    // the compiler reads them once.
+    let words = unsafe { place.as_ptr().cast::<[Word; 3]>().read_volatile() };
+    let mut header = [0; vnet::LEN];
+    for (octets, Word(word)) in header.as_chunks_mut::<4>().0.iter_mut().zip(words) {
+        *octets = word.to_ne_bytes();
+    }
+    header
 }
 
 /// Adds the frame of a chain, or a fault in its place. Returns whether there was room.
