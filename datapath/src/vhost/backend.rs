@@ -62,10 +62,10 @@ impl Backend {
         }
     }
 
-    /// Stops every queue, so that nothing of the guest's memory is in use.
+    /// Stops every queue, so that nothing of the guest's memory is in use, and tells nobody.
     pub(super) fn stop(&mut self) {
         for index in 0..QUEUES {
-            self.stop_queue(index);
+            self.halt(index);
         }
     }
 
@@ -143,12 +143,18 @@ impl Backend {
     }
 
     fn stop_queue(&mut self, index: usize) {
-        if std::mem::take(&mut self.queues[index].is_running) {
-            if let Some(base) = self.replace(index, None) {
-                self.queues[index].base = base;
-            }
+        if self.halt(index) {
             self.report(None);
         }
+    }
+
+    /// Stops a queue. Returns whether it ran.
+    fn halt(&mut self, index: usize) -> bool {
+        let ran = std::mem::take(&mut self.queues[index].is_running);
+        if ran && let Some(base) = self.replace(index, None) {
+            self.queues[index].base = base;
+        }
+        ran
     }
 
     /// Puts a queue in the place of the one before; nobody uses that one any more when this returns.
@@ -228,6 +234,7 @@ impl VhostUserBackendReqHandlerMut for Backend {
 
     fn reset_owner(&mut self) -> Result<()> {
         self.stop();
+        self.report(None);
         Ok(())
     }
 

@@ -590,6 +590,19 @@ fn a_truncated_memory_file_fails_the_port() {
     );
 }
 
+/// The reason is the one that was found, not that queues stopped because of it.
+#[test]
+fn features_that_change_under_running_queues_fail_the_port() {
+    attack(
+        |guest| {
+            let frontend = &mut guest.frontend;
+            frontend.set_hdr_flags(VhostUserHeaderFlag::empty());
+            frontend.set_features(guest.features ^ CSUM).expect("sent");
+        },
+        "changed features while queues ran",
+    );
+}
+
 #[test]
 fn bad_descriptors_are_counted_drops() {
     let host = Host::new(2);
