@@ -416,7 +416,10 @@ impl VhostUserBackendReqHandlerMut for Backend {
         _postcopy: Option<bool>,
     ) -> Result<Option<VhostUserMemoryRegionBase>> {
         let before = self.memory.as_deref().cloned().unwrap_or_default();
+        // QEMU before 8.0 names a region once for each queue pair.
         let memory = before
+            .without(&spec(region))
+            .unwrap_or(before)
             .with(spec(region), &file)
             .map_err(|error| self.refuse(&error))?;
         self.change_memory(memory).map(|()| None)
@@ -424,10 +427,10 @@ impl VhostUserBackendReqHandlerMut for Backend {
 
     fn remove_mem_region(&mut self, region: &VhostUserSingleMemoryRegion) -> Result<()> {
         let before = self.memory.as_deref().cloned().unwrap_or_default();
-        let memory = before
+        // One that is not there was taken away for another queue pair.
+        before
             .without(&spec(region))
-            .map_err(|error| self.refuse(&error))?;
-        self.change_memory(memory)
+            .map_or(Ok(()), |memory| self.change_memory(memory))
     }
 
     fn set_device_state_fd(

@@ -122,14 +122,19 @@ impl Guest {
     }
 
     fn share(&self) {
-        let region = VhostUserMemoryRegionInfo {
-            guest_phys_addr: 0,
+        let region = self.region(0);
+        self.frontend.set_mem_table(&[region]).expect("accepted");
+    }
+
+    /// Its memory, as it is seen at an address.
+    fn region(&self, address: u64) -> VhostUserMemoryRegionInfo {
+        VhostUserMemoryRegionInfo {
+            guest_phys_addr: address,
             memory_size: MEMORY,
-            userspace_addr: USER,
+            userspace_addr: USER + address,
             mmap_offset: 0,
             mmap_handle: self.file.as_raw_fd(),
-        };
-        self.frontend.set_mem_table(&[region]).expect("accepted");
+        }
     }
 
     fn start(&mut self, queue: usize) {
@@ -536,6 +541,27 @@ fn memory_changes_while_frames_move() {
         two.share();
         exchange(&mut two, &mut one, (1, 0), 60..70);
     }
+    host.audit();
+}
+
+/// QEMU before 8.0 does so.
+#[test]
+fn memory_comes_and_goes_once_for_each_queue_pair() {
+    let host = Host::new(2);
+    let (mut one, mut two) = (host.guest(0, OFFERED, 2048), host.guest(1, OFFERED, 2048));
+    for guest in [&mut one, &mut two] {
+        let region = guest.region(0);
+        guest.frontend.add_mem_region(&region).expect("accepted");
+        let more = guest.region(2 * MEMORY);
+        for _ in 0..2 {
+            guest.frontend.add_mem_region(&more).expect("accepted");
+        }
+        for _ in 0..2 {
+            guest.frontend.remove_mem_region(&more).expect("accepted");
+        }
+    }
+    exchange(&mut one, &mut two, (0, 1), 60..70);
+    exchange(&mut two, &mut one, (1, 0), 60..70);
     host.audit();
 }
 
