@@ -215,6 +215,7 @@ impl Datapath {
             handle: None,
         });
         self.control.get_mut().queues.push(0);
+        self.control.get_mut().first_queues.push(0);
         Ok(worker)
     }
 
@@ -285,12 +286,13 @@ impl Datapath {
         let counters = control.counters_of(id, self.threads.len());
         let port = Arc::new(Port::new(id, tx, Some(info), counters));
         let mut threads = Vec::new();
-        for engine in queues {
-            // Fewest queues first; of several the first thread.
-            let Some(thread) = (0..self.threads.len()).min_by_key(|&thread| control.queues[thread])
-            else {
-                break;
-            };
+        // The first queue, which is often the only one in use, goes where the fewest such are; the others follow in turn.
+        let first = (0..self.threads.len())
+            .min_by_key(|&thread| (control.first_queues[thread], control.queues[thread]))
+            .unwrap_or_default();
+        for (number, engine) in queues.into_iter().enumerate() {
+            let thread = (first + number) % self.threads.len();
+            control.first_queues[thread] += usize::from(number == 0);
             control.queues[thread] += 1;
             threads.push(thread);
             self.command(thread, Command::Add { port: id, engine });
@@ -318,6 +320,9 @@ impl Datapath {
         };
         let published = self.publish(&mut control);
         let mut answered = Ok(());
+        if let Some(&first) = attachment.threads.first() {
+            control.first_queues[first] -= 1;
+        }
         for &thread in &attachment.threads {
             control.queues[thread] -= 1;
             let (done, wait) = bounded(1);

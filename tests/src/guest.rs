@@ -50,6 +50,8 @@ pub struct Guest {
     /// The IP address of `eth0.30`, which is tagged with VLAN 30.
     pub tagged_ip: String,
     role: SocketRole,
+    /// Queue pairs of its adapter, and processors that use them.
+    pairs: usize,
     qemu: Mutex<Option<Qemu>>,
     /// How often it has been told to boot since it was started.
     boots: AtomicUsize,
@@ -57,14 +59,21 @@ pub struct Guest {
 }
 
 impl Guest {
-    /// A guest that does not run yet, whose switch has this role. Its addresses follow from the numbers of the host and of the VM.
-    pub(crate) fn new(name: &str, role: SocketRole, (of_host, number): (u8, u8)) -> Self {
+    /// A guest with so many queue pairs that does not run yet, and whose switch has this role. Its addresses follow from the
+    /// numbers of the host and of the VM.
+    pub(crate) fn new(
+        name: &str,
+        role: SocketRole,
+        pairs: usize,
+        (of_host, number): (u8, u8),
+    ) -> Self {
         Self {
             name: name.to_owned(),
             mac: MacAddr::new([2, 0, 0, 2, of_host, number]),
             ip: format!("10.0.{of_host}.{number}"),
             tagged_ip: format!("10.{GUEST_VLAN}.{of_host}.{number}"),
             role,
+            pairs,
             qemu: Mutex::default(),
             boots: AtomicUsize::new(0),
             directory: tempfile::tempdir().expect("a temporary directory"),

@@ -249,10 +249,10 @@ impl Host {
         vm
     }
 
-    /// Adds a VM that is a real guest, and its port in a port group. It is still booting.
+    /// Adds a VM that is a real guest with so many queue pairs, and its port in a port group. It is still booting.
     #[track_caller]
-    pub fn guest(&self, role: SocketRole, name: &str, portgroup: &str) -> Guest {
-        let guest = Guest::new(name, role, self.numbers());
+    pub fn guest(&self, role: SocketRole, pairs: usize, name: &str, portgroup: &str) -> Guest {
+        let guest = Guest::new(name, role, pairs, self.numbers());
         let (attachment, mac) = (guest.attachment(), guest.mac);
         self.does(&format!(
             "port add {name} --portgroup {portgroup} {attachment} --mac {mac}"

@@ -31,6 +31,8 @@ pub(super) struct Control {
     pub(super) config: Config,
     /// Receive queues of each thread.
     pub(super) queues: Vec<usize>,
+    /// Of these, first ones of a port.
+    pub(super) first_queues: Vec<usize>,
 }
 
 impl Control {

@@ -59,7 +59,7 @@ impl Backend {
         }
     }
 
-    /// Stops every queue, so that nothing of the guest's memory is in use.
+    /// Stops every queue, so that nothing of the guest's memory is in use, and tells nobody.
     pub(super) fn stop(&mut self) {
         for index in 0..QUEUES {
             self.halt(index);
@@ -430,7 +430,10 @@ impl VhostUserBackendReqHandlerMut for Backend {
         _postcopy: Option<bool>,
     ) -> Result<Option<VhostUserMemoryRegionBase>> {
         let before = self.memory.as_deref().cloned().unwrap_or_default();
+        // QEMU before 8.0 names a region once for each queue pair.
         let memory = before
+            .without(&spec(region))
+            .unwrap_or(before)
             .with(spec(region), &file)
             .map_err(|error| self.refuse(&error))?;
         self.change_memory(memory).map(|()| None)
@@ -438,10 +441,10 @@ impl VhostUserBackendReqHandlerMut for Backend {
 
     fn remove_mem_region(&mut self, region: &VhostUserSingleMemoryRegion) -> Result<()> {
         let before = self.memory.as_deref().cloned().unwrap_or_default();
-        let memory = before
+        // One that is not there was taken away for another queue pair.
+        before
             .without(&spec(region))
-            .map_err(|error| self.refuse(&error))?;
-        self.change_memory(memory)
+            .map_or(Ok(()), |memory| self.change_memory(memory))
     }
 
     fn set_device_state_fd(

@@ -13,6 +13,9 @@ use super::sigbus::{Registered, TooMany};
 /// Most regions of one guest: what QEMU can use of memory slots.
 pub(crate) const MOST_REGIONS: usize = 509;
 
+/// Most octets of one guest's memory: far more than VMs have, and little enough that many guests find room.
+const MOST_MEMORY: u64 = 4 << 40;
+
 /// A region as a front-end describes it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct RegionSpec {
@@ -38,16 +41,28 @@ pub(crate) enum MemoryError {
     NoRegion(u64),
     #[error("a region ends at octet {end} of its file, which has {file}")]
     BeyondFile { end: u64, file: u64 },
+    #[error("the guest's regions are more than {} TiB in all", MOST_MEMORY >> 40)]
+    TooLarge,
+    #[error(
+        "the file of a region is no memory: use memfd, tmpfs or hugetlbfs, whose pages make nobody wait"
+    )]
+    NoMemory,
     #[error(transparent)]
     Registry(#[from] TooMany),
     #[error("mapping a region: {0}")]
     Map(#[from] std::io::Error),
 }
 
+/// File systems whose files are memory, by their magic numbers: tmpfs, to which a memfd belongs too, and hugetlbfs
+/// (linux/magic.h).
+const MEMORY_SYSTEMS: [rustix::fs::FsWord; 2] = [0x0102_1994, 0x9584_58f6];
+
 /// A part of a file, mapped for reading and writing until it is dropped.
 struct Mapping {
     start: NonNull<u8>,
     len: usize,
+    /// Where in the file it starts.
+    offset: u64,
     /// Answers faults within, where the file was truncated. Ends before the mapping does.
     registered: Option<Registered>,
 }
@@ -73,13 +88,16 @@ impl Mapping {
                 file: file_len,
             });
         }
-        // From the file's start, which is aligned whatever its pages are; a huge page's rest is added by the kernel.
-        let page = rustix::fs::fstatfs(file)
-            .map_or(4096, |fs| fs.f_bsize as u64)
-            .max(4096);
+        // A page of any other file may take its time, or never come, and a poll thread would wait for it.
+        let system = rustix::fs::fstatfs(file).map_err(std::io::Error::from)?;
+        if !MEMORY_SYSTEMS.contains(&system.f_type) {
+            return Err(MemoryError::NoMemory);
+        }
+        let page = (system.f_bsize as u64).max(4096);
+        let offset = spec.offset - spec.offset % page;
         let Some(len) = end
             .checked_next_multiple_of(page)
-            .and_then(|len| usize::try_from(len).ok())
+            .and_then(|end| usize::try_from(end - offset).ok())
         else {
             return Err(range);
         };
@@ -91,7 +109,7 @@ impl Mapping {
                 ProtFlags::READ | ProtFlags::WRITE,
                 MapFlags::SHARED | MapFlags::NORESERVE,
                 file,
-                0,
+                offset,
             )
         }
         .map_err(std::io::Error::from)?;
@@ -101,6 +119,7 @@ impl Mapping {
         let mut mapping = Self {
             start,
             len,
+            offset,
             registered: None,
         };
         mapping.registered = Some(Registered::new(start, len)?);
@@ -133,8 +152,11 @@ struct Region {
 
 impl Region {
     fn host(&self) -> NonNull<u8> {
-        // SAFETY: the mapping covers the file up to the region's end.
-        unsafe { self.mapping.start.add(self.spec.offset as usize) }
+        // SAFETY: the mapping covers the file from the page of the region's start to its end.
+        unsafe {
+            let into = self.spec.offset - self.mapping.offset;
+            self.mapping.start.add(into as usize)
+        }
     }
 }
 
@@ -207,6 +229,10 @@ impl Memory {
         };
         if let Some(other) = self.regions.iter().find(overlap) {
             return Err(MemoryError::Overlap(spec.guest.max(other.spec.guest)));
+        }
+        let others = self.regions.iter().map(|region| region.spec.len);
+        if others.fold(spec.len, u64::saturating_add) > MOST_MEMORY {
+            return Err(MemoryError::TooLarge);
         }
         let mapping = Arc::new(Mapping::new(file, &spec)?);
         let mut memory = self.clone();

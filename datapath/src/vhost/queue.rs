@@ -26,9 +26,16 @@ impl Queue {
     /// Notifies the guest of what was published, if it wants that.
     #[inline]
     pub(crate) fn notify(&mut self) {
-        if self.ring.wants_notification()
-            && let Some(call) = &self.call
-        {
+        if self.ring.wants_notification() {
+            self.call();
+        }
+    }
+
+    /// Notifies the guest, whatever it wishes: of a queue that starts nobody knows whether the last switch, which may have been
+    /// killed, still told of what it published.
+    #[inline]
+    pub(crate) fn call(&self) {
+        if let Some(call) = &self.call {
             // A full counter is readable all the same; anything else is the guest's own loss.
             let _ = rustix::io::write(call, &1u64.to_ne_bytes());
         }

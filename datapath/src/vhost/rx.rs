@@ -23,10 +23,10 @@ use crate::prefetch::prefetch_at;
 /// How long the control side waits for a poll thread to take a change.
 const ANSWER: Duration = Duration::from_secs(10);
 
-/// A queue that starts, or `None` where it stops; the answer is the next available index of what ran before.
+/// A queue that starts, or `None` where it stops; the answer is what ran before.
 struct Change {
     queue: Option<Queue>,
-    done: Sender<Option<u16>>,
+    done: Sender<Option<Queue>>,
 }
 
 /// Changes the queue of a receive side that a poll thread owns.
@@ -67,7 +67,9 @@ impl RxControl {
         // Without a poll thread there is nobody who uses a queue.
         self.changes.send(Change { queue, done }).ok()?;
         self.bell.ring();
-        answer.recv_timeout(ANSWER).ok().flatten()
+        // Closed here: with the last queue of a guest's memory that is unmapped, for which no poll thread has time.
+        let before = answer.recv_timeout(ANSWER).ok().flatten();
+        before.map(|queue| queue.ring.base())
     }
 }
 
@@ -188,20 +190,22 @@ impl Rx {
     fn obey(&mut self) {
         self.bell.answer();
         while let Ok(Change { queue, done }) = self.changes.try_recv() {
-            let base = self.replace(queue);
+            let before = self.replace(queue);
             // Nobody waits any more where the poll thread was late.
-            let _ = done.try_send(base);
+            let _ = done.try_send(before);
         }
     }
 
-    fn replace(&mut self, queue: Option<Queue>) -> Option<u16> {
+    fn replace(&mut self, queue: Option<Queue>) -> Option<Queue> {
         let mut before = std::mem::replace(&mut self.queue, queue);
         if let Some(queue) = &mut before {
+            queue.ring.publish();
             queue.notify();
         }
         if let Some(queue) = &mut self.queue {
             // The queue before has given everything back by now.
             queue.ring.resume();
+            queue.call();
         }
         if let Some(kick) = before.as_ref().and_then(|queue| queue.kick.as_ref()) {
             let _ = epoll::delete(&self.readiness, kick);
@@ -213,7 +217,7 @@ impl Rx {
             let _ = epoll::add(&self.readiness, kick, data, edge);
         }
         self.disarm();
-        before.map(|queue| queue.ring.base())
+        before
     }
 
     /// The queue stands still until the front-end starts it again.

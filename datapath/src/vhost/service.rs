@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, socket_with};
 use vhost::vhost_user::BackendReqHandler;
 
 use super::backend::Backend;
@@ -166,10 +167,19 @@ fn remove_stale(socket: &Path) -> Result<()> {
     if !std::fs::symlink_metadata(socket)?.file_type().is_socket() {
         return Err(in_use());
     }
-    match UnixStream::connect(socket) {
+    match connect(socket) {
         Err(error) if error.kind() == ErrorKind::ConnectionRefused => std::fs::remove_file(socket),
         _ => Err(in_use()),
     }
+}
+
+/// Connects without waiting: one who listens and does not accept, as a stopped hypervisor, is an error like any other.
+fn connect(socket: &Path) -> Result<UnixStream> {
+    let address = SocketAddrUnix::new(socket)?;
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let stream = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+    rustix::net::connect(&stream, &address)?;
+    Ok(stream.into())
 }
 
 struct Thread {
@@ -192,7 +202,7 @@ impl Thread {
                     }
                     listener.listener.accept().map(|(stream, _)| stream)
                 }
-                None => UnixStream::connect(&self.socket),
+                None => connect(&self.socket),
             };
             match connected {
                 Ok(stream) => {
@@ -218,7 +228,7 @@ impl Thread {
 
     /// Serves a front-end until it leaves. Returns whether it got what it came for.
     fn serve(&self, stream: UnixStream) -> bool {
-        // Whoever listens hands over a stream that does not wait.
+        // It was made without waiting.
         let (Ok(()), Ok(ours), Ok(early)) = (
             stream.set_nonblocking(false),
             stream.try_clone(),
@@ -301,6 +311,11 @@ impl Thread {
                 ErrorKind::NotFound => format!("there is no socket {socket} yet; start the VM"),
                 ErrorKind::ConnectionRefused => {
                     format!("nobody listens on {socket}; start the VM")
+                }
+                ErrorKind::WouldBlock => {
+                    format!(
+                        "who listens on {socket} does not accept; see whether the VM is stopped"
+                    )
                 }
                 ErrorKind::PermissionDenied => {
                     format!("not permitted to connect to {socket}; see who owns it")

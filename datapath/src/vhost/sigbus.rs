@@ -53,7 +53,7 @@ impl Registered {
             .iter()
             .find(|slot| slot.start.load(Ordering::Relaxed) == 0)
             .ok_or(TooMany)?;
-        slot.len.store(len, Ordering::Relaxed);
+        slot.len.store(len, Ordering::Release);
         slot.lost.store(false, Ordering::Relaxed);
         slot.start.store(start.as_ptr() as usize, Ordering::Release);
         Ok(Self(slot))
@@ -95,8 +95,10 @@ extern "C" fn on_fault(
     let address = unsafe { (*info).si_addr() } as usize;
     for slot in &REGISTRY {
         let start = slot.start.load(Ordering::Acquire);
-        let len = slot.len.load(Ordering::Relaxed);
-        if start == 0 || address.wrapping_sub(start) >= len {
+        let len = slot.len.load(Ordering::Acquire);
+        // A slot that was filled anew between the two is not the one that is looked for: its mapping is in use.
+        let is_same = slot.start.load(Ordering::Relaxed) == start;
+        if start == 0 || !is_same || address.wrapping_sub(start) >= len {
             continue;
         }
         slot.lost.store(true, Ordering::Relaxed);

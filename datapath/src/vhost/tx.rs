@@ -23,6 +23,8 @@ pub(crate) struct Tx {
     queues: Vec<Option<Queue>>,
     /// How many queues run; frames are spread over the first of them.
     running: usize,
+    /// No queue from here on is there.
+    end: usize,
     offloads: Offloads,
     faults: Arc<Faults>,
 }
@@ -32,6 +34,7 @@ impl Tx {
         Self {
             queues: (0..pairs).map(|_| None).collect(),
             running: 0,
+            end: 0,
             offloads: Offloads::NONE,
             faults,
         }
@@ -44,10 +47,12 @@ impl Tx {
             // The queue before has told of everything by now.
             queue.ring.resume();
             queue.ring.suppress_kicks();
+            queue.call();
             self.offloads = queue.offloads;
         }
         let mut before = std::mem::replace(place, queue);
         if let Some(queue) = &mut before {
+            queue.ring.publish();
             queue.notify();
         }
         self.running = self
@@ -55,6 +60,8 @@ impl Tx {
             .iter()
             .take_while(|queue| queue.is_some())
             .count();
+        let last = self.queues.iter().rposition(Option::is_some);
+        self.end = last.map_or(0, |last| last + 1);
         before
     }
 
@@ -130,12 +137,11 @@ impl Tx {
     /// Tells the guest what it received.
     #[inline]
     pub(crate) fn flush(&mut self) {
-        for pair in 0..self.running {
+        for pair in 0..self.end {
             if let Some(queue) = &mut self.queues[pair] {
                 queue.ring.publish();
                 if queue.ring.is_lost() {
                     self.fail(pair, Fault::Memory);
-                    return;
                 }
             }
         }
@@ -144,7 +150,7 @@ impl Tx {
     /// Notifies the guest of what it was told, if it wants that.
     #[inline]
     pub(crate) fn notify(&mut self) {
-        for queue in self.queues[..self.running].iter_mut().flatten() {
+        for queue in self.queues[..self.end].iter_mut().flatten() {
             queue.notify();
         }
     }

@@ -81,13 +81,17 @@ fn command(guest: &Guest, kernel: &Kernel) -> Command {
         "-chardev socket,id=adapter,path={},{socket}",
         path.display()
     ));
-    flags("-netdev vhost-user,id=net,chardev=adapter,vhostforce=on");
+    let pairs = guest.pairs;
+    flags(&format!(
+        "-smp {pairs} -netdev vhost-user,id=net,chardev=adapter,queues={pairs},vhostforce=on"
+    ));
     // QEMU 7.2 dies of message-signalled interrupts of vhost-user when it emulates the processor. `vectors=0` is without them,
     // and without them `vhostforce` is needed.
     // No option ROM: nothing boots from the network.
     flags(&format!(
-        "-device virtio-net-pci,netdev=net,mac={},vectors=0,romfile=",
-        guest.mac
+        "-device virtio-net-pci,netdev=net,mac={},mq={},vectors=0,romfile=",
+        guest.mac,
+        if pairs > 1 { "on" } else { "off" }
     ));
     command.arg("-kernel").arg(kernel.image());
     command.args(["-initrd", "initrd", "-append"]);

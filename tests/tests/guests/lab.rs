@@ -13,7 +13,7 @@ pub(crate) const TRUNK: &str = "Trunk";
 
 /// A host with three guests, and a namespace on an AF_XDP port.
 pub(crate) struct Lab {
-    // Dropped in this order: guests go before the host.
+    // Dropped in this order: guests go before the host. The third one has two queue pairs.
     pub(crate) guests: [Guest; 3],
     pub(crate) vm: Vm,
     pub(crate) host: Host,
@@ -58,11 +58,11 @@ impl Lab {
             ));
         }
         let guests = [
-            ("one", SocketRole::Client),
-            ("two", SocketRole::Server),
-            ("three", SocketRole::Client),
+            ("one", SocketRole::Client, 1),
+            ("two", SocketRole::Server, 1),
+            ("three", SocketRole::Client, 2),
         ];
-        let guests = guests.map(|(name, role)| host.guest(role, name, ACCESS));
+        let guests = guests.map(|(name, role, pairs)| host.guest(role, pairs, name, ACCESS));
         let vm = host.vm("vm", ACCESS);
         for guest in &guests {
             guest.is_ready();

@@ -2,6 +2,7 @@
 
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
+use std::time::Duration;
 
 use super::host::{Host, PLAIN, exchange, frame, mac};
 use crate::testing::{Guest, GuestOptions, Received, wait};
@@ -49,6 +50,83 @@ fn the_indices_wrap() {
     exchange(&mut two, &mut one, (1, 0), 60..400);
     assert!((0..2).all(|queue| one.available(queue) < 1000));
     host.audit();
+}
+
+/// QEMU before 8.0 does so.
+#[test]
+fn memory_comes_and_goes_once_for_each_queue_pair() {
+    let host = Host::new(2);
+    let (mut one, mut two) = (host.plain_guest(0), host.plain_guest(1));
+    for guest in [&one, &two] {
+        let (front_end, file, region) = (guest.front_end(), guest.file(), guest.region());
+        let more = crate::testing::front_end::Region {
+            guest: 2 * region.len,
+            user: region.user + 2 * region.len,
+            ..region
+        };
+        front_end.add_region(region, file).expect("accepted");
+        for _ in 0..2 {
+            front_end.add_region(more, file).expect("accepted");
+        }
+        for _ in 0..2 {
+            front_end.remove_region(more).expect("accepted");
+        }
+    }
+    exchange(&mut one, &mut two, (0, 1), 60..70);
+    exchange(&mut two, &mut one, (1, 0), 60..70);
+    host.audit();
+}
+
+/// Every port has queues for the pairs that its guest might use; those that guests do use are spread over the threads.
+#[test]
+fn guests_are_spread_over_the_threads() {
+    let host = Host::on_cores(4, vec![0, 1]);
+    let mut guests: Vec<Guest> = (0..4).map(|port| host.plain_guest(port)).collect();
+    for (port, guest) in (0..).zip(&mut guests) {
+        for seed in 0..10 {
+            guest.send([0; 12], &frame(port, (port + 1) % 4, 60, seed));
+        }
+    }
+    for guest in &mut guests {
+        (0..10).for_each(|_| drop(guest.expect_frame()));
+    }
+    wait("the counts", || {
+        let frames = host
+            .datapath
+            .threads()
+            .into_iter()
+            .map(|thread| thread.frames);
+        frames.collect::<Vec<_>>() == [20, 20]
+    });
+    host.audit();
+}
+
+/// A hypervisor that is stopped still has its socket, and connections that nobody takes.
+#[test]
+fn a_listener_that_does_not_accept_holds_nobody_up() {
+    let host = Host::new(1);
+    host.detach(0);
+    let full = host.folder.join("full");
+    let listener = rustix::net::socket(
+        rustix::net::AddressFamily::UNIX,
+        rustix::net::SocketType::STREAM,
+        None,
+    );
+    let listener = listener.expect("a socket");
+    let address = rustix::net::SocketAddrUnix::new(&full).expect("a path");
+    rustix::net::bind(&listener, &address).expect("an address");
+    rustix::net::listen(&listener, 0).expect("listening");
+    let _first = UnixStream::connect(&full).expect("the only place");
+    let spec = EngineSpec::VhostUser {
+        socket: full,
+        role: SocketRole::Client,
+    };
+    host.datapath.attach(PortId(0), &spec).expect("a service");
+    host.apply();
+    wait("the reason", || host.state(0).1.contains("does not accept"));
+    let since = std::time::Instant::now();
+    host.detach(0);
+    assert!(since.elapsed() < Duration::from_secs(5));
 }
 
 #[test]
@@ -155,6 +233,8 @@ fn a_new_switch_goes_on_where_the_old_one_stopped() {
     for (port, guest) in [(1, &mut two), (0, &mut one)] {
         guest.reconnect(host.accept(port));
     }
+    // Nobody knows whether the old one still told of what it published: a driver that sleeps is woken.
+    assert!(one.interrupted(1, Duration::from_secs(10)));
     assert!(two.expect_frame().1 == waiting);
     exchange(&mut one, &mut two, (0, 1), 60..200);
     exchange(&mut two, &mut one, (1, 0), 60..200);

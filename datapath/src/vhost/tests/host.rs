@@ -41,15 +41,24 @@ impl Host {
         Self::with(vec![access(); ports])
     }
 
+    /// Ports that do not tag, on poll threads of these cores.
+    pub(super) fn on_cores(ports: usize, cores: Vec<usize>) -> Self {
+        Self::start(vec![access(); ports], cores)
+    }
+
     /// A port for each policy.
     pub(super) fn with(policies: Vec<Policy>) -> Self {
+        Self::start(policies, Vec::new())
+    }
+
+    fn start(policies: Vec<Policy>, cores: Vec<usize>) -> Self {
         static HOSTS: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(0);
         let number = HOSTS.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         let folder = std::env::temp_dir().join(format!("weft-{}-{number}", std::process::id()));
         std::fs::create_dir_all(&folder).expect("a folder");
         let (sender, _events) = bounded(64);
         let options = Options {
-            cores: Vec::new(),
+            cores,
             poll: PollMode::Adaptive,
         };
         let listen = |port: usize| UnixListener::bind(folder.join(port.to_string()));

@@ -45,6 +45,37 @@ fn regions_come_and_go() {
 }
 
 #[test]
+fn only_memory_is_memory_and_not_without_end() {
+    let driver = Driver::new(8, 0);
+    let (spec, memfd) = driver.specs().remove(1);
+    let refused = |memory: &Memory, spec: RegionSpec, file: &std::fs::File| {
+        let error = memory.with(spec, file).expect_err("refused");
+        error.to_string()
+    };
+    // A file whose pages come from elsewhere, as they do from a disk or over a network.
+    let elsewhere = std::fs::File::open("/proc/self/exe").expect("this program");
+    let small = RegionSpec {
+        len: 4096,
+        offset: 0,
+        ..spec
+    };
+    assert!(refused(&Memory::default(), small, &elsewhere).contains("is no memory"));
+    // A sparse file costs its owner nothing.
+    memfd.set_len(6 << 40).expect("a length");
+    let region = |n: u64| RegionSpec {
+        guest: n << 40,
+        user: n << 40,
+        len: 1 << 40,
+        offset: n << 40,
+    };
+    let four = (0..4).try_fold(Memory::default(), |memory, n| {
+        memory.with(region(n), &memfd)
+    });
+    let four = four.expect("regions of 1 TiB");
+    assert!(refused(&four, region(4), &memfd).contains("more than 4 TiB"));
+}
+
+#[test]
 fn impossible_regions_are_refused() {
     let driver = Driver::new(8, 0);
     let (spec, memfd) = driver.specs().remove(1);

@@ -100,17 +100,6 @@ fn refusals_are_answered_and_named() {
             };
             front_end.add_region(region, &file)
         });
-        refused(
-            "memory that is not there",
-            "no region",
-            &|guest, front_end| {
-                let region = Region {
-                    user: USER + 4096,
-                    ..guest.region()
-                };
-                front_end.remove_region(region)
-            },
-        );
         refused("a log of a ring", "does not allow", &|_, front_end| {
             let log = [state(0, 1).to_vec(), words(&[0, 0, 0, 0])].concat();
             front_end.tell(request::SET_VRING_ADDR, &log, &[])
