@@ -432,9 +432,27 @@ fn what_cannot_be_attached_is_refused_with_its_reason() {
     );
     refused(
         "--vhost-user /nowhere/vm.sock --role server",
-        1,
-        &["vhostUser: socket /nowhere/vm.sock: No such file"],
+        3,
+        &["vhostUser: socket /nowhere/vm.sock: No such file", "folder"],
     );
+    // A socket that somebody listens on, and a file that is no socket.
+    let directory = tempfile::tempdir().expect("a directory");
+    let taken = directory.path().join("vm.sock");
+    let _listener = UnixListener::bind(&taken).expect("a socket");
+    let file = directory.path().join("file");
+    std::fs::write(&file, "kept").expect("a file");
+    for place in [&taken, &file] {
+        let place = place.display();
+        refused(
+            &format!("--vhost-user {place} --role server"),
+            4,
+            &[
+                &format!("vhostUser: socket {place}: address in use"),
+                "ss -xlp",
+            ],
+        );
+    }
+    assert_eq!(std::fs::read_to_string(&file).ok().as_deref(), Some("kept"));
     host.does("port add one --portgroup Lab --vhost-user /nowhere/vm.sock");
     refused(
         "--vhost-user /nowhere/vm.sock",
