@@ -3,14 +3,16 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream, UdpSocket};
+use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::process::{Child, Stdio};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 use weft_datapath::afxdp::testing::{TagPopper, TagPusher};
-use weft_packet::TPID_CTAG;
-use weft_tests::{Engine, Host, Vm, until};
+use weft_datapath::testing::{Guest, GuestOptions};
+use weft_packet::{MacAddr, TPID_CTAG};
+use weft_tests::{Engine, Frame, Host, Vm, Wire, until};
 
 const ENGINES: [Engine; 3] = [Engine::AfXdp, Engine::Packet, Engine::Tap];
 
@@ -430,9 +432,27 @@ fn what_cannot_be_attached_is_refused_with_its_reason() {
     );
     refused(
         "--vhost-user /nowhere/vm.sock --role server",
-        1,
-        &["vhostUser: socket /nowhere/vm.sock: No such file"],
+        3,
+        &["vhostUser: socket /nowhere/vm.sock: No such file", "folder"],
     );
+    // A socket that somebody listens on, and a file that is no socket.
+    let directory = tempfile::tempdir().expect("a directory");
+    let taken = directory.path().join("vm.sock");
+    let _listener = UnixListener::bind(&taken).expect("a socket");
+    let file = directory.path().join("file");
+    std::fs::write(&file, "kept").expect("a file");
+    for place in [&taken, &file] {
+        let place = place.display();
+        refused(
+            &format!("--vhost-user {place} --role server"),
+            4,
+            &[
+                &format!("vhostUser: socket {place}: address in use"),
+                "ss -xlp",
+            ],
+        );
+    }
+    assert_eq!(std::fs::read_to_string(&file).ok().as_deref(), Some("kept"));
     host.does("port add one --portgroup Lab --vhost-user /nowhere/vm.sock");
     refused(
         "--vhost-user /nowhere/vm.sock",
@@ -452,4 +472,55 @@ fn what_cannot_be_attached_is_refused_with_its_reason() {
         &["tap: interface tap0 is used by port two"],
     );
     assert_eq!(host.shows("port list").as_array().map(Vec::len), Some(2));
+}
+
+#[test]
+fn the_log_says_once_that_a_vm_came_or_left_and_why() {
+    let host = Host::with_switch();
+    host.does("portgroup add Lab --vswitch vSwitch1");
+    let directory = tempfile::tempdir().expect("a directory");
+    let socket = directory.path().join("vm.sock");
+    let listener = UnixListener::bind(&socket).expect("a socket");
+    host.does(&format!(
+        "port add vm --portgroup Lab --vhost-user {}",
+        socket.display()
+    ));
+    let accept = || listener.accept().expect("the agent").0;
+    let lines = |words: &str| host.log().matches(words).count();
+    for round in 1..3 {
+        let guest = Guest::new(accept(), GuestOptions::default());
+        until("the log says that it came", || {
+            lines("port vm is up") == round
+        });
+        drop(guest);
+        until("the log says that it left", || {
+            lines("port vm is down") == round
+        });
+    }
+    accept().write_all(&[0xff; 64]).expect("the agent reads");
+    until("the log says that it failed", || {
+        lines("the front-end sent what the protocol does not allow") == 1
+    });
+    assert_eq!(lines("port vm is up"), 2, "{}", host.log());
+    assert_eq!(lines("port vm is down"), 3, "{}", host.log());
+}
+
+#[test]
+fn what_is_for_a_vm_that_is_not_there_is_counted_at_its_port() {
+    let host = Host::with_switch();
+    host.does("portgroup add Lab --vswitch vSwitch1");
+    let one = host.vm("one", "Lab");
+    host.does(
+        "port add away --portgroup Lab --vhost-user /nowhere/vm.sock --mac 02:00:00:00:00:77",
+    );
+    let mut wire = Wire::new(&host, [&one]);
+    for (count, to) in [
+        (1, MacAddr::new([2, 0, 0, 0, 0, 0x77])),
+        (2, MacAddr::BROADCAST),
+    ] {
+        wire.send("one", &Frame::new(one.mac, to).octets());
+        let stats = &host.stats()["away"];
+        assert_eq!(stats.tx_drops("PortDown"), count, "{to}");
+        assert!(stats.balances());
+    }
 }

@@ -5,6 +5,7 @@
 
 mod change;
 mod counters;
+mod guests;
 mod reconcile;
 mod report;
 mod status;
@@ -34,6 +35,7 @@ pub(crate) struct Host {
     addresses: Mutex<Addresses>,
     /// Says that addresses are to be written.
     addresses_changed: mpsc::SyncSender<()>,
+    guests: Mutex<guests::Guests>,
     quota: Quota,
     /// What was wrong with the stored state when it was loaded.
     damaged: Vec<String>,
@@ -74,6 +76,7 @@ impl Host {
             state: RwLock::new(state),
             addresses: Mutex::new(addresses),
             addresses_changed,
+            guests: Mutex::default(),
             quota: Quota::default(),
             damaged: loaded.damaged,
         };
@@ -103,6 +106,10 @@ impl Host {
         self.addresses
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn guests(&self) -> MutexGuard<'_, guests::Guests> {
+        self.guests.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Has the addresses written soon. Where that is on its way, nothing more is needed.

@@ -173,7 +173,7 @@ fn follow_addresses(
         .map(drop)
 }
 
-/// Deals with interfaces that come and go, and tries again what could not be attached.
+/// Deals with interfaces and guests that come and go, and tries again what could not be attached.
 async fn follow_links(host: Weak<Host>) {
     const MOST_WAITING: usize = 1024;
     let (sender, mut receiver) = tokio::sync::mpsc::channel(MOST_WAITING);
@@ -213,8 +213,12 @@ async fn follow_links(host: Weak<Host>) {
             _ = tick.tick() => Vec::new(),
         };
         let Some(host) = host.upgrade() else { break };
-        if let Err(error) = tokio::task::spawn_blocking(move || host.links_changed(events)).await {
-            tracing::error!(%error, "a change of interfaces was not followed");
+        let follow = move || {
+            host.links_changed(events);
+            host.follow_guests();
+        };
+        if let Err(error) = tokio::task::spawn_blocking(follow).await {
+            tracing::error!(%error, "a change of interfaces or guests was not followed");
         }
     }
     watcher.abort();

@@ -218,10 +218,7 @@ pub(crate) fn attach_problem(wanted: &Wanted, error: &AttachError) -> Problem {
             ProblemKind::Conflict,
             "stop the program that holds it ('ip link show', 'bpftool net'), or name another",
         ),
-        AttachError::Socket { .. } => (
-            ProblemKind::Failed,
-            "see who owns the folder and the socket, or name another",
-        ),
+        AttachError::Socket { source, .. } => socket_problem(source.kind()),
         AttachError::DeviceBusy(_) => (
             ProblemKind::Conflict,
             "stop the program that holds it ('ip -details link show'), or name another",
@@ -254,6 +251,29 @@ pub(crate) fn attach_problem(wanted: &Wanted, error: &AttachError) -> Problem {
     match wanted.interface() {
         Some(interface) => problem.about_interface(interface),
         None => problem,
+    }
+}
+
+/// Why a socket cannot be listened on, and what to do.
+fn socket_problem(error: std::io::ErrorKind) -> (ProblemKind, &'static str) {
+    use std::io::ErrorKind;
+    match error {
+        ErrorKind::NotFound => (
+            ProblemKind::NotFound,
+            "make the folder of the socket first, or name another",
+        ),
+        ErrorKind::AddrInUse => (
+            ProblemKind::Conflict,
+            "see what is there ('ls -l') and who listens on it ('ss -xlp'), or name another",
+        ),
+        ErrorKind::PermissionDenied => (
+            ProblemKind::NotPermitted,
+            "see who owns the folder and the socket, or name another",
+        ),
+        _ => (
+            ProblemKind::Failed,
+            "see who owns the folder and the socket, or name another",
+        ),
     }
 }
 
@@ -329,3 +349,37 @@ pub(crate) fn guest_status(status: VhostStatus) -> GuestStatus {
 
 #[cfg(test)]
 pub(crate) mod testing;
+
+#[cfg(test)]
+mod tests {
+    use rustix::io::Errno;
+
+    use super::*;
+
+    #[test]
+    fn what_is_wrong_with_a_socket_has_its_exit_code() {
+        let wanted = Wanted {
+            attachment: Attachment::VhostUser(VhostUser {
+                socket: "/run/vms/vm1.sock".parse().unwrap(),
+                role: SocketRole::Server,
+            }),
+            mtu: 1500,
+            uplink: false,
+        };
+        for (errno, exit_code) in [
+            (Errno::NOENT, 3),
+            (Errno::ADDRINUSE, 4),
+            (Errno::ACCESS, 8),
+            (Errno::PERM, 8),
+            (Errno::ROFS, 1),
+        ] {
+            let error = AttachError::Socket {
+                socket: "/run/vms/vm1.sock".into(),
+                source: errno.into(),
+            };
+            let problem = attach_problem(&wanted, &error);
+            assert_eq!(problem.kind.exit_code(), exit_code, "{problem}");
+            assert!(problem.message.starts_with("socket /run/vms/vm1.sock: "));
+        }
+    }
+}

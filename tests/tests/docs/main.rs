@@ -11,6 +11,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use presumed::{ENDLESS, IN_A_GUEST, NOT_RUN, ONLINE, OUTPUTS, SETUPS};
+use weft_datapath::DropReason;
 use weft_tests::{Answer, Block, Document, Machine, Step, eventually, matches, normalised, weft};
 
 /// How long one command may take, in seconds. Debian is installed and boots in one each.
@@ -90,6 +91,15 @@ fn exists(words: &str) -> Result<(), String> {
     } else {
         Err(help.stdout + &help.stderr)
     }
+}
+
+#[test]
+fn every_drop_reason_has_its_row_in_the_order_of_the_list() {
+    let page = fs::read_to_string(root().join("docs/drop-reasons.md")).expect("the page");
+    let rows = page.lines().filter_map(|line| line.strip_prefix("| `"));
+    let rows: Vec<_> = rows.filter_map(|row| row.split('`').next()).collect();
+    let reasons: Vec<_> = DropReason::ALL.iter().map(|reason| reason.name()).collect();
+    assert_eq!(rows, reasons);
 }
 
 #[test]
