@@ -88,7 +88,13 @@ fn sum_is_right(frame: &[u8]) -> bool {
         return false;
     };
     let header = tcp.to_header();
-    header.calc_checksum_ipv4(&ip.header().to_header(), tcp.payload()) == Ok(header.checksum)
+    // Zero is sent as all ones, which is the same in one's complement (RFC 768, and Linux for TCP too).
+    let expected = match header.calc_checksum_ipv4(&ip.header().to_header(), tcp.payload()) {
+        Ok(0) => 0xffff,
+        Ok(sum) => sum,
+        Err(_) => return false,
+    };
+    header.checksum == expected
         && ip.header().to_header().calc_header_checksum() == ip.header().header_checksum()
 }
 
