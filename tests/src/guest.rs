@@ -50,7 +50,7 @@ pub struct Guest {
     /// The IP address of `eth0.30`, which is tagged with VLAN 30.
     pub tagged_ip: String,
     role: SocketRole,
-    /// Queue pairs of its adapter, and processors that use them.
+    /// Queue pairs of its adapter.
     pairs: usize,
     qemu: Mutex<Option<Qemu>>,
     /// How often it has been told to boot since it was started.
@@ -167,9 +167,9 @@ impl Guest {
         );
     }
 
-    /// Whether three pings of an address are answered, each within a second.
+    /// Whether three pings of an address are answered within 3 s: guests are emulated, and slow where much else runs.
     pub fn reaches(&self, ip: &str) -> bool {
-        let answer = self.runs(&format!("ping -q -c 3 -i 0.05 -W 1 {ip}"));
+        let answer = self.runs(&format!("ping -q -c 3 -i 0.05 -W 3 {ip}"));
         answer.stdout.contains(" 3 packets received")
     }
 

@@ -17,9 +17,12 @@ for word in $(cat /proc/cmdline); do
         guest.ip=*) ip=${word#*=} ;;
         guest.tagged-ip=*) tagged_ip=${word#*=} ;;
         guest.vlan=*) vlan=${word#*=} ;;
+        guest.pairs=*) pairs=${word#*=} ;;
     esac
 done
 until [ -e /sys/class/net/eth0 ]; do usleep 10000; done
+# The driver uses no more queue pairs than there are processors, unless it is told to.
+ethtool -L eth0 combined "$pairs"
 ip link add link eth0 name "eth0.$vlan" type vlan id "$vlan"
 ip addr add "$ip/16" dev eth0
 ip addr add "$tagged_ip/16" dev "eth0.$vlan"
@@ -29,11 +32,12 @@ while [ "$(cat /sys/class/net/eth0/operstate)" = down ]; do usleep 10000; done
 
 # Requests are lines of a word and a command. Answers are a line of @, the word, the exit code and the lengths of both
 # outputs, and then these. Files and not pipes: what a command leaves in the background does not hold its answer.
+exec 3<>/dev/ttyS1 # held open: opening it anew throws away what came in meanwhile
 stty -F /dev/ttyS1 raw -echo
 echo "the guest is ready"
 while read -r word command; do
     [ -n "$command" ] || continue
-    sh -c "$command" </dev/null >/run/stdout 2>/run/stderr
+    sh -c "$command" </dev/null >/run/stdout 2>/run/stderr 3>&-
     echo "@$word $? $(stat -c %s /run/stdout) $(stat -c %s /run/stderr)"
     cat /run/stdout /run/stderr
-done </dev/ttyS1 >/dev/ttyS1
+done <&3 >&3

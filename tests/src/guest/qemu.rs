@@ -83,11 +83,10 @@ fn command(guest: &Guest, kernel: &Kernel) -> Command {
     ));
     let pairs = guest.pairs;
     flags(&format!(
-        "-smp {pairs} -netdev vhost-user,id=net,chardev=adapter,queues={pairs},vhostforce=on"
+        "-netdev vhost-user,id=net,chardev=adapter,queues={pairs},vhostforce=on"
     ));
     // QEMU 7.2 dies of message-signalled interrupts of vhost-user when it emulates the processor. `vectors=0` is without them,
-    // and without them `vhostforce` is needed.
-    // No option ROM: nothing boots from the network.
+    // and without them `vhostforce` is needed. An empty `romfile`: nothing boots from the network.
     flags(&format!(
         "-device virtio-net-pci,netdev=net,mac={},mq={},vectors=0,romfile=",
         guest.mac,
@@ -98,7 +97,7 @@ fn command(guest: &Guest, kernel: &Kernel) -> Command {
     // Without IPv6 a guest sends nothing of its own accord. The rest makes booting faster, or possible where the emulator is slow.
     command.arg(format!(
         "console=ttyS0 loglevel=4 mitigations=off nokaslr no_timer_check ipv6.disable=1 \
-         guest.ip={} guest.tagged-ip={} guest.vlan={GUEST_VLAN}",
+         guest.ip={} guest.tagged-ip={} guest.vlan={GUEST_VLAN} guest.pairs={pairs}",
         guest.ip, guest.tagged_ip
     ));
     command

@@ -13,7 +13,7 @@ pub(crate) const TRUNK: &str = "Trunk";
 
 /// A host with three guests, and a namespace on an AF_XDP port.
 pub(crate) struct Lab {
-    // Dropped in this order: guests go before the host. The third one has two queue pairs.
+    // Dropped in this order: guests go before the host. The second one has two queue pairs.
     pub(crate) guests: [Guest; 3],
     pub(crate) vm: Vm,
     pub(crate) host: Host,
@@ -59,8 +59,8 @@ impl Lab {
         }
         let guests = [
             ("one", SocketRole::Client, 1),
-            ("two", SocketRole::Server, 1),
-            ("three", SocketRole::Client, 2),
+            ("two", SocketRole::Server, 2),
+            ("three", SocketRole::Client, 1),
         ];
         let guests = guests.map(|(name, role, pairs)| host.guest(role, pairs, name, ACCESS));
         let vm = host.vm("vm", ACCESS);

@@ -55,7 +55,7 @@ fn a_guest_uses_every_offload_there_is() {
                 .map(|queue| &queue["name"])
                 .collect();
             let pairs = ["receiveq1", "transmitq1", "receiveq2", "transmitq2"];
-            let expected = if guest.name == "three" { 4 } else { 2 };
+            let expected = if guest.name == "two" { 4 } else { 2 };
             assert_eq!(queues, pairs[..expected]);
             let ethtool = guest.does("ethtool -k eth0");
             for offload in [
