@@ -4,7 +4,7 @@
 const COUNTING: [&str; 4] = ["RX FRAMES", "COUNT", "CYCLES/FRAME", "AGENT"];
 
 /// Words before a number that is another each time.
-const NUMBERED: [&str; 3] = ["process", "id", "up"];
+const NUMBERED: [&str; 5] = ["process", "id", "up", "receiveq1:", "transmitq1:"];
 
 /// Lines without what differs by nature: addresses that the kernel makes up, times, durations, processes, padding. A counter
 /// is `0` or `N`, a loss of packets `0%`, `100%` or `P%`.
