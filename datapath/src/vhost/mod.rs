@@ -6,11 +6,13 @@
 //! * `memory`, `sigbus`: the guest's memory, and what happens when somebody takes it away.
 //! * `ring`, `queue`: a virtqueue, and what belongs to it.
 //! * `handshake`: how two sides wake each other, which tests model.
+//! * `flow`: which frames stay in order where a guest has several queues.
 //! * `rx`, `tx`: bursts from and to guests, on poll threads.
 
 mod backend;
 mod early;
 pub(crate) mod features;
+mod flow;
 mod handshake;
 mod memory;
 mod queue;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use arrayvec::ArrayVec;
 use weft_packet::{TagEdit, vnet};
 
+use super::flow;
 use super::queue::{Fault, Faults, Queue};
 use super::ring::{Access, Broken, Buffer, Chain};
 use crate::engine::Outgoing;
@@ -14,9 +15,6 @@ use crate::{DropReason, Offloads};
 
 /// Most buffers that one frame takes of a guest: 64 KiB in buffers of 1526 octets are 43.
 const MOST_CHAINS: usize = 64;
-
-/// Octets of an address of IPv4 and the ports behind it, by which frames are spread over queues.
-const FLOW: std::ops::Range<usize> = 26..38;
 
 /// The transmit side, with a queue for each pair that the guest uses.
 pub(crate) struct Tx {
@@ -98,7 +96,7 @@ impl Tx {
         pairs.extend(
             copies
                 .clone()
-                .map(|copy| spread(burst.frames()[copy.frame].head()) % running),
+                .map(|copy| flow::number(burst.frames()[copy.frame].head()) % running),
         );
         for pair in 0..running {
             let own = copies
@@ -331,13 +329,4 @@ fn fill(
         burst.write_part(index, edit, at + of_header - vnet::LEN, rest);
     }
     taken
-}
-
-/// A number that is the same for all frames of a flow of IPv4, so that they stay in order.
-fn spread(head: &[u8]) -> usize {
-    let flow = head.get(FLOW).unwrap_or_default();
-    let hash = flow.iter().fold(0u32, |hash, octet| {
-        (hash ^ u32::from(*octet)).wrapping_mul(0x0100_0193)
-    });
-    (hash >> 8) as usize
 }

@@ -12,7 +12,7 @@ use vm_memory::{Bytes, FileOffset, GuestAddress, GuestMemoryMmap};
 
 use super::driver::file;
 use crate::vhost::memory::{Memory, RegionSpec};
-use crate::vhost::ring::{Access, Chain, Layout, Ring};
+use crate::vhost::ring::{Access, BadChain, Chain, Layout, Ring};
 
 const NEXT: u16 = 1;
 const WRITE: u16 = 2;
@@ -110,8 +110,11 @@ proptest! {
                 && found.iter().all(|buffer| in_memory(buffer) && buffer.flags() & (WRITE | INDIRECT) == 0);
             let mut own = Chain::new();
             let walked = ring.walk(head, Access::Read, &mut own);
-            prop_assert_eq!(walked.is_ok(), is_right, "{:?} {:?}", walked, found);
-            if is_right {
+            // It has no bound for the octets of a chain.
+            let octets: u64 = found.iter().map(|buffer| u64::from(buffer.len())).sum();
+            let is_too_large = octets > 128 << 10 && walked == Err(BadChain::TooLarge);
+            prop_assert!(walked.is_ok() == is_right || is_too_large, "{:?} {:?}", walked, found);
+            if walked.is_ok() {
                 let own: Vec<_> = own.iter().map(|b| (b.start.as_ptr() as u64 - start, b.len as u32)).collect();
                 let found: Vec<_> = found.iter().map(|b| (b.addr().0, b.len())).collect();
                 prop_assert_eq!(own, found);
