@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap, munmap};
 
-use super::sigbus::{Registered, TooMany};
+use super::sigbus::{Registered, TooMany, is_any_lost};
 
 /// Most regions of one guest: what QEMU can use of memory slots.
 pub(crate) const MOST_REGIONS: usize = 509;
@@ -285,7 +285,7 @@ impl Memory {
     /// Whether a part was truncated, and reads as zeros since.
     #[inline]
     pub(crate) fn is_lost(&self) -> bool {
-        self.regions.iter().any(|region| region.mapping.is_lost())
+        is_any_lost() && self.regions.iter().any(|region| region.mapping.is_lost())
     }
 }
 

@@ -35,6 +35,15 @@ static REGISTRY: [Slot; SLOTS] = [const {
     }
 }; SLOTS];
 
+/// Slots that are marked as lost: while there are none, nobody has to look at any.
+static LOST: AtomicUsize = AtomicUsize::new(0);
+
+/// Whether a mapping of some guest is lost.
+#[inline]
+pub(super) fn is_any_lost() -> bool {
+    LOST.load(Ordering::Relaxed) > 0
+}
+
 /// Held by whoever fills or empties a slot; never by the handler.
 static CHANGES: Mutex<()> = Mutex::new(());
 
@@ -69,6 +78,9 @@ impl Drop for Registered {
     fn drop(&mut self) {
         let _changes = CHANGES.lock();
         self.0.start.store(0, Ordering::Release);
+        if self.0.lost.swap(false, Ordering::Relaxed) {
+            LOST.fetch_sub(1, Ordering::Relaxed);
+        }
     }
 }
 
@@ -101,7 +113,9 @@ extern "C" fn on_fault(
         if start == 0 || !is_same || address.wrapping_sub(start) >= len {
             continue;
         }
-        slot.lost.store(true, Ordering::Relaxed);
+        if !slot.lost.swap(true, Ordering::Relaxed) {
+            LOST.fetch_add(1, Ordering::Relaxed);
+        }
         // The whole mapping: that is aligned for pages of any size. Others that use it find zeros too, and the mark.
         // SAFETY: the range is a registered mapping, which lives as long as somebody can fault in it; the system call is
         // all that happens.

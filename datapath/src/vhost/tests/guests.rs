@@ -4,7 +4,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::time::Duration;
 
-use super::host::{Host, PLAIN, exchange, frame, mac};
+use super::host::{Host, PLAIN, exchange, frame, tcp_packet};
 use crate::testing::{Guest, GuestOptions, Received, wait};
 use crate::vhost::features::{
     CSUM, EVENT_IDX, GUEST_CSUM, GUEST_TSO4, HOST_TSO4, MRG_RXBUF, OFFERED,
@@ -154,21 +154,10 @@ fn a_port_tells_how_much_of_its_rings_is_in_use() {
     host.audit();
 }
 
-/// A TCP packet over IPv4 with the sum of its pseudo-header, and the header that asks to cut it.
+/// A TCP packet with the header that asks to cut it, and its payload.
 fn large(payload: usize) -> (Received, Vec<u8>) {
-    let data: Vec<u8> = (0..payload).map(|n| (n / 7) as u8).collect();
-    let builder = etherparse::PacketBuilder::ethernet2(mac(0), mac(1))
-        .ipv4([10, 0, 0, 1], [10, 0, 0, 2], 64)
-        .tcp(1000, 2000, 7, 60_000);
-    let mut frame = Vec::new();
-    builder.write(&mut frame, &data).expect("a packet");
-    let words = frame[26..34].chunks(2);
-    let sum: u32 = words
-        .map(|word| u32::from(word[0]) << 8 | u32::from(word[1]))
-        .sum();
-    let sum = sum + 6 + frame.len() as u32 - 34;
-    let folded = (sum & 0xffff) + (sum >> 16);
-    frame[50..52].copy_from_slice(&(folded as u16).to_be_bytes());
+    let frame = tcp_packet(0, 1, payload);
+    let data = frame[54..].to_vec();
     (([1, 1, 54, 0, 0xb4, 5, 34, 0, 16, 0, 0, 0], frame), data)
 }
 

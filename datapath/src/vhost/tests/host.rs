@@ -195,6 +195,29 @@ pub(super) fn frame(from: u16, to: u16, len: usize, seed: u8) -> Vec<u8> {
     frame
 }
 
+/// A TCP packet over IPv4 whose checksum is still to be computed.
+pub(super) fn tcp_packet(from: u16, to: u16, payload: usize) -> Vec<u8> {
+    let data: Vec<u8> = (0..payload).map(|n| (n / 7) as u8).collect();
+    let builder = etherparse::PacketBuilder::ethernet2(mac(from), mac(to))
+        .ipv4([10, 0, 0, 1], [10, 0, 0, 2], 64)
+        .tcp(1000, 2000, 7, 60_000);
+    let mut frame = Vec::new();
+    builder.write(&mut frame, &data).expect("a packet");
+    unfinished(frame)
+}
+
+/// A TCP packet over IPv4 with the sum of its pseudo-header alone (RFC 9293 §3.1).
+pub(super) fn unfinished(mut frame: Vec<u8>) -> Vec<u8> {
+    let words = frame[26..34].chunks(2);
+    let sum: u32 = words
+        .map(|word| u32::from(word[0]) << 8 | u32::from(word[1]))
+        .sum();
+    let sum = sum + 6 + frame.len() as u32 - 34;
+    let folded = (sum & 0xffff) + (sum >> 16);
+    frame[50..52].copy_from_slice(&(folded as u16).to_be_bytes());
+    frame
+}
+
 /// Sends frames of these lengths from one guest to another and compares them.
 #[track_caller]
 pub(super) fn exchange(

@@ -6,7 +6,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use weft_vlan::Policy;
 
-use super::host::{Host, PLAIN, VLAN, access, mac};
+use super::host::{Host, PLAIN, VLAN, access, mac, unfinished};
 use crate::DropReason;
 use crate::testing::guest::wait;
 use crate::testing::{Guest, GuestOptions};
@@ -152,16 +152,6 @@ fn packet(payload: &[u8], n: u16, offset: u32) -> Vec<u8> {
         .tcp_header(tcp)
         .write(&mut frame, payload)
         .expect("a packet");
-    frame
-}
-
-/// The same with the sum of its pseudo-header alone (RFC 9293 §3.1).
-fn unfinished(mut frame: Vec<u8>) -> Vec<u8> {
-    let words = frame[26..34].chunks(2);
-    let sum: u32 = words.map(|w| u32::from(w[0]) << 8 | u32::from(w[1])).sum();
-    let sum = sum + 6 + frame.len() as u32 - 34;
-    let folded = (sum & 0xffff) + (sum >> 16);
-    frame[50..52].copy_from_slice(&(folded as u16).to_be_bytes());
     frame
 }
 

@@ -1,27 +1,9 @@
 //! Virtio-net headers that ask for what cannot be.
 
-use super::super::host::{PLAIN, exchange, frame, mac};
+use super::super::host::{PLAIN, exchange, frame, tcp_packet};
 use super::{ATTACKER, PEER, beside_neighbours, dropped};
 use crate::DropReason;
 use crate::testing::GuestOptions;
-
-/// A TCP packet over IPv4 whose checksum is still to be computed.
-pub(super) fn tcp_packet(from: u16, to: u16, payload: usize) -> Vec<u8> {
-    let data: Vec<u8> = (0..payload).map(|n| (n / 7) as u8).collect();
-    let builder = etherparse::PacketBuilder::ethernet2(mac(from), mac(to))
-        .ipv4([10, 0, 0, 1], [10, 0, 0, 2], 64)
-        .tcp(1000, 2000, 7, 60_000);
-    let mut frame = Vec::new();
-    builder.write(&mut frame, &data).expect("a packet");
-    let words = frame[26..34].chunks(2);
-    let sum: u32 = words
-        .map(|word| u32::from(word[0]) << 8 | u32::from(word[1]))
-        .sum();
-    let sum = sum + 6 + frame.len() as u32 - 34;
-    let folded = (sum & 0xffff) + (sum >> 16);
-    frame[50..52].copy_from_slice(&(folded as u16).to_be_bytes());
-    frame
-}
 
 /// A header by its fields: flags, gso_type, hdr_len, gso_size, csum_start, csum_offset.
 fn header(flags: u8, kind: u8, fields: [u16; 4]) -> [u8; 12] {

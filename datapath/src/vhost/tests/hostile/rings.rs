@@ -454,7 +454,7 @@ fn descriptors_and_headers_that_flicker_harm_nobody() {
                 }
             });
             let _done = Stop(&done);
-            let packet = super::headers::tcp_packet(ATTACKER, PEER, 200);
+            let packet = super::super::host::tcp_packet(ATTACKER, PEER, 200);
             for round in 0.. {
                 if round >= ROUNDS && host.rx_drops(ATTACKER, DropReason::BadDescriptor) > 0 {
                     break;
