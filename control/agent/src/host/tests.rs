@@ -1,22 +1,19 @@
 //! The engine of change over made-up interfaces and real poll threads.
 
-use std::cell::RefCell;
-use std::io::Write as _;
-use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use weft_api::{AddressSource, ChangeOptions, ChangeResult, PortState, Problem, ProblemKind};
-use weft_datapath::testing::{Guest, GuestOptions};
 use weft_model::{Change, Manifest, Outcome, PortPatch, VswitchPatch};
 use weft_packet::MacAddr;
 
 use super::Host;
-use super::guests::News;
 use crate::links::{Link, LinkEvent};
 use crate::plane::testing::Memory;
 use crate::store::Store;
+
+mod guests;
 
 /// A host in a directory of its own, which can be restarted.
 struct Bench {
@@ -700,71 +697,4 @@ fn what_the_administrator_took_down_or_blocked_says_so() {
         "weft port set MyVM1 --link up"
     );
     assert_eq!(set("{link: up}"), PortState::Up);
-}
-
-#[test]
-fn a_guest_that_comes_leaves_or_fails_is_told_once() {
-    let bench = Bench::new(&[]);
-    let socket = bench.directory.path().join("MyVM1.sock");
-    let listener = UnixListener::bind(&socket).unwrap();
-    bench.apply("vswitches: [{name: vSwitch1, portgroups: [{name: Lab}]}]");
-    bench
-        .change(&add_port(&format!(
-            "{{name: MyVM1, portgroup: Lab, vhostUser: {{socket: {}}}}}",
-            socket.display()
-        )))
-        .unwrap();
-    // Why the port is down: which of the reasons it is that the look finds depends on when the agent connects again.
-    let next = || {
-        let news = RefCell::new(Vec::new());
-        eventually("there are news", || {
-            news.borrow_mut().extend(bench.host().news_of_guests());
-            !news.borrow().is_empty()
-        });
-        let mut news = news.into_inner();
-        assert_eq!(bench.host().news_of_guests(), [], "{news:?}");
-        assert_eq!(news.len(), 1, "{news:?}");
-        let News { port, on, reason } = news.remove(0);
-        assert_eq!((port.as_str(), on), ("MyVM1", socket.display().to_string()));
-        reason.unwrap_or_default()
-    };
-    let accept = || listener.accept().unwrap().0;
-
-    let waiting = accept();
-    assert_eq!(bench.host().news_of_guests(), [], "nobody has come yet");
-    let guest = Guest::new(waiting, GuestOptions::default());
-    assert_eq!(next(), "");
-    drop(guest);
-    assert!(next().contains("front-end"));
-    let guest = Guest::new(accept(), GuestOptions::default());
-    assert_eq!(next(), "");
-    drop(guest);
-    let again = Guest::new(accept(), GuestOptions::default());
-    eventually("the port is up", || bench.is_up("MyVM1"));
-    assert_eq!(next(), "", "another one, that came between two looks");
-    drop(again);
-    assert!(next().contains("front-end"));
-    accept().write_all(&[0xff; 64]).unwrap();
-    assert!(next().starts_with("the front-end sent what the protocol does not allow"));
-}
-
-#[test]
-fn a_port_that_is_deleted_is_no_news() {
-    let bench = Bench::new(&[]);
-    let socket = bench.directory.path().join("MyVM1.sock");
-    let listener = UnixListener::bind(&socket).unwrap();
-    bench.apply("vswitches: [{name: vSwitch1, portgroups: [{name: Lab}]}]");
-    bench
-        .change(&add_port(&format!(
-            "{{name: MyVM1, portgroup: Lab, vhostUser: {{socket: {}}}}}",
-            socket.display()
-        )))
-        .unwrap();
-    let _guest = Guest::new(listener.accept().unwrap().0, GuestOptions::default());
-    eventually("it is up", || !bench.host().news_of_guests().is_empty());
-    bench
-        .change(&Change::DelPort("MyVM1".parse().unwrap()))
-        .unwrap();
-    assert_eq!(bench.host().news_of_guests(), []);
-    assert!(bench.host().guests().is_empty());
 }
