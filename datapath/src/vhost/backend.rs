@@ -15,6 +15,7 @@ use vhost::vhost_user::message::{
 };
 use vhost::vhost_user::{Error, GpuBackend, Result, VhostUserBackendReqHandlerMut};
 
+use super::call::Call;
 use super::memory::{MOST_REGIONS, Memory, RegionSpec};
 use super::queue::Queue;
 use super::ring::{Layout, Ring};
@@ -31,7 +32,7 @@ struct Setup {
     size: Option<u16>,
     /// The front-end said how the guest kicks; `Some(None)`: not at all.
     kick: Option<Option<OwnedFd>>,
-    call: Option<OwnedFd>,
+    call: Option<Call>,
     is_enabled: bool,
     is_running: bool,
     base: u16,
@@ -143,11 +144,12 @@ impl Backend {
         let event_index = self.features & features::EVENT_IDX != 0;
         let ring = Ring::new(Arc::clone(memory), &layout, event_index)
             .map_err(|error| format!("queue {index}: {error}"))?;
-        let copy = |fd: &OwnedFd| fd.try_clone().map_err(|error| error.to_string());
+        let kick = kick.as_ref().map(OwnedFd::try_clone).transpose();
+        let call = setup.call.as_ref().map(Call::try_clone).transpose();
         Ok(Queue {
             ring,
-            kick: kick.as_ref().map(copy).transpose()?,
-            call: setup.call.as_ref().map(copy).transpose()?,
+            kick: kick.map_err(|error| error.to_string())?,
+            call: call.map_err(|error| error.to_string())?,
             merges: self.features & features::MRG_RXBUF != 0,
             reads_header: self.features & features::FROM_GUEST != 0,
             offloads: features::taken(self.features),
@@ -227,7 +229,7 @@ impl Backend {
     }
 }
 
-/// The front-end may hand over any file; only an eventfd is sure to be written and watched without waiting.
+/// The front-end may hand over any file; only an eventfd is sure to be watched, and counted on, without waiting.
 fn event(file: File) -> Result<OwnedFd> {
     use std::os::fd::AsRawFd;
     let link = format!("/proc/self/fd/{}", file.as_raw_fd());
@@ -235,7 +237,6 @@ fn event(file: File) -> Result<OwnedFd> {
     if name.as_os_str() != "anon_inode:[eventfd]" {
         return Err(Error::InvalidParam);
     }
-    rustix::io::ioctl_fionbio(&file, true).map_err(|_| Error::InvalidParam)?;
     Ok(file.into())
 }
 
@@ -356,7 +357,10 @@ impl VhostUserBackendReqHandlerMut for Backend {
 
     fn set_vring_call(&mut self, index: u8, fd: Option<File>) -> Result<()> {
         let index = usize::from(index);
-        let call = fd.map(event).transpose()?;
+        let call = fd.map(event).transpose()?.map(Call::new).transpose();
+        let call = call.map_err(|error| {
+            self.refuse(&format_args!("notifying guests is not possible: {error}"))
+        })?;
         let setup = self.setup(index)?;
         setup.call = call;
         if setup.is_running {

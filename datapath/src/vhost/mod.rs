@@ -4,12 +4,13 @@
 //! * `service`: a thread for each port, which connects or listens, and serves one front-end at a time.
 //! * `backend`, `early`: what the front-end asks for, message by message; it starts and stops queues.
 //! * `memory`, `sigbus`: the guest's memory, and what happens when somebody takes it away.
-//! * `ring`, `queue`: a virtqueue, and what belongs to it.
+//! * `ring`, `queue`, `call`: a virtqueue, and what belongs to it.
 //! * `handshake`: how two sides wake each other, which tests model.
 //! * `flow`: which frames stay in order where a guest has several queues.
 //! * `rx`, `tx`: bursts from and to guests, on poll threads.
 
 mod backend;
+mod call;
 mod early;
 pub(crate) mod features;
 mod flow;

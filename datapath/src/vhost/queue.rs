@@ -4,6 +4,7 @@ use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicU8, Ordering};
 
 use super::QUEUES;
+use super::call::Call;
 use super::ring::{Broken, Ring};
 use crate::Offloads;
 
@@ -12,8 +13,8 @@ pub(crate) struct Queue {
     pub(crate) ring: Ring,
     /// The guest writes to it after it made buffers available; without one, the ring is looked at again and again.
     pub(crate) kick: Option<OwnedFd>,
-    /// Written to notify the guest; without one, it looks by itself.
-    pub(crate) call: Option<OwnedFd>,
+    /// Notifies the guest; without one, it looks by itself.
+    pub(crate) call: Option<Call>,
     /// Frames may take several chains (VIRTIO_NET_F_MRG_RXBUF).
     pub(crate) merges: bool,
     /// The guest may leave work to the switch; else the header before its frames need not be read.
@@ -36,8 +37,7 @@ impl Queue {
     #[inline]
     pub(crate) fn call(&self) {
         if let Some(call) = &self.call {
-            // A full counter is readable all the same; anything else is the guest's own loss.
-            let _ = rustix::io::write(call, &1u64.to_ne_bytes());
+            call.ring();
         }
     }
 }

@@ -1,13 +1,16 @@
 //! Guests that do not do what is theirs to do, or do it too often.
 
+use std::os::fd::AsFd;
 use std::time::Duration;
+
+use rustix::event::{EventfdFlags, eventfd};
 
 use super::super::host::{PLAIN, exchange, frame};
 use super::{ATTACKER, OTHER_PEER, PEER, beside_neighbours};
 use crate::DropReason;
 use crate::testing::front_end::request;
 use crate::testing::guest::Descriptor;
-use crate::testing::{GuestOptions, wait};
+use crate::testing::{Guest, GuestOptions, wait};
 use crate::vhost::features::EVENT_IDX;
 
 #[test]
@@ -104,19 +107,7 @@ fn a_queue_without_events_is_polled_by_both_sides() {
                 accepted.expect("accepted");
             }
         }
-        for n in 0..100 {
-            let there = frame(ATTACKER, PEER, 60, n);
-            attacker.send([0; 12], &there);
-            assert_eq!(peer.expect_frame().1, there);
-            let back = frame(PEER, ATTACKER, 60, n);
-            peer.send([0; 12], &back);
-            let mut got = None;
-            wait("a frame", || {
-                got = attacker.receive();
-                got.is_some()
-            });
-            assert_eq!(got.expect("a frame").1, back);
-        }
+        exchange_polling(&mut attacker, &mut peer);
     });
 }
 
@@ -138,4 +129,43 @@ fn events_that_are_replaced_under_traffic_lose_nothing() {
             assert!(attacker.expect_frame().1 == back);
         }
     });
+}
+
+/// Whoever wrote to such an event would wait until somebody reads it, and nobody does.
+#[test]
+fn an_event_that_is_full_makes_nobody_wait() {
+    beside_neighbours(|host| {
+        let (mut attacker, mut peer) = (host.plain_guest(ATTACKER), host.plain_guest(PEER));
+        let full = eventfd(0, EventfdFlags::CLOEXEC).expect("an event");
+        rustix::io::write(&full, &(u64::MAX - 1).to_ne_bytes()).expect("room for it");
+        for queue in 0..2 {
+            let front_end = attacker.front_end();
+            let accepted = front_end.set_event(request::SET_VRING_CALL, queue, Some(full.as_fd()));
+            accepted.expect("an event");
+        }
+        // Whatever the switch asked of the open file, its owner takes back.
+        rustix::io::ioctl_fionbio(&full, false).expect("an event");
+        exchange_polling(&mut attacker, &mut peer);
+        // Full, and not around again.
+        let mut count = [0; 8];
+        rustix::io::read(&full, &mut count).expect("it is readable");
+        assert!(u64::from_ne_bytes(count) >= u64::MAX - 1);
+    });
+}
+
+/// Frames both ways between the two, of which the attacker is never interrupted.
+fn exchange_polling(attacker: &mut Guest, peer: &mut Guest) {
+    for n in 0..100 {
+        let there = frame(ATTACKER, PEER, 60, n);
+        attacker.send([0; 12], &there);
+        assert_eq!(peer.expect_frame().1, there);
+        let back = frame(PEER, ATTACKER, 60, n);
+        peer.send([0; 12], &back);
+        let mut got = None;
+        wait("a frame", || {
+            got = attacker.receive();
+            got.is_some()
+        });
+        assert_eq!(got.expect("a frame").1, back);
+    }
 }
