@@ -35,9 +35,13 @@ while [ "$(cat /sys/class/net/eth0/operstate)" = down ]; do usleep 10000; done
 exec 3<>/dev/ttyS1 # held open: opening it anew throws away what came in meanwhile
 stty -F /dev/ttyS1 raw -echo
 echo "the guest is ready"
-while read -r word command; do
-    [ -n "$command" ] || continue
-    sh -c "$command" </dev/null >/run/stdout 2>/run/stderr 3>&-
-    echo "@$word $? $(stat -c %s /run/stdout) $(stat -c %s /run/stderr)"
-    cat /run/stdout /run/stderr
-done <&3 >&3
+# In a process of its own: what a command leaves in the background becomes a child of the first process, whose `read` would lose
+# what it has of a line when such a child ends.
+(
+    while read -r word command; do
+        [ -n "$command" ] || continue
+        sh -c "$command" </dev/null >/run/stdout 2>/run/stderr 3>&-
+        echo "@$word $? $(stat -c %s /run/stdout) $(stat -c %s /run/stderr)"
+        cat /run/stdout /run/stderr
+    done
+) <&3 >&3
