@@ -8,10 +8,6 @@ use std::time::{Duration, Instant};
 
 use crate::Answer;
 
-/// How long a guest may be silent before it is sent an empty line. The emulated line now and then stands still, as if an
-/// interrupt was lost, and goes on with the next character.
-const NUDGE: Duration = Duration::from_secs(1);
-
 /// Runs a line of shell. There is one client at a time.
 ///
 /// # Errors
@@ -71,18 +67,11 @@ struct Patient {
 
 impl Read for Patient {
     fn read(&mut self, buffer: &mut [u8]) -> Result<usize> {
-        loop {
-            let left = self.deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return Err(Error::new(ErrorKind::TimedOut, "no answer in time"));
-            }
-            self.stream.set_read_timeout(Some(left.min(NUDGE)))?;
-            match self.stream.read(buffer) {
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                    self.stream.write_all(b"\n")?;
-                }
-                read => return read,
-            }
+        let left = self.deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(Error::new(ErrorKind::TimedOut, "no answer in time"));
         }
+        self.stream.set_read_timeout(Some(left))?;
+        self.stream.read(buffer)
     }
 }
