@@ -3,7 +3,7 @@
 //! Frames of up to 64 KiB pass uncut both ways, each with one system call, and what the stack left to its NIC goes on to
 //! destinations that take it.
 
-use std::io::{ErrorKind, IoSlice};
+use std::io::{Error, ErrorKind, IoSlice};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -34,6 +34,22 @@ impl Link {
             Self::Packet(socket) => socket.fd().as_fd(),
         }
     }
+
+    #[inline]
+    fn send(&self, parts: &[IoSlice<'_>]) -> Result<(), Error> {
+        match self {
+            Self::Tap(queue) => Ok(rustix::io::writev(queue, parts).map(|_| ())?),
+            Self::Packet(socket) => socket.send(parts),
+        }
+    }
+
+    /// Sends a frame that lies in memory of a guest which was taken away. Reading it, as all other engines do and the kernel
+    /// refuses to do, puts zeros in its place and fails the guest's port.
+    #[cold]
+    fn send_copy(&self, parts: &[IoSlice<'_>]) -> Result<(), Error> {
+        let parts: Vec<&[u8]> = parts.iter().map(|part| &**part).collect();
+        self.send(&[IoSlice::new(&parts.concat())])
+    }
 }
 
 /// Counts what the kernel dropped at a socket.
@@ -53,7 +69,7 @@ impl Drops {
 /// Opens or creates a TAP device, with as many queues as there are poll threads.
 pub(crate) fn open_tap(device: &str, mtu: u16, threads: usize) -> Result<Opened, AttachError> {
     let failed = |step| {
-        move |source: std::io::Error| match source.raw_os_error() {
+        move |source: Error| match source.raw_os_error() {
             Some(libc::EBUSY) => AttachError::DeviceBusy(device.to_owned()),
             Some(libc::EINVAL) => AttachError::NotATap(device.to_owned()),
             Some(libc::EPERM | libc::EACCES) => {
@@ -278,11 +294,9 @@ impl Tx {
         let len = burst
             .slices(index, edit, &mut self.head, &mut parts)
             .ok_or(DropReason::TooLong)?;
-        let sent = match &self.link {
-            Link::Tap(queue) => rustix::io::writev(queue, &parts)
-                .map(|_| ())
-                .map_err(std::io::Error::from),
-            Link::Packet(socket) => socket.send(&parts),
+        let sent = match self.link.send(&parts) {
+            Err(error) if error.raw_os_error() == Some(libc::EFAULT) => self.link.send_copy(&parts),
+            sent => sent,
         };
         sent.map(|()| len).map_err(|error| refused(&error))
     }
@@ -290,7 +304,7 @@ impl Tx {
 
 /// Why the kernel did not take a frame.
 #[cold]
-fn refused(error: &std::io::Error) -> DropReason {
+fn refused(error: &Error) -> DropReason {
     match error.raw_os_error() {
         Some(libc::EAGAIN | libc::ENOBUFS | libc::ENOMEM | libc::EINTR) => DropReason::RingFull,
         Some(libc::EMSGSIZE) => DropReason::TooLong,

@@ -3,15 +3,17 @@
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use rustix::fs::ftruncate;
 
 use super::super::host::{exchange, frame};
 use super::{ATTACKER, PEER, Stop, beside_neighbours, fails_the_port};
+use crate::afxdp::testing::{RawSocket, VethPair};
 use crate::testing::front_end::{Region, RingAddresses};
 use crate::testing::guest::{Descriptor, MEMORY, USER, memory_file};
 use crate::testing::{Guest, GuestOptions, wait};
-use crate::{DropReason, VhostState};
+use crate::{DropReason, EngineSpec, PortId, VhostState};
 
 #[test]
 fn a_truncated_file_fails_the_port() {
@@ -56,6 +58,64 @@ fn a_file_truncated_under_traffic_fails_the_port() {
             });
             let (_, reason) = host.state(ATTACKER);
             assert!(reason.contains("truncated"), "{reason}");
+        }
+    });
+}
+
+/// A kernel refuses to read memory that is gone, where the switch's own copies read zeros: the frame goes on all the same, and
+/// it is the sender's port that fails.
+#[test]
+fn a_frame_to_a_kernel_whose_end_is_gone_fails_the_sender() {
+    const KEPT: u64 = 1 << 20;
+    const LEN: usize = 1000;
+    beside_neighbours(|host| {
+        let pair = VethPair::new(1500, 1);
+        let tap = "tap0".to_owned();
+        let engines = [
+            (
+                &pair.near,
+                tap.as_str(),
+                EngineSpec::Tap {
+                    device: tap.clone(),
+                    mtu: 1500,
+                },
+            ),
+            (
+                &pair.far,
+                VethPair::FAR,
+                EngineSpec::Packet {
+                    interface: VethPair::NEAR.to_owned(),
+                },
+            ),
+        ];
+        for (namespace, interface, spec) in engines {
+            host.detach(PEER);
+            let attached = pair.near.run(|| host.datapath.attach(PortId(PEER), &spec));
+            attached.expect("the engine opens");
+            host.apply();
+            namespace.ip(&["link", "set", interface, "up"]);
+            let mut kernel = namespace.run(|| RawSocket::open(interface));
+            let mut attacker = host.plain_guest(ATTACKER);
+            let sent = frame(ATTACKER, PEER, LEN, 1);
+            let start = KEPT - (LEN / 2) as u64;
+            attacker.write(start, &[&[0; 12][..], &sent].concat());
+            ftruncate(attacker.file(), KEPT).expect("a length");
+            let descriptor = Descriptor {
+                address: start,
+                len: (LEN + 12) as u32,
+                ..Descriptor::default()
+            };
+            attacker.post_descriptors(1, &[descriptor]);
+            let got = kernel.receive(Duration::from_secs(10)).expect("a frame");
+            assert_eq!((got.len(), &got[..64]), (LEN, &sent[..64]));
+            assert!(got[LEN / 2..].iter().all(|&octet| octet == 0));
+            wait("the failure", || {
+                host.state(ATTACKER).0 == VhostState::Failed
+            });
+            let (_, reason) = host.state(ATTACKER);
+            assert!(reason.contains("truncated"), "{reason}");
+            let dropped: u64 = host.counters(PEER).tx_drops.iter().sum();
+            assert_eq!(dropped, 0);
         }
     });
 }
