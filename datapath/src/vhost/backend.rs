@@ -100,7 +100,6 @@ impl Backend {
         }
         match self.queue(index) {
             Ok(queue) => {
-                self.shared.faults().clear(index);
                 self.replace(index, Some(queue));
                 self.queues[index].is_running = true;
                 Ok(())

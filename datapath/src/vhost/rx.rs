@@ -203,6 +203,7 @@ impl Rx {
             queue.notify();
         }
         if let Some(queue) = &mut self.queue {
+            self.faults.clear(self.index);
             // The queue before has given everything back by now.
             queue.ring.resume();
             queue.call();

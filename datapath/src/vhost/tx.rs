@@ -42,6 +42,7 @@ impl Tx {
     pub(crate) fn replace(&mut self, pair: usize, mut queue: Option<Queue>) -> Option<Queue> {
         let place = self.queues.get_mut(pair)?;
         if let Some(queue) = &mut queue {
+            self.faults.clear(2 * pair);
             // The queue before has told of everything by now.
             queue.ring.resume();
             queue.ring.suppress_kicks();

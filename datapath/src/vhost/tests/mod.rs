@@ -7,5 +7,6 @@ mod host;
 mod hostile;
 mod memory;
 mod oracle;
+mod queues;
 mod ring;
 mod second_opinion;
