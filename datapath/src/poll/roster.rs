@@ -26,8 +26,13 @@ const QUIET_NS: u64 = 10_000_000;
 /// send a frame, and one who keeps sending is not quiet for this long.
 const COSTLY_QUIET_NS: u64 = 50_000;
 
-/// Resting ports without a file descriptor that a pass looks at: few enough to be lost in the cost of a burst.
+/// Resting ports without a file descriptor that a pass looks at beside active ones: few enough to be lost in the cost of a
+/// burst.
 const BLIND_LOOKS: usize = 4;
+
+/// A thread whose ports all rest looks at those without a file descriptor this often. Their guests asked to be polled
+/// (vhost-user, VHOST_USER_SET_VRING_KICK without a descriptor), not to be served at once at the price of a core.
+const BLIND_INTERVAL: Duration = Duration::from_millis(1);
 
 /// The epoll key of the thread's own doorbell.
 const DOORBELL: u64 = u64::MAX;
@@ -165,7 +170,12 @@ impl Roster {
                 self.active.swap_remove(position);
             }
         }
-        for _ in 0..BLIND_LOOKS.min(self.blind.len()) {
+        let looks = if self.active.is_empty() {
+            self.blind.len()
+        } else {
+            BLIND_LOOKS.min(self.blind.len())
+        };
+        for _ in 0..looks {
             self.turn = if self.turn + 1 < self.blind.len() {
                 self.turn + 1
             } else {
@@ -178,8 +188,9 @@ impl Roster {
                 continue;
             };
             let found = look(&mut member.source, &mut member.engine);
-            if found > 0 {
-                frames += found;
+            frames += found;
+            // It is given a descriptor when its front-end thinks better of it.
+            if found > 0 || member.engine.readiness().is_some() {
                 member.empty_looks = 0;
                 member.engine.disarm();
                 self.blind.swap_remove(self.turn);
@@ -189,9 +200,9 @@ impl Roster {
         frames
     }
 
-    /// Whether epoll tells of every port that has frames: looking at them in turn would be in vain.
+    /// Whether all ports rest: looking at them in turn would be in vain.
     pub(super) fn is_at_rest(&self) -> bool {
-        self.active.is_empty() && self.blind.is_empty()
+        self.active.is_empty()
     }
 
     /// Makes the resting ports that have frames active again, without waiting for any.
@@ -202,8 +213,8 @@ impl Roster {
         }));
     }
 
-    /// Sleeps until a port has frames, the doorbell rings or `longest` has passed. Frames that came since the last look
-    /// end the sleep at once: a descriptor is watched by level.
+    /// Sleeps until a port has frames, the doorbell rings or `longest` has passed, and not for long where only looking tells.
+    /// Frames that came since the last look end the sleep at once: a descriptor is watched by level.
     pub(super) fn sleep(&mut self, longest: Duration) {
         let mut position = 0;
         while let Some(&at) = self.active.get(position) {
@@ -213,6 +224,11 @@ impl Roster {
                 position += 1;
             }
         }
+        let longest = if self.blind.is_empty() {
+            longest
+        } else {
+            longest.min(BLIND_INTERVAL)
+        };
         if self.is_at_rest() {
             self.wake(Some(&Timespec {
                 tv_sec: longest.as_secs() as i64,

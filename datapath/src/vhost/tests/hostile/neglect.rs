@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use rustix::event::{EventfdFlags, eventfd};
 
-use super::super::host::{PLAIN, exchange, frame};
+use super::super::host::{Host, PLAIN, exchange, frame};
 use super::{ATTACKER, OTHER_PEER, PEER, beside_neighbours};
 use crate::DropReason;
 use crate::testing::front_end::request;
@@ -109,6 +109,31 @@ fn a_queue_without_events_is_polled_by_both_sides() {
         }
         exchange_polling(&mut attacker, &mut peer);
     });
+}
+
+/// The guest asks to be polled: now and then will do, and no core is spent on it while it says nothing.
+#[test]
+fn a_queue_without_a_kick_lets_the_poll_thread_sleep() {
+    let host = Host::new(2);
+    let (mut one, mut two) = (host.plain_guest(0), host.plain_guest(1));
+    // Those of the last frames are over by then.
+    let passes_of_500_ms = || {
+        std::thread::sleep(Duration::from_millis(100));
+        let before = host.datapath.threads()[0].passes;
+        std::thread::sleep(Duration::from_millis(500));
+        host.datapath.threads()[0].passes - before
+    };
+    let accepted = one.front_end().set_event(request::SET_VRING_KICK, 1, None);
+    accepted.expect("accepted");
+    for _ in 0..3 {
+        exchange(&mut one, &mut two, (0, 1), 60..70);
+        let looks = passes_of_500_ms();
+        assert!((20..=500).contains(&looks), "{looks}");
+    }
+    one.set_event(request::SET_VRING_KICK, 1);
+    let looks = passes_of_500_ms();
+    assert!(looks < 20, "{looks}");
+    exchange(&mut one, &mut two, (0, 1), 60..70);
 }
 
 /// A guest that masks and unmasks its interrupts makes its front-end replace the call descriptor, under traffic.
