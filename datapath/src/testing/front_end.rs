@@ -123,6 +123,13 @@ impl FrontEnd {
         message
     }
 
+    /// The same, and no answer is wanted.
+    pub fn unanswered(request: u32, body: &[u8]) -> Vec<u8> {
+        let mut message = Self::message(request, body);
+        message[4] = VERSION as u8;
+        message
+    }
+
     /// The next answer: its request and its body.
     ///
     /// # Errors
@@ -172,15 +179,13 @@ impl FrontEnd {
     pub fn greet(&self) -> Result<u64> {
         let offered = self.ask(request::GET_FEATURES)?;
         let protocol = self.ask(request::GET_PROTOCOL_FEATURES)?;
-        let owner = Self::message(request::SET_OWNER, &[]);
-        let protocol = Self::message(request::SET_PROTOCOL_FEATURES, &words(&[protocol]));
+        let protocol = words(&[protocol]);
         // Only once REPLY_ACK is accepted there is an answer to everything.
-        let unanswered = |mut message: Vec<u8>| {
-            message[4] = VERSION as u8;
-            self.send(&message, &[])
-        };
-        unanswered(owner)?;
-        unanswered(protocol)?;
+        self.send(&Self::unanswered(request::SET_OWNER, &[]), &[])?;
+        self.send(
+            &Self::unanswered(request::SET_PROTOCOL_FEATURES, &protocol),
+            &[],
+        )?;
         Ok(offered)
     }
 
@@ -197,10 +202,16 @@ impl FrontEnd {
     /// # Errors
     /// See [`Self::tell`].
     pub fn share(&self, regions: &[(Region, &File)]) -> Result<()> {
-        let mut body = words(&[regions.len() as u64]);
-        body.extend(regions.iter().flat_map(|(region, _)| region.octets()));
+        let table: Vec<Region> = regions.iter().map(|(region, _)| *region).collect();
         let files: Vec<_> = regions.iter().map(|(_, file)| file.as_fd()).collect();
-        self.tell(request::SET_MEM_TABLE, &body, &files)
+        self.tell(request::SET_MEM_TABLE, &Self::table(&table), &files)
+    }
+
+    /// What a message says that shares these regions.
+    pub fn table(regions: &[Region]) -> Vec<u8> {
+        let mut body = words(&[regions.len() as u64]);
+        body.extend(regions.iter().flat_map(|region| region.octets()));
+        body
     }
 
     /// Shares one more region.

@@ -266,14 +266,8 @@ impl Guest {
     /// # Panics
     /// The switch refuses it.
     pub fn set_event(&self, request: u32, queue: usize) {
-        let event = if request == request::SET_VRING_KICK {
-            &self.queues[queue].kick
-        } else {
-            &self.queues[queue].call
-        };
-        let accepted = self
-            .front_end
-            .set_event(request, queue as u8, Some(event.as_fd()));
+        let event = self.event(request, queue).as_fd();
+        let accepted = self.front_end.set_event(request, queue as u8, Some(event));
         accepted.expect("accepted");
     }
 
@@ -649,7 +643,24 @@ impl Guest {
             tv_nsec: longest.subsec_nanos().into(),
         };
         let ready = poll(&mut events, Some(&limit)).expect("a descriptor");
-        ready > 0 && rustix::io::read(call, &mut [0u8; 8]).is_ok()
+        ready > 0 && self.interrupts(queue) > 0
+    }
+
+    /// How many interrupts came since this was asked last.
+    pub fn interrupts(&self, queue: usize) -> u64 {
+        let mut count = [0; 8];
+        // Nothing to read: there was none.
+        let _ = rustix::io::read(&self.queues[queue].call, &mut count);
+        u64::from_ne_bytes(count)
+    }
+
+    /// A queue's kick or call descriptor.
+    pub fn event(&self, request: u32, queue: usize) -> &OwnedFd {
+        if request == request::SET_VRING_KICK {
+            &self.queues[queue].kick
+        } else {
+            &self.queues[queue].call
+        }
     }
 }
 

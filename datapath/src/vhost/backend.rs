@@ -17,6 +17,7 @@ use vhost::vhost_user::{Error, GpuBackend, Result, VhostUserBackendReqHandlerMut
 
 use super::call::Call;
 use super::memory::{MOST_REGIONS, Memory, RegionSpec};
+use super::pace::Pace;
 use super::queue::Queue;
 use super::ring::{Layout, Ring};
 use super::rx::RxControl;
@@ -43,17 +44,24 @@ pub(super) struct Backend {
     shared: Arc<Shared>,
     controls: Arc<Vec<RxControl>>,
     tx: Transmit,
+    pace: Arc<Pace>,
     features: u64,
     memory: Option<Arc<Memory>>,
     queues: [Setup; QUEUES],
 }
 
 impl Backend {
-    pub(super) fn new(shared: Arc<Shared>, controls: Arc<Vec<RxControl>>, tx: Transmit) -> Self {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        controls: Arc<Vec<RxControl>>,
+        tx: Transmit,
+        pace: Arc<Pace>,
+    ) -> Self {
         Self {
             shared,
             controls,
             tx,
+            pace,
             features: 0,
             memory: None,
             queues: std::array::from_fn(|_| Setup::default()),
@@ -172,6 +180,7 @@ impl Backend {
 
     /// Puts a queue in the place of the one before; nobody uses that one any more when this returns.
     fn replace(&self, index: usize, queue: Option<Queue>) -> Option<u16> {
+        self.pace.wait();
         let gauge = queue.as_ref().map(|queue| queue.ring.gauge());
         self.shared.watch(index, gauge);
         let pair = index / 2;
@@ -189,6 +198,7 @@ impl Backend {
 
     /// The memory is another from now on.
     fn change_memory(&mut self, memory: Memory) -> Result<()> {
+        self.pace.wait();
         // The old one is unmapped when the last queue has left it: all do, whatever becomes of one of them.
         self.memory = Some(Arc::new(memory));
         let settled: Vec<_> = (0..QUEUES).map(|index| self.try_settle(index)).collect();

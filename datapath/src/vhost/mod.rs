@@ -3,6 +3,7 @@
 //!
 //! * `service`: a thread for each port, which connects or listens, and serves one front-end at a time.
 //! * `backend`, `early`: what the front-end asks for, message by message; it starts and stops queues.
+//! * `pace`: how often it may do so.
 //! * `memory`, `sigbus`: the guest's memory, and what happens when somebody takes it away.
 //! * `ring`, `queue`, `call`: a virtqueue, and what belongs to it.
 //! * `handshake`: how two sides wake each other, which tests model.
@@ -16,6 +17,7 @@ pub(crate) mod features;
 mod flow;
 mod handshake;
 mod memory;
+mod pace;
 mod queue;
 mod ring;
 mod rx;

@@ -16,6 +16,7 @@ use vhost::vhost_user::BackendReqHandler;
 
 use super::backend::Backend;
 use super::early;
+use super::pace::Pace;
 use super::queue::Faults;
 use super::rx::RxControl;
 use super::status::{Shared, SocketRole, VhostState};
@@ -75,6 +76,7 @@ impl Service {
             controls: Arc::new(controls),
             tx,
             shared: Arc::clone(&shared),
+            pace: Arc::new(Pace::new()),
             stop: Arc::clone(&stop),
         };
         thread.waits();
@@ -188,6 +190,7 @@ struct Thread {
     controls: Arc<Vec<RxControl>>,
     tx: Transmit,
     shared: Arc<Shared>,
+    pace: Arc<Pace>,
     stop: Arc<Stop>,
 }
 
@@ -249,10 +252,13 @@ impl Thread {
             status.connections += 1;
         });
         let since = Instant::now();
+        // One that is refused at once, and comes back at once, is no faster than one that stays.
+        self.pace.wait();
         let backend = Backend::new(
             Arc::clone(&self.shared),
             Arc::clone(&self.controls),
             Arc::clone(&self.tx),
+            Arc::clone(&self.pace),
         );
         let backend = Arc::new(std::sync::Mutex::new(backend));
         let mut handler = BackendReqHandler::from_stream(stream, Arc::clone(&backend));

@@ -3,6 +3,7 @@
 //! An attack ends as a counted drop at the attacker's port, or as a named failure of that port, which a new connection
 //! ends.
 
+mod floods;
 mod headers;
 mod memory;
 mod neglect;
