@@ -5,11 +5,14 @@
 //! mapping's place, so that the access goes on and reads zeros, and marks the mapping as lost. It allocates nothing and takes no
 //! lock: it may run in any thread at any instruction.
 
+mod slot;
+
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Once, OnceLock};
 
 use parking_lot::Mutex;
+use slot::Slot;
 
 /// Most mappings at a time: 8192 ports with one region each.
 const SLOTS: usize = 8192;
@@ -19,14 +22,7 @@ const SLOTS: usize = 8192;
 #[error("the guests of this host share more than {SLOTS} regions of memory")]
 pub(crate) struct TooMany;
 
-/// A mapping that the handler knows. A slot is free while `start` is 0; it is filled with `start` last and emptied with `start`
-/// first.
-struct Slot {
-    start: AtomicUsize,
-    len: AtomicUsize,
-    lost: AtomicBool,
-}
-
+/// The mappings that the handler knows.
 static REGISTRY: [Slot; SLOTS] = [const {
     Slot {
         start: AtomicUsize::new(0),
@@ -58,13 +54,8 @@ impl Registered {
         static INSTALLED: Once = Once::new();
         INSTALLED.call_once(install);
         let _changes = CHANGES.lock();
-        let slot = REGISTRY
-            .iter()
-            .find(|slot| slot.start.load(Ordering::Relaxed) == 0)
-            .ok_or(TooMany)?;
-        slot.len.store(len, Ordering::Release);
-        slot.lost.store(false, Ordering::Relaxed);
-        slot.start.store(start.as_ptr() as usize, Ordering::Release);
+        let slot = REGISTRY.iter().find(|slot| slot.is_free()).ok_or(TooMany)?;
+        slot.fill(start.as_ptr() as usize, len);
         Ok(Self(slot))
     }
 
@@ -77,8 +68,7 @@ impl Registered {
 impl Drop for Registered {
     fn drop(&mut self) {
         let _changes = CHANGES.lock();
-        self.0.start.store(0, Ordering::Release);
-        if self.0.lost.swap(false, Ordering::Relaxed) {
+        if self.0.empty() {
             LOST.fetch_sub(1, Ordering::Relaxed);
         }
     }
@@ -106,13 +96,9 @@ extern "C" fn on_fault(
     // SAFETY: the kernel hands over a valid structure; of SIGBUS it holds an address.
     let address = unsafe { (*info).si_addr() } as usize;
     for slot in &REGISTRY {
-        let start = slot.start.load(Ordering::Acquire);
-        let len = slot.len.load(Ordering::Acquire);
-        // A slot that was filled anew between the two is not the one that is looked for: its mapping is in use.
-        let is_same = slot.start.load(Ordering::Relaxed) == start;
-        if start == 0 || !is_same || address.wrapping_sub(start) >= len {
+        let Some((start, len)) = slot.find(address) else {
             continue;
-        }
+        };
         if !slot.lost.swap(true, Ordering::Relaxed) {
             LOST.fetch_add(1, Ordering::Relaxed);
         }
