@@ -2,8 +2,11 @@
 //! tells working from broken, on any machine.
 #![forbid(unsafe_code)]
 
+use std::os::unix::net::UnixListener;
 use std::time::{Duration, Instant};
 
+use weft_datapath::testing::{Guest, GuestOptions};
+use weft_packet::MacAddr;
 use weft_tests::{Engine, Frame, Host};
 
 const PORTS: usize = 20;
@@ -15,21 +18,57 @@ const IDLE: Duration = Duration::from_secs(5);
 fn an_idle_agent_costs_little_and_wakes_up_at_once() {
     // One after the other: they would wait for each other's wake-ups.
     for engine in [Engine::AfXdp, Engine::Packet, Engine::Tap] {
-        costs_little_and_wakes_up_at_once(engine);
+        on_kernel_interfaces(engine);
     }
+    on_vhost_user_sockets();
 }
 
-fn costs_little_and_wakes_up_at_once(engine: Engine) {
+fn host() -> Host {
     let host = Host::with_switch();
     host.does("portgroup add Lab --vswitch vSwitch1 --vlan 10");
+    host
+}
+
+fn on_kernel_interfaces(engine: Engine) {
+    let host = host();
     let vms: Vec<_> = (0..PORTS)
         .map(|number| host.vm_by(engine, &format!("vm{number}"), "Lab"))
         .collect();
     let (sender, mut receiver) = (vms[0].socket(), vms[1].socket());
     let frame = Frame::new(vms[0].mac, vms[1].mac).octets();
-    sender.send(&frame);
-    assert!(receiver.receive(Duration::from_secs(2)).is_some());
+    costs_little_and_wakes_up_at_once(&host, &format!("{engine:?}"), || {
+        sender.send(&frame);
+        let received = receiver.receive(Duration::from_secs(2));
+        assert!(received.is_some_and(|received| received == frame));
+    });
+}
 
+fn on_vhost_user_sockets() {
+    let host = host();
+    let directory = tempfile::tempdir().expect("a directory");
+    let mac = |number: usize| MacAddr::new([2, 0, 0, 0, 0, number as u8]);
+    let mut guests: Vec<_> = (0..PORTS)
+        .map(|number| {
+            let socket = directory.path().join(number.to_string());
+            let listener = UnixListener::bind(&socket).expect("a socket");
+            let (mac, socket) = (mac(number), socket.display());
+            host.does(&format!(
+                "port add vm{number} --portgroup Lab --vhost-user {socket} --mac {mac}"
+            ));
+            let (stream, _) = listener.accept().expect("the agent");
+            Guest::new(stream, GuestOptions::default())
+        })
+        .collect();
+    let frame = Frame::new(mac(0), mac(1)).octets();
+    costs_little_and_wakes_up_at_once(&host, "VhostUser", || {
+        guests[0].send([0; 12], &frame);
+        assert!(guests[1].expect_frame().1 == frame);
+    });
+}
+
+/// `pass` sends a frame from one port to another and receives it.
+fn costs_little_and_wakes_up_at_once(host: &Host, engine: &str, mut pass: impl FnMut()) {
+    pass();
     let pid = host.agent_pid();
     let (started, used) = (Instant::now(), processor_time(pid));
     std::thread::sleep(IDLE);
@@ -39,16 +78,14 @@ fn costs_little_and_wakes_up_at_once(engine: Engine) {
     for _ in 0..FRAMES {
         std::thread::sleep(GAP);
         let sent = Instant::now();
-        sender.send(&frame);
-        let received = receiver.receive(Duration::from_secs(2));
+        pass();
         waits.push(sent.elapsed());
-        assert!(received.is_some_and(|received| received == frame));
     }
     waits.sort_unstable();
     let (median, p99) = (waits[FRAMES / 2], waits[FRAMES * 99 / 100]);
     let resident = resident_mebibytes(pid);
     println!(
-        "{PORTS} {engine:?} ports, idle: {:.2} % of a core, {resident} MiB resident; first frame after {GAP:?}: median {median:?}, p99 {p99:?}",
+        "{PORTS} {engine} ports, idle: {:.2} % of a core, {resident} MiB resident; first frame after {GAP:?}: median {median:?}, p99 {p99:?}",
         share * 100.0
     );
     assert!(share < 0.2, "an idle agent used {share} of a core");
