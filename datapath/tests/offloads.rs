@@ -117,6 +117,23 @@ fn send(rig: &mut Rig, header: VnetHeader, frame: &[u8]) {
     rig.audit();
 }
 
+/// Where the sum starts, and what is before it, are further behind in a frame with a tag.
+#[test]
+fn what_a_tagged_frame_leaves_open_is_behind_the_tag() {
+    let all = Offloads::CHECKSUM.with(Offloads::TCP_V4);
+    let mut rig = rig(all);
+    rig.port(PortId(3)).take_offloads(all);
+    let frame = large_packet(&[7; 5000], 0);
+    send(&mut rig, request(1000), &frame);
+    let seen = rig.port(PortId(3)).drain_with_headers();
+    let tagged = [&frame[..12], &[0x81, 0, 0, 10], &frame[12..]].concat();
+    let [low, high] = 1000u16.to_le_bytes();
+    let header = [1, 1, 58, 0, low, high, 38, 0, 16, 0];
+    assert_eq!(seen.len(), 1);
+    assert_eq!(seen[0].0[..10], header);
+    assert!(seen[0].1 == tagged);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
 
