@@ -93,18 +93,15 @@ impl Forwarder {
         }
     }
 
-    /// Forwards every frame of a burst. `now` is the monotonic time in ns, as of this burst.
+    /// Forwards every frame of a burst from the port with this entry. `now` is the monotonic time in ns, as of this burst.
     pub(crate) fn forward(
         &mut self,
         snapshot: &Snapshot,
+        entry: &PortEntry,
         source: &mut Source,
         burst: &Burst,
         now: u64,
     ) {
-        let Some(entry) = snapshot.port(source.id) else {
-            // Attached, but in no configuration yet: the frames never entered the switch.
-            return;
-        };
         let counters = entry.port.thread_counters(self.thread);
         let switch = snapshot.switch_of(entry);
 

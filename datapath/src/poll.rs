@@ -193,11 +193,17 @@ impl Worker {
         let frames = self
             .roster
             .poll(|source: &mut Source, engine: &mut RxEngine| {
+                let Some(entry) = snapshot.port(source.id) else {
+                    // Attached, and in no configuration yet: what waits there is forwarded by the one that comes.
+                    engine.attend();
+                    return 0;
+                };
                 engine.receive(burst);
                 forwarder.notify(snapshot);
                 let frames = burst.len();
                 if frames > 0 {
-                    forwarder.forward(snapshot, source, burst, clock::coarse_nanoseconds());
+                    let now = clock::coarse_nanoseconds();
+                    forwarder.forward(snapshot, entry, source, burst, now);
                 }
                 engine.release(burst);
                 frames

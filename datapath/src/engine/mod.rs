@@ -233,6 +233,13 @@ impl RxEngine {
         }
     }
 
+    /// Does what the control side waits for, and leaves frames where they are.
+    pub(crate) fn attend(&mut self) {
+        if let Self::VhostUser(rx) = self {
+            rx.attend();
+        }
+    }
+
     /// Ends a burst that this engine filled: forgets its frames and takes their memory back.
     #[inline]
     pub(crate) fn release(&mut self, burst: &mut Burst) {

@@ -36,6 +36,8 @@ struct Setup {
     call: Option<Call>,
     is_enabled: bool,
     is_running: bool,
+    /// Buffers that were in use when it started.
+    found: u16,
     base: u16,
 }
 
@@ -108,6 +110,9 @@ impl Backend {
         }
         match self.queue(index) {
             Ok(queue) => {
+                if !self.queues[index].is_running {
+                    self.queues[index].found = queue.ring.gauge().in_use();
+                }
                 self.replace(index, Some(queue));
                 self.queues[index].is_running = true;
                 Ok(())
@@ -220,6 +225,7 @@ impl Backend {
                 index,
                 size: setup.size.unwrap_or(0),
                 available: 0,
+                found: setup.found,
             })
             .collect();
         let names = features::names(self.features);

@@ -114,11 +114,17 @@ impl Rx {
         Ok((rx, control))
     }
 
+    /// Changes the queue, if that is asked for.
     #[inline]
-    pub(crate) fn receive(&mut self, burst: &mut Burst) {
+    pub(crate) fn attend(&mut self) {
         if self.bell.is_rung() {
             self.obey();
         }
+    }
+
+    #[inline]
+    pub(crate) fn receive(&mut self, burst: &mut Burst) {
+        self.attend();
         let Some(queue) = &mut self.queue else {
             return;
         };

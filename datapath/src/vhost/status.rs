@@ -54,6 +54,9 @@ pub struct VhostQueue {
     /// Of these, buffers that the driver made available and has not got back: room for frames to the guest, frames that wait
     /// from it.
     pub available: u16,
+    /// As many there were when the queue started. Those from the guest were sent before that: where the switch that ran until
+    /// then was killed, up to a burst of them are forwarded for the second time.
+    pub found: u16,
 }
 
 /// How a guest is connected.

@@ -35,6 +35,28 @@ fn frames_pass_whatever_was_negotiated() {
     }
 }
 
+/// An agent that restarts has its ports before it has its configuration.
+#[test]
+fn what_waits_before_there_is_a_configuration_is_forwarded_by_it() {
+    const FRAMES: u8 = 40;
+    let host = Host::new(2);
+    let mut two = host.plain_guest(1);
+    host.unconfigure();
+    let mut one = host.plain_guest(0);
+    for n in 0..FRAMES {
+        one.send([0; 12], &frame(0, 1, 60, n));
+    }
+    let passes = || host.datapath.threads()[0].passes;
+    let before = passes();
+    wait("looks at the port", || passes() > before + 10);
+    assert!(two.receive().is_none());
+    host.apply();
+    for n in 0..FRAMES {
+        assert_eq!(two.expect_frame().1, frame(0, 1, 60, n));
+    }
+    host.audit();
+}
+
 #[test]
 fn the_indices_wrap() {
     let host = Host::new(2);

@@ -101,6 +101,12 @@ impl Host {
         self.datapath.apply(&config).expect("the thread answers");
     }
 
+    /// Takes every port out of the configuration.
+    pub(super) fn unconfigure(&self) {
+        let nothing = Config::default();
+        self.datapath.apply(&nothing).expect("the thread answers");
+    }
+
     pub(super) fn attach(&self, port: u16) {
         let spec = EngineSpec::VhostUser {
             socket: self.folder.join(port.to_string()),
