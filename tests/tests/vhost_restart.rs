@@ -15,6 +15,12 @@ const GOAL: Duration = Duration::from_millis(200);
 /// Where nothing moves at all, no longer than this is waited for.
 const LIMIT: Duration = Duration::from_secs(10);
 
+/// Frames that an agent takes at a time.
+const BURST: usize = 32;
+
+/// Most frames on their way: should a burst of them come again, there is room for all in the receiver's ring of 64.
+const OUTSTANDING: usize = 64 - BURST;
+
 const MACS: [&str; 2] = ["02:00:00:00:00:01", "02:00:00:00:00:02"];
 
 /// A frame from the first guest to the second, with a number.
@@ -37,12 +43,22 @@ struct Traffic {
 }
 
 impl Traffic {
-    /// Sends a frame if there is room, and takes what arrived. Returns whether something did.
+    /// Frames on their way, if none is lost.
+    fn outstanding(&self) -> usize {
+        self.sent as usize - self.received.len()
+    }
+
+    /// Sends a frame unless enough are on their way, and takes what arrived. Returns whether something did.
     fn pump(&mut self, from: &mut Guest, to: &mut Guest) -> bool {
-        if from.has_room(1, 1) {
+        if self.outstanding() < OUTSTANDING {
             from.send([0; 12], &frame(self.sent));
             self.sent += 1;
         }
+        self.take(to)
+    }
+
+    /// Takes what arrived. Returns whether something did.
+    fn take(&mut self, to: &mut Guest) -> bool {
         let mut any = false;
         while let Some((_, got)) = to.receive() {
             let number = got[14..22].try_into().map(u64::from_be_bytes);
@@ -74,6 +90,7 @@ fn rings_move_within_200_ms_of_a_restart() {
     let (mut one, mut two) = (guest(0), guest(1));
     let mut traffic = Traffic::default();
     let mut took = Vec::new();
+    let mut may_repeat = 0;
     for _ in 0..rounds(5) {
         for _ in 0..500 {
             traffic.pump(&mut one, &mut two);
@@ -99,9 +116,26 @@ fn rings_move_within_200_ms_of_a_restart() {
             assert!(start.elapsed() < LIMIT, "nothing moves");
         }
         took.push(start.elapsed());
+        // What the sender had waiting: of these a burst can come twice.
+        let queues = &host.shows("port show vm0")["status"]["engine"]["guest"]["queues"];
+        assert_eq!(queues[1]["name"], "transmitq1");
+        may_repeat += queues[1]["found"]
+            .as_u64()
+            .expect("a number")
+            .min(BURST as u64) as usize;
     }
     for _ in 0..100_000 {
         traffic.pump(&mut one, &mut two);
+    }
+    let since = Instant::now();
+    while traffic.outstanding() > 0 {
+        traffic.take(&mut two);
+        let lost = traffic.outstanding();
+        assert!(
+            since.elapsed() < LIMIT,
+            "{lost} of {} were lost",
+            traffic.sent
+        );
     }
     println!("from the start of the agent to the first frame: {took:?}");
     assert!(took.iter().all(|took| *took < GOAL), "{took:?}");
@@ -113,12 +147,7 @@ fn rings_move_within_200_ms_of_a_restart() {
         .values()
         .filter(|&&count| count > 1)
         .count();
-    let lost = traffic.sent as usize - traffic.received.len();
-    println!(
-        "of {} frames {lost} were lost and {repeated} came twice",
-        traffic.sent
-    );
-    // At most what was in flight when the agent died: a ring on either side.
-    let in_flight = 2 * 64 * took.len();
-    assert!(lost + repeated <= in_flight, "{lost} and {repeated}");
+    let sent = traffic.sent;
+    println!("of {sent} frames {repeated} came twice, of {may_repeat} that could");
+    assert!(repeated <= may_repeat, "{repeated} of {may_repeat}");
 }

@@ -325,6 +325,7 @@ pub(crate) fn guest_status(status: VhostStatus) -> GuestStatus {
                      index,
                      size,
                      available,
+                     found,
                  }| {
         // Virtio 1.2, 5.1.2.
         let direction = if index % 2 == 0 {
@@ -336,6 +337,7 @@ pub(crate) fn guest_status(status: VhostStatus) -> GuestStatus {
             name: format!("{direction}{}", index / 2 + 1),
             size,
             available,
+            found,
         }
     };
     GuestStatus {

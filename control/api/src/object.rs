@@ -180,6 +180,9 @@ pub struct GuestQueue {
     /// Of these, buffers that the driver made available and has not got back: room for frames in a `receiveq`, frames that
     /// wait in a `transmitq`.
     pub available: u16,
+    /// As many there were when the queue started. Where an agent was killed, up to 32 of the frames that a `transmitq` held
+    /// then are forwarded for the second time.
+    pub found: u16,
 }
 
 /// An uplink.

@@ -416,13 +416,16 @@ fn use_of(queue: &GuestQueue) -> String {
         name,
         size,
         available,
+        found,
     } = queue;
-    let meaning = if name.starts_with("receiveq") {
-        "free for frames"
-    } else {
-        "hold frames that wait"
-    };
-    format!("{name}: {available} of {size} buffers {meaning}")
+    if name.starts_with("receiveq") {
+        return format!("{name}: {available} of {size} buffers free for frames");
+    }
+    let now = format!("{name}: {available} of {size} buffers hold frames that wait");
+    match found {
+        0 => now,
+        found => format!("{now}, {found} did when it started"),
+    }
 }
 
 #[cfg(test)]
