@@ -93,7 +93,8 @@ fn a_flood_of_connections_is_no_faster() {
             drop(UnixStream::connect(&socket).expect("it listens"));
         }
         let status = host.datapath.vhost_status(PortId(7)).expect("a port");
-        let (made, most) = (status.connections, most_since(start));
+        // One more is there, and waits.
+        let (made, most) = (status.connections, most_since(start) + 1);
         assert!((50..=most).contains(&made), "{made} of {most}");
         host.detach(7);
     });
