@@ -160,6 +160,7 @@ impl Datapath {
                     let _guard = AbortOnPanic;
                     let result = worker.pin();
                     let runs = result.is_ok();
+                    crate::vhost::prepare_calls();
                     // The other side waits for it.
                     let _ = pinned.send(result);
                     if runs {
@@ -221,7 +222,8 @@ impl Datapath {
 
     /// Opens the engine of a port and hands its receive side to poll threads.
     ///
-    /// No frame is forwarded from or to the port until a configuration that holds it is applied. May block for up to 2 s
+    /// No frame is forwarded from or to the port until a configuration that holds it is applied: what its other side sends
+    /// waits there until then. May block for up to 2 s
     /// while a dying process lets go of a queue.
     ///
     /// # Errors

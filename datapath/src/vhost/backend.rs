@@ -372,10 +372,7 @@ impl VhostUserBackendReqHandlerMut for Backend {
 
     fn set_vring_call(&mut self, index: u8, fd: Option<File>) -> Result<()> {
         let index = usize::from(index);
-        let call = fd.map(event).transpose()?.map(Call::new).transpose();
-        let call = call.map_err(|error| {
-            self.refuse(&format_args!("notifying guests is not possible: {error}"))
-        })?;
+        let call = fd.map(event).transpose()?.map(Call::new);
         let setup = self.setup(index)?;
         setup.call = call;
         if setup.is_running {

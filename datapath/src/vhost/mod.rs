@@ -28,6 +28,7 @@ mod status;
 mod tests;
 mod tx;
 
+pub(crate) use call::prepare as prepare_calls;
 pub(crate) use queue::Faults;
 pub(crate) use rx::Rx;
 pub(crate) use service::Service;
