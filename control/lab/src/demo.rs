@@ -287,6 +287,6 @@ mod tests {
                     .any(|planned| planned.name == vm && planned.ip.as_deref() == Some(ip))
             );
         }
-        assert!(plan.hosts[0].manifest.vswitches[0].uplinks.is_empty());
+        assert!(plan.hosts[0].manifest.vswitches()[0].uplinks.is_empty());
     }
 }

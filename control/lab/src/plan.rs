@@ -149,7 +149,7 @@ fn hosts_of(manifest: &Manifest) -> Result<Vec<HostSpec>, LabError> {
         return Err(LabError::invalid("lab file", "lists neither hosts nor VMs")
             .hint("add 'hosts:' and 'vms:'; examples/mirror.yaml is a lab file"));
     }
-    if let Some(port) = manifest.ports.first() {
+    if let Some(port) = manifest.ports().first() {
         return Err(LabError::invalid(
             format!("port {}", port.name),
             "a lab makes its ports from 'vms:'",
@@ -163,7 +163,7 @@ fn hosts_of(manifest: &Manifest) -> Result<Vec<HostSpec>, LabError> {
         return Ok(manifest.hosts.clone());
     }
     let name = manifest
-        .vswitches
+        .vswitches()
         .iter()
         .find_map(|section| section.host.clone())
         .unwrap_or_else(|| {
@@ -172,7 +172,7 @@ fn hosts_of(manifest: &Manifest) -> Result<Vec<HostSpec>, LabError> {
                 .expect("a letter and a digit are a host name")
         });
     let uplinks: BTreeSet<InterfaceName> = manifest
-        .vswitches
+        .vswitches()
         .iter()
         .flat_map(|section| section.uplinks.clone())
         .collect();
@@ -245,7 +245,7 @@ fn plan_host(
         .hint("use a shorter name for the host, or a shorter --name for the lab"));
     }
     let mut vswitches: Vec<VswitchSection> = Vec::new();
-    for section in &whole.vswitches {
+    for section in whole.vswitches() {
         let object = format!("standard switch {}", section.name);
         if resolve(
             &object,
@@ -301,7 +301,7 @@ fn plan_host(
         namespace: name::namespace(lab, &name),
         uplinks: uplinks.collect(),
         manifest: Manifest {
-            vswitches,
+            vswitches: Some(vswitches),
             ..Manifest::default()
         },
         name,
@@ -341,7 +341,7 @@ fn hint(host: &Host, error: &ModelError) -> String {
             suggestion: None,
             ..
         } if target.kind == ObjectKind::Portgroup => {
-            let sections = host.manifest.vswitches.iter();
+            let sections = host.manifest.vswitches().iter();
             let known: Vec<&str> = sections
                 .flat_map(|section| &section.portgroups)
                 .map(|group| group.name.as_str())

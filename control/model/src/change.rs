@@ -35,15 +35,21 @@ pub enum Change {
     AddUplink(VswitchName, InterfaceName),
     /// Takes an uplink from a switch.
     DelUplink(VswitchName, InterfaceName),
+    /// Makes a switch so, whether it exists or not.
+    PutVswitch(VswitchSpec),
+    /// Makes a port group so, whether it exists or not.
+    PutPortgroup(PortgroupSpec),
+    /// Makes a port so, whether it exists or not.
+    PutPort(PortSpec),
 }
 
 impl Change {
     /// The object that the change is made to. An uplink is a setting of its switch.
     pub fn object(&self) -> ObjectRef {
         match self {
-            Self::AddVswitch(spec) => (&spec.name).into(),
-            Self::AddPortgroup(spec) => (&spec.name).into(),
-            Self::AddPort(spec) => (&spec.name).into(),
+            Self::AddVswitch(spec) | Self::PutVswitch(spec) => (&spec.name).into(),
+            Self::AddPortgroup(spec) | Self::PutPortgroup(spec) => (&spec.name).into(),
+            Self::AddPort(spec) | Self::PutPort(spec) => (&spec.name).into(),
             Self::SetPortgroup(name, _) | Self::DelPortgroup(name) => name.into(),
             Self::SetPort(name, _) | Self::DelPort(name) => name.into(),
             Self::SetVswitch(name, _)
@@ -77,43 +83,68 @@ impl Intent {
     /// # Errors
     /// Any [`ModelError`]; the change is then not made at all.
     pub fn apply(&self, change: &Change) -> Result<(Self, Outcome), ModelError> {
+        let (next, mut outcomes) = self.transact(std::slice::from_ref(change))?;
+        let outcome = outcomes.pop().unwrap_or(Outcome::Unchanged);
+        Ok((next, outcome))
+    }
+
+    /// The configuration after changes that are made together, and what each of them did. Rules need not hold in between.
+    ///
+    /// # Errors
+    /// Any [`ModelError`]; none of the changes is then made.
+    pub fn transact(&self, changes: &[Change]) -> Result<(Self, Vec<Outcome>), ModelError> {
         let mut next = self.clone();
-        let outcome = match change {
+        let outcomes: Result<Vec<_>, _> = changes.iter().map(|change| next.make(change)).collect();
+        let outcomes = outcomes?;
+        let made = changes.iter().zip(&outcomes);
+        let changed: Vec<_> = made
+            .filter(|(_, outcome)| **outcome != Outcome::Unchanged)
+            .map(|(change, _)| change.object())
+            .collect();
+        if !changed.is_empty() {
+            rules::check(&next, &changed)?;
+        }
+        Ok((next, outcomes))
+    }
+
+    /// Makes a change, whether or not the rules hold then.
+    fn make(&mut self, change: &Change) -> Result<Outcome, ModelError> {
+        Ok(match change {
             Change::AddVswitch(spec) => {
                 one_uplink(self, spec)?;
-                add(&mut next, &spec.name, spec, |intent| &mut intent.vswitches)?
+                add(self, &spec.name, spec, |intent| &mut intent.vswitches)?
             }
             Change::AddPortgroup(spec) => {
-                add(&mut next, &spec.name, spec, |intent| &mut intent.portgroups)?
+                add(self, &spec.name, spec, |intent| &mut intent.portgroups)?
             }
-            Change::AddPort(spec) => add(&mut next, &spec.name, spec, |intent| &mut intent.ports)?,
+            Change::AddPort(spec) => add(self, &spec.name, spec, |intent| &mut intent.ports)?,
             Change::SetVswitch(name, patch) => {
                 let mut spec = self.vswitch(name)?.spec.clone();
                 patch.apply(&mut spec);
-                set(&mut next, name, spec, |intent| &mut intent.vswitches)
+                set(self, name, spec, |intent| &mut intent.vswitches)
             }
             Change::SetPortgroup(name, patch) => {
                 let mut spec = self.portgroup(name)?.spec.clone();
                 patch.apply(&mut spec);
-                set(&mut next, name, spec, |intent| &mut intent.portgroups)
+                set(self, name, spec, |intent| &mut intent.portgroups)
             }
             Change::SetPort(name, patch) => {
                 let mut spec = self.port(name)?.spec.clone();
                 patch.apply(&mut spec);
-                set(&mut next, name, spec, |intent| &mut intent.ports)
+                set(self, name, spec, |intent| &mut intent.ports)
             }
             Change::AddUplink(name, interface) => {
                 let mut spec = self.vswitch(name)?.spec.clone();
                 if !spec.uplinks.contains(interface) {
                     spec.uplinks.push(interface.clone());
                 }
-                set(&mut next, name, spec, |intent| &mut intent.vswitches)
+                set(self, name, spec, |intent| &mut intent.vswitches)
             }
             Change::DelUplink(name, interface) => {
                 let mut spec = deletable(self.vswitch(name))?.spec.clone();
                 self.uplink_of(&spec, interface)?;
                 spec.uplinks.retain(|uplink| uplink != interface);
-                set(&mut next, name, spec, |intent| &mut intent.vswitches)
+                set(self, name, spec, |intent| &mut intent.vswitches)
             }
             Change::DelVswitch(name) => {
                 deletable(self.vswitch(name))?;
@@ -121,28 +152,29 @@ impl Intent {
                     change,
                     self.portgroups_of(name).map(|group| (&group.name).into()),
                 )?;
-                next.vswitches.remove(name);
-                next.revision += 1;
+                self.vswitches.remove(name);
+                self.revision += 1;
                 Outcome::Deleted
             }
             Change::DelPortgroup(name) => {
                 deletable(self.portgroup(name))?;
                 unused(change, self.ports_of(name).map(|port| (&port.name).into()))?;
-                next.portgroups.remove(name);
-                next.revision += 1;
+                self.portgroups.remove(name);
+                self.revision += 1;
                 Outcome::Deleted
             }
             Change::DelPort(name) => {
                 deletable(self.port(name))?;
-                next.ports.remove(name);
-                next.revision += 1;
+                self.ports.remove(name);
+                self.revision += 1;
                 Outcome::Deleted
             }
-        };
-        if outcome != Outcome::Unchanged {
-            rules::check(&next, &change.object())?;
-        }
-        Ok((next, outcome))
+            Change::PutVswitch(spec) => put(self, &spec.name, spec, |intent| &mut intent.vswitches),
+            Change::PutPortgroup(spec) => {
+                put(self, &spec.name, spec, |intent| &mut intent.portgroups)
+            }
+            Change::PutPort(spec) => put(self, &spec.name, spec, |intent| &mut intent.ports),
+        })
     }
 
     /// Refuses a write of an object that somebody else wrote since `expected` was read. A deleted or never created
@@ -248,6 +280,24 @@ where
     let object = intent.create(spec.clone());
     objects(intent).insert(name.clone(), object);
     Ok(Outcome::Created)
+}
+
+fn put<N, S>(
+    intent: &mut Intent,
+    name: &N,
+    spec: &S,
+    objects: impl Fn(&mut Intent) -> &mut Objects<N, S>,
+) -> Outcome
+where
+    N: Ord + Clone,
+    S: Clone + PartialEq + Serialize,
+{
+    if objects(intent).contains_key(name) {
+        return set(intent, name, spec.clone(), objects);
+    }
+    let object = intent.create(spec.clone());
+    objects(intent).insert(name.clone(), object);
+    Outcome::Created
 }
 
 fn set<N, S>(

@@ -2,17 +2,22 @@
 
 mod text;
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 use weft_packet::MacAddr;
 use weft_vlan::PortgroupVlan;
 
 use crate::change::Change;
-use crate::intent::Intent;
+use crate::error::ModelError;
+use crate::intent::{Intent, ObjectRef};
 use crate::name::{HostName, InterfaceName, PortName, PortgroupName, VswitchName};
 use crate::spec::{Mtu, PortSpec, PortgroupSecurity, PortgroupSpec, SwitchSecurity, VswitchSpec};
 pub use text::{ManifestError, from_text};
 
 /// A manifest. [`Manifest::parse`] reads YAML and JSON; `to_yaml` and `to_json` write them.
+///
+/// A section that it has says all there is of its kind; of one that it has not it says nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Manifest {
@@ -23,11 +28,11 @@ pub struct Manifest {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub vms: Vec<VmSpec>,
     /// Standard switches with their port groups.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub vswitches: Vec<VswitchSection>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vswitches: Option<Vec<VswitchSection>>,
     /// Ports.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub ports: Vec<PortSpec>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ports: Option<Vec<PortSpec>>,
 }
 
 /// A host of a lab.
@@ -149,19 +154,61 @@ impl VswitchSection {
 }
 
 impl Manifest {
+    /// Its standard switches.
+    pub fn vswitches(&self) -> &[VswitchSection] {
+        self.vswitches.as_deref().unwrap_or_default()
+    }
+
+    /// Its ports.
+    pub fn ports(&self) -> &[PortSpec] {
+        self.ports.as_deref().unwrap_or_default()
+    }
+
     /// What adds all objects of a host's manifest, in an order in which each finds what it refers to.
     pub fn changes(&self) -> Vec<Change> {
-        let switches = self
-            .vswitches
-            .iter()
-            .map(|section| Change::AddVswitch(section.spec()));
-        let groups = self
-            .vswitches
-            .iter()
-            .flat_map(VswitchSection::portgroup_specs)
-            .map(Change::AddPortgroup);
-        let ports = self.ports.iter().cloned().map(Change::AddPort);
+        let switches = self.vswitches().iter().map(VswitchSection::spec);
+        let groups = self.portgroup_specs().map(Change::AddPortgroup);
+        let ports = self.ports().iter().cloned().map(Change::AddPort);
+        let switches = switches.map(Change::AddVswitch);
         switches.chain(groups).chain(ports).collect()
+    }
+
+    fn portgroup_specs(&self) -> impl Iterator<Item = PortgroupSpec> {
+        let sections = self.vswitches().iter();
+        sections.flat_map(VswitchSection::portgroup_specs)
+    }
+
+    /// What makes a host's configuration that of the manifest: objects of its sections that it does not name are deleted, those
+    /// that it names are as it says, with defaults where it is silent. To be made together, by [`Intent::transact`].
+    ///
+    /// # Errors
+    /// [`ModelError::Inconsistent`] where it names an object twice.
+    pub fn plan(&self, intent: &Intent) -> Result<Vec<Change>, ModelError> {
+        let switches: Vec<_> = self.vswitches().iter().map(VswitchSection::spec).collect();
+        let groups: Vec<_> = self.portgroup_specs().collect();
+        let named = Named {
+            switches: once(switches.iter().map(|spec| &spec.name))?,
+            groups: once(groups.iter().map(|spec| &spec.name))?,
+            ports: once(self.ports().iter().map(|spec| &spec.name))?,
+        };
+        let mut changes: Vec<_> = switches.iter().cloned().map(Change::PutVswitch).collect();
+        changes.extend(groups.iter().cloned().map(Change::PutPortgroup));
+        changes.extend(self.ports().iter().cloned().map(Change::PutPort));
+        // Last, when nothing refers to them any more.
+        if self.ports.is_some() {
+            let gone = intent.ports.keys();
+            let gone = gone.filter(|name| !named.ports.contains(name));
+            changes.extend(gone.cloned().map(Change::DelPort));
+        }
+        if self.vswitches.is_some() {
+            let gone = intent.portgroups.keys();
+            let gone = gone.filter(|name| !named.groups.contains(name));
+            changes.extend(gone.cloned().map(Change::DelPortgroup));
+            let gone = intent.vswitches.keys();
+            let gone = gone.filter(|name| !named.switches.contains(name));
+            changes.extend(gone.cloned().map(Change::DelVswitch));
+        }
+        Ok(changes)
     }
 
     /// The specs of a host's configuration, sorted by name: equal configurations give equal manifests.
@@ -195,18 +242,35 @@ impl Manifest {
                 security,
             }
         };
+        let (switches, ports) = (intent.vswitches.values(), intent.ports.values());
         Self {
-            vswitches: intent
-                .vswitches
-                .values()
-                .map(|object| section(&object.spec))
-                .collect(),
-            ports: intent
-                .ports
-                .values()
-                .map(|object| object.spec.clone())
-                .collect(),
+            vswitches: Some(switches.map(|object| section(&object.spec)).collect()),
+            ports: Some(ports.map(|object| object.spec.clone()).collect()),
             ..Self::default()
         }
     }
+}
+
+/// The names that a manifest has.
+struct Named<'a> {
+    switches: BTreeSet<&'a VswitchName>,
+    groups: BTreeSet<&'a PortgroupName>,
+    ports: BTreeSet<&'a PortName>,
+}
+
+/// Names, each of which may come once.
+fn once<'a, N: Ord>(names: impl Iterator<Item = &'a N>) -> Result<BTreeSet<&'a N>, ModelError>
+where
+    ObjectRef: From<&'a N>,
+{
+    let mut seen = BTreeSet::new();
+    for name in names {
+        if !seen.insert(name) {
+            return Err(ModelError::Inconsistent {
+                object: name.into(),
+                problem: "stands twice in the manifest".to_owned(),
+            });
+        }
+    }
+    Ok(seen)
 }

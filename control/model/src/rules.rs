@@ -6,16 +6,16 @@ use weft_packet::MacAddr;
 use weft_vlan::PortgroupVlan;
 
 use crate::error::ModelError;
-use crate::intent::{Intent, ObjectKind, ObjectRef};
+use crate::intent::{Intent, ObjectRef};
 use crate::name::{InterfaceName, PortName, PortgroupName, SocketPath, VswitchName, nearest};
 use crate::spec::PortSpec;
 
-/// Checks a whole configuration. Where two objects contradict each other, the error is about `changed`'s side if it is
-/// one of them.
+/// Checks a whole configuration. Where two objects contradict each other, the error is about the one that is among `changed`,
+/// if only one is.
 ///
 /// # Errors
 /// The first rule that does not hold.
-pub(crate) fn check(intent: &Intent, changed: &ObjectRef) -> Result<(), ModelError> {
+pub(crate) fn check(intent: &Intent, changed: &[ObjectRef]) -> Result<(), ModelError> {
     targets_exist(intent)?;
     interfaces_serve_once(intent, changed)?;
     sockets_serve_once(intent, changed)?;
@@ -60,7 +60,7 @@ fn unknown_target<'a>(
     }
 }
 
-fn interfaces_serve_once(intent: &Intent, changed: &ObjectRef) -> Result<(), ModelError> {
+fn interfaces_serve_once(intent: &Intent, changed: &[ObjectRef]) -> Result<(), ModelError> {
     let ports = intent.ports.values().filter_map(|object| {
         let PortSpec {
             name, attachment, ..
@@ -88,7 +88,7 @@ fn interfaces_serve_once(intent: &Intent, changed: &ObjectRef) -> Result<(), Mod
     Ok(())
 }
 
-fn sockets_serve_once(intent: &Intent, changed: &ObjectRef) -> Result<(), ModelError> {
+fn sockets_serve_once(intent: &Intent, changed: &[ObjectRef]) -> Result<(), ModelError> {
     let mut holders: HashMap<&SocketPath, ObjectRef> = HashMap::new();
     for port in intent.ports.values().map(|object| &object.spec) {
         let Some(socket) = port.attachment.socket() else {
@@ -119,7 +119,7 @@ fn one_uplink_per_switch(intent: &Intent) -> Result<(), ModelError> {
     Ok(())
 }
 
-fn addresses_are_unique(intent: &Intent, changed: &ObjectRef) -> Result<(), ModelError> {
+fn addresses_are_unique(intent: &Intent, changed: &[ObjectRef]) -> Result<(), ModelError> {
     let mut holders: HashMap<(&VswitchName, MacAddr), Vec<(PortgroupVlan, &PortSpec)>> =
         HashMap::new();
     for port in intent.ports.values().map(|object| &object.spec) {
@@ -165,10 +165,10 @@ fn overlap(one: PortgroupVlan, other: PortgroupVlan) -> bool {
 fn newest_first<T>(
     one: T,
     other: T,
-    changed: &ObjectRef,
+    changed: &[ObjectRef],
     object: impl Fn(&T) -> &ObjectRef,
 ) -> (T, T) {
-    if object(&other) == changed {
+    if changed.contains(object(&other)) && !changed.contains(object(&one)) {
         (other, one)
     } else {
         (one, other)
@@ -217,6 +217,6 @@ impl Intent {
                 });
             }
         }
-        check(self, &ObjectRef::new(ObjectKind::Host, ""))
+        check(self, &[])
     }
 }

@@ -31,7 +31,7 @@ fn refused(text: &str) -> String {
 fn the_forms_of_the_documentation_are_read() {
     let manifest = Manifest::parse(LAB).unwrap();
     assert_eq!(manifest.vms[0].engine, VmEngine::Veth);
-    assert_eq!(manifest.vswitches[0].portgroups[0].vlan.number(), 4095);
+    assert_eq!(manifest.vswitches()[0].portgroups[0].vlan.number(), 4095);
     assert_eq!(manifest.changes().len(), 3);
     assert_eq!(Manifest::parse(&manifest.to_json()).unwrap(), manifest);
     assert_eq!(Manifest::parse(&manifest.to_yaml()).unwrap(), manifest);
@@ -170,4 +170,64 @@ fn names_that_look_like_other_values_survive_an_export() {
         yaml.contains("\"12:34:56:10:20:30\"") || yaml.contains("'12:34:56:10:20:30'"),
         "{yaml}"
     );
+}
+
+/// The port group that loses its port and the switch that loses its interface are looked at when all is done.
+#[test]
+fn what_a_manifest_moves_may_be_in_use_on_the_way() {
+    let before = "
+vswitches:
+  - {name: vSwitch1, uplinks: [eth1], portgroups: [{name: Old}]}
+  - {name: vSwitch2}
+ports: [{name: A, portgroup: Old, veth: a}, {name: B, portgroup: Old, veth: b}]
+";
+    let after = "
+vswitches:
+  - {name: vSwitch2, uplinks: [eth1], portgroups: [{name: New}]}
+ports: [{name: A, portgroup: New, veth: b}, {name: B, portgroup: New, veth: a}]
+";
+    let applied = |intent: &Intent, text: &str| {
+        let manifest = Manifest::parse(text).unwrap();
+        let changes = manifest.plan(intent).unwrap();
+        intent.transact(&changes).unwrap().0
+    };
+    let intent = applied(&applied(&Intent::default(), before), after);
+    assert_eq!(intent, applied(&intent, after));
+    let (switches, groups): (Vec<_>, Vec<_>) = (
+        intent.vswitches.keys().map(ToString::to_string).collect(),
+        intent.portgroups.keys().map(ToString::to_string).collect(),
+    );
+    assert_eq!(
+        (switches, groups),
+        (vec!["vSwitch2".to_owned()], vec!["New".to_owned()])
+    );
+}
+
+#[test]
+fn a_manifest_that_contradicts_itself_or_what_it_leaves_changes_nothing() {
+    let base = "{vswitches: [{name: S, portgroups: [{name: G}]}], ports: [{name: A, portgroup: G, veth: a}]}";
+    let manifest = Manifest::parse(base).unwrap();
+    let host = Intent::default();
+    let (host, _) = host.transact(&manifest.plan(&host).unwrap()).unwrap();
+    let refused = |text: &str| {
+        let manifest = Manifest::parse(text).unwrap();
+        let planned = manifest.plan(&host);
+        planned
+            .and_then(|changes| host.transact(&changes))
+            .unwrap_err()
+            .to_string()
+    };
+    let twice =
+        refused("ports: [{name: A, portgroup: G, veth: a}, {name: A, portgroup: G, veth: b}]");
+    assert_eq!(twice, "port A: stands twice in the manifest");
+    let used = refused("vswitches: [{name: S}]");
+    assert!(
+        used.contains("port group G") && used.contains("port A"),
+        "{used}"
+    );
+    let nowhere = refused("ports: [{name: B, portgroup: g, veth: b}]");
+    assert!(nowhere.contains("port B"), "{nowhere}");
+    let shared =
+        refused("ports: [{name: A, portgroup: G, veth: a}, {name: B, portgroup: G, veth: a}]");
+    assert!(shared.contains("interface a is used by port A"), "{shared}");
 }

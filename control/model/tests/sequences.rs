@@ -159,4 +159,32 @@ proptest! {
         prop_assert_eq!(config.ports.len(), intent.ports.len() + intent.uplinks().count());
         prop_assert!(config.ports.is_sorted_by_key(|port| port.id));
     }
+
+    /// Whatever stands there, and however it is held, a manifest leads to what it says, in one step; what it does not touch
+    /// stays the same object.
+    #[test]
+    fn a_manifest_leads_from_anywhere_to_what_it_says(
+        one in prop::collection::vec(change(), 0..60),
+        other in prop::collection::vec(change(), 0..60),
+    ) {
+        let made = |changes: &[Change]| {
+            let step = |intent: Intent, change| intent.apply(change).map_or(intent, |(next, _)| next);
+            changes.iter().fold(Intent::default(), step)
+        };
+        let (here, there) = (made(&one), made(&other));
+        let manifest = Manifest::export(&there);
+        let (arrived, outcomes) = here.transact(&manifest.plan(&here).unwrap()).unwrap();
+        prop_assert_eq!(&Manifest::export(&arrived), &manifest);
+        prop_assert!(arrived.check().is_ok());
+        prop_assert_eq!(outcomes.iter().all(|outcome| *outcome == Outcome::Unchanged), arrived == here);
+        for (name, port) in &here.ports {
+            let same = arrived.ports.get(name).filter(|after| after.spec == port.spec);
+            prop_assert!(same.is_none_or(|after| after == port));
+        }
+        let again = arrived.transact(&manifest.plan(&arrived).unwrap()).unwrap();
+        prop_assert_eq!(again.0, arrived, "a manifest twice is a manifest once");
+
+        let (kept, _) = here.transact(&Manifest::default().plan(&here).unwrap()).unwrap();
+        prop_assert_eq!(kept, here, "a manifest without sections says nothing");
+    }
 }

@@ -13,12 +13,15 @@ fn the_examples_are_labs() {
     assert_eq!(mirror.fabric, None);
     assert_eq!(mirror.vms[0].namespace, "weft-test-MyVM1");
     assert_eq!(mirror.vms[0].host_end, "p-MyVM1");
-    assert_eq!(mirror.hosts[0].manifest.ports.len(), 3);
+    assert_eq!(mirror.hosts[0].manifest.ports().len(), 3);
 
     let uplink = plan(include_str!("../../../../examples/uplink.yaml")).unwrap();
     assert_eq!(uplink.fabric.as_deref(), Some("weft-test-fabric"));
     assert_eq!(uplink.hosts[1].uplinks[0].fabric_end, "esxi02-eth1");
-    assert_eq!(uplink.hosts[1].manifest.ports[0].name.as_str(), "database");
+    assert_eq!(
+        uplink.hosts[1].manifest.ports()[0].name.as_str(),
+        "database"
+    );
 }
 
 #[test]
@@ -47,7 +50,7 @@ fn a_vm_is_attached_by_any_of_three_engines() {
     let attached = |engine: &str| {
         let vms = format!("vms: [{{name: a, portgroup: Lab, engine: {engine}}}]");
         let lab = plan(&format!("{ONE_SWITCH}\n{vms}")).unwrap();
-        serde_json::to_value(&lab.hosts[0].manifest.ports[0]).unwrap()
+        serde_json::to_value(&lab.hosts[0].manifest.ports()[0]).unwrap()
     };
     assert_eq!(attached("veth")["veth"], "p-a");
     assert_eq!(attached("packet")["engine"], "packet");

@@ -53,14 +53,15 @@ pub(super) fn plan(
             mtu: mtu_of(spec, host).octets(),
             engine: spec.engine,
         };
-        host.manifest.ports.push(port(spec, &vm));
+        let ports = host.manifest.ports.get_or_insert_default();
+        ports.push(port(spec, &vm));
         vms.push(vm);
     }
     Ok(vms)
 }
 
 fn mtu_of(vm: &VmSpec, host: &Host) -> Mtu {
-    let mut switches = host.manifest.vswitches.iter();
+    let mut switches = host.manifest.vswitches().iter();
     let own = switches.find(|section| {
         section
             .portgroups
