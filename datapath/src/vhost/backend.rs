@@ -42,22 +42,22 @@ struct Setup {
 }
 
 /// One connection's state.
-pub(super) struct Backend {
+pub(super) struct Backend<'a> {
     shared: Arc<Shared>,
     controls: Arc<Vec<RxControl>>,
     tx: Transmit,
-    pace: Arc<Pace>,
+    pace: &'a mut Pace,
     features: u64,
     memory: Option<Arc<Memory>>,
     queues: [Setup; QUEUES],
 }
 
-impl Backend {
+impl<'a> Backend<'a> {
     pub(super) fn new(
         shared: Arc<Shared>,
         controls: Arc<Vec<RxControl>>,
         tx: Transmit,
-        pace: Arc<Pace>,
+        pace: &'a mut Pace,
     ) -> Self {
         Self {
             shared,
@@ -184,7 +184,7 @@ impl Backend {
     }
 
     /// Puts a queue in the place of the one before; nobody uses that one any more when this returns.
-    fn replace(&self, index: usize, queue: Option<Queue>) -> Option<u16> {
+    fn replace(&mut self, index: usize, queue: Option<Queue>) -> Option<u16> {
         self.pace.wait();
         let gauge = queue.as_ref().map(|queue| queue.ring.gauge());
         self.shared.watch(index, gauge);
@@ -257,7 +257,7 @@ fn event(file: File) -> Result<OwnedFd> {
 
 const UNSUPPORTED: Error = Error::InvalidOperation("not offered");
 
-impl VhostUserBackendReqHandlerMut for Backend {
+impl VhostUserBackendReqHandlerMut for Backend<'_> {
     fn set_owner(&mut self) -> Result<()> {
         Ok(())
     }

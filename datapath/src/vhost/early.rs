@@ -9,6 +9,7 @@ use rustix::net::{RecvFlags, recv};
 use vhost::vhost_user::{Error, Result, VhostUserBackendReqHandlerMut};
 
 use super::backend::Backend;
+use super::stop::Stop;
 
 /// Words of a message: request, flags, octets of the payload, and the payload, here a queue and whether it is enabled
 /// (vhost-user, "Message Specification").
@@ -26,14 +27,15 @@ const NEEDS_REPLY: u32 = 1 << 3;
 ///
 /// # Errors
 /// A message is not as it should be.
-pub(super) fn enable(stream: &UnixStream, backend: &Mutex<Backend>) -> Result<()> {
+pub(super) fn enable(stream: &UnixStream, backend: &Mutex<Backend<'_>>, stop: &Stop) -> Result<()> {
     let mut header = [0; HEADER];
     loop {
         let seen = recv(stream, &mut header, RecvFlags::PEEK | RecvFlags::WAITALL);
         // Whatever is wrong with the stream, who reads from it next meets it too.
         let is_whole = matches!(seen, Ok((_, HEADER)));
         let mut backend = backend.lock().unwrap_or_else(PoisonError::into_inner);
-        if !is_whole || header[..4] != SET_VRING_ENABLE.to_ne_bytes() || backend.has_negotiated() {
+        let is_other = header[..4] != SET_VRING_ENABLE.to_ne_bytes();
+        if !is_whole || is_other || backend.has_negotiated() || !stop.is_served() {
             return Ok(());
         }
         let [_, flags, 8, index, enable @ (0 | 1)] = read(stream)? else {

@@ -1,7 +1,7 @@
 //! vhost-user: a guest's network adapter, through rings in memory that its hypervisor shares (vhost-user protocol of QEMU;
 //! virtio 1.2 §2.7, §5.1).
 //!
-//! * `service`: a thread for each port, which connects or listens, and serves one front-end at a time.
+//! * `service`, `stop`: a thread for each port, which connects or listens, and serves one front-end at a time.
 //! * `backend`, `early`: what the front-end asks for, message by message; it starts and stops queues.
 //! * `pace`: how often it may do so.
 //! * `memory`, `sigbus`: the guest's memory, and what happens when somebody takes it away.
@@ -24,6 +24,7 @@ mod rx;
 mod service;
 mod sigbus;
 mod status;
+mod stop;
 #[cfg(test)]
 mod tests;
 mod tx;

@@ -3,44 +3,46 @@
 //! A queue that starts, stops or is replaced costs a poll thread some microseconds, and memory that is unmapped interrupts
 //! every core. A front-end that says so in a loop waits, and its neighbours keep their poll thread.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use parking_lot::Mutex;
+use super::stop::Stop;
 
 /// Between two changes of a front-end that never stops: at 5 µs a change, half a per cent of a poll thread.
 const INTERVAL: Duration = Duration::from_millis(1);
 
-/// So many changes may come at once: twice as many as when a guest of eight queue pairs starts, whose QEMU (before 8.0) tells of
-/// each region of its memory once for each pair.
+/// So many changes may come at once: several times as many as when a guest of eight queue pairs starts.
 pub(super) const AT_ONCE: u32 = 512;
 
 /// The changes of one port, whoever connects to it.
 #[derive(Debug)]
 pub(super) struct Pace {
     /// When all changes so far would have been made, one each interval.
-    paid: Mutex<Instant>,
+    paid: Instant,
+    stop: Arc<Stop>,
 }
 
 impl Pace {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(stop: Arc<Stop>) -> Self {
         Self {
-            paid: Mutex::new(Instant::now()),
+            paid: Instant::now(),
+            stop,
         }
     }
 
-    /// Waits until another change may be made.
-    pub(super) fn wait(&self) {
+    /// Waits until another change may be made, or the port ends.
+    pub(super) fn wait(&mut self) {
         let pause = self.count(Instant::now());
         if !pause.is_zero() {
-            std::thread::sleep(pause);
+            self.stop.pause(pause);
         }
     }
 
     /// Counts a change. Returns how long it has to wait.
-    fn count(&self, now: Instant) -> Duration {
-        let mut paid = self.paid.lock();
-        *paid = now.max(*paid) + INTERVAL;
-        paid.saturating_duration_since(now + INTERVAL * AT_ONCE)
+    fn count(&mut self, now: Instant) -> Duration {
+        self.paid = now.max(self.paid) + INTERVAL;
+        self.paid
+            .saturating_duration_since(now + INTERVAL * AT_ONCE)
     }
 }
 
@@ -50,7 +52,7 @@ mod tests {
 
     #[test]
     fn a_burst_passes_and_what_follows_is_paced() {
-        let pace = Pace::new();
+        let mut pace = Pace::new(Arc::new(Stop::new().expect("an event")));
         let start = Instant::now();
         let mut now = start;
         let mut changes = |count: u32| {

@@ -1,7 +1,6 @@
 //! A port's thread: it connects to a socket or listens on one, and serves one front-end at a time.
 
 use std::io::{Error, ErrorKind, Result};
-use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
@@ -9,10 +8,8 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use parking_lot::Mutex;
-use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, socket_with};
-use vhost::vhost_user::BackendReqHandler;
+use vhost::vhost_user::{self, BackendReqHandler};
 
 use super::backend::Backend;
 use super::early;
@@ -20,6 +17,7 @@ use super::pace::Pace;
 use super::queue::Faults;
 use super::rx::RxControl;
 use super::status::{Shared, SocketRole, VhostState};
+use super::stop::Stop;
 use crate::port::Transmit;
 
 /// Between two tries to connect: short at first, so that queues move soon after a start.
@@ -34,19 +32,6 @@ pub(crate) struct Service {
     shared: Arc<Shared>,
     stop: Arc<Stop>,
     thread: Option<JoinHandle<()>>,
-}
-
-/// Ends the thread wherever it waits.
-struct Stop {
-    event: OwnedFd,
-    /// The connection that is served; closed for good where there is none to come.
-    connection: Mutex<Connection>,
-}
-
-#[derive(Default)]
-struct Connection {
-    stream: Option<UnixStream>,
-    is_over: bool,
 }
 
 impl Service {
@@ -66,17 +51,13 @@ impl Service {
             SocketRole::Server => Some(Listener::bind(socket)?),
         };
         let shared = Arc::new(Shared::new(faults));
-        let stop = Arc::new(Stop {
-            event: eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC)?,
-            connection: Mutex::default(),
-        });
+        let stop = Arc::new(Stop::new()?);
         let thread = Thread {
             socket: socket.to_owned(),
             listener,
             controls: Arc::new(controls),
             tx,
             shared: Arc::clone(&shared),
-            pace: Arc::new(Pace::new()),
             stop: Arc::clone(&stop),
         };
         thread.waits();
@@ -99,35 +80,11 @@ impl Service {
 
 impl Drop for Service {
     fn drop(&mut self) {
-        // A full counter is readable all the same.
-        let _ = rustix::io::write(&self.stop.event, &1u64.to_ne_bytes());
-        {
-            let mut connection = self.stop.connection.lock();
-            connection.is_over = true;
-            if let Some(stream) = &connection.stream {
-                // Fails for one that the other side has closed, which ends the thread too.
-                let _ = stream.shutdown(std::net::Shutdown::Both);
-            }
-        }
+        self.stop.end();
         if let Some(thread) = self.thread.take() {
             // A thread that panicked has said so.
             let _ = thread.join();
         }
-    }
-}
-
-impl Stop {
-    /// Waits for `other` or for the end. Returns whether it is the end.
-    fn wait(&self, other: Option<&UnixListener>, longest: Option<Duration>) -> bool {
-        let mut events = vec![PollFd::new(&self.event, PollFlags::IN)];
-        events.extend(other.map(|fd| PollFd::from_borrowed_fd(fd.as_fd(), PollFlags::IN)));
-        let timeout = longest.map(|longest| Timespec {
-            tv_sec: longest.as_secs() as i64,
-            tv_nsec: longest.subsec_nanos().into(),
-        });
-        // Interrupted: whoever asked looks again.
-        let _ = poll(&mut events, timeout.as_ref());
-        !events[0].revents().is_empty()
     }
 }
 
@@ -190,12 +147,12 @@ struct Thread {
     controls: Arc<Vec<RxControl>>,
     tx: Transmit,
     shared: Arc<Shared>,
-    pace: Arc<Pace>,
     stop: Arc<Stop>,
 }
 
 impl Thread {
     fn run(&self) {
+        let mut pace = Pace::new(Arc::clone(&self.stop));
         let mut pause = FIRST_PAUSE;
         loop {
             let connected = match &self.listener {
@@ -209,7 +166,7 @@ impl Thread {
             };
             match connected {
                 Ok(stream) => {
-                    let content = self.serve(stream);
+                    let content = self.serve(stream, &mut pace);
                     pause = if content {
                         FIRST_PAUSE
                     } else {
@@ -222,15 +179,14 @@ impl Thread {
                 }
             }
             // Who listens waits for the next front-end, not for the time.
-            let over = self.stop.connection.lock().is_over;
-            if over || self.listener.is_none() && self.stop.wait(None, Some(pause)) {
+            if self.stop.is_over() || self.listener.is_none() && self.stop.wait(None, Some(pause)) {
                 return;
             }
         }
     }
 
     /// Serves a front-end until it leaves. Returns whether it got what it came for.
-    fn serve(&self, stream: UnixStream) -> bool {
+    fn serve(&self, stream: UnixStream, pace: &mut Pace) -> bool {
         // It was made without waiting.
         let (Ok(()), Ok(ours), Ok(early)) = (
             stream.set_nonblocking(false),
@@ -239,12 +195,8 @@ impl Thread {
         ) else {
             return false;
         };
-        {
-            let mut connection = self.stop.connection.lock();
-            if connection.is_over {
-                return true;
-            }
-            connection.stream = Some(ours);
+        if !self.stop.enter(ours) {
+            return true;
         }
         self.shared.update(|status| {
             status.state = VhostState::Negotiating;
@@ -253,22 +205,28 @@ impl Thread {
         });
         let since = Instant::now();
         // One that is refused at once, and comes back at once, is no faster than one that stays.
-        self.pace.wait();
+        pace.wait();
         let backend = Backend::new(
             Arc::clone(&self.shared),
             Arc::clone(&self.controls),
             Arc::clone(&self.tx),
-            Arc::clone(&self.pace),
+            pace,
         );
         let backend = Arc::new(std::sync::Mutex::new(backend));
         let mut handler = BackendReqHandler::from_stream(stream, Arc::clone(&backend));
         let error = loop {
-            let handled = early::enable(&early, &backend).and_then(|()| handler.handle_request());
+            let handled = early::enable(&early, &backend, &self.stop).and_then(|()| {
+                if self.stop.is_served() {
+                    handler.handle_request()
+                } else {
+                    Err(vhost_user::Error::Disconnected)
+                }
+            });
             if let Err(error) = handled {
                 break error;
             }
         };
-        self.stop.connection.lock().stream = None;
+        self.stop.leave();
         let mut backend = match backend.lock() {
             Ok(backend) => backend,
             Err(poisoned) => poisoned.into_inner(),
@@ -277,7 +235,7 @@ impl Thread {
         self.shared.faults().clear_all();
         let left = matches!(
             error,
-            vhost::vhost_user::Error::Disconnected | vhost::vhost_user::Error::PartialMessage
+            vhost_user::Error::Disconnected | vhost_user::Error::PartialMessage
         );
         self.shared.update(|status| {
             status.queues.clear();

@@ -1,15 +1,17 @@
 //! Front-ends that ask for the same over and over.
 
+use std::io::Write;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use super::super::host::exchange;
-use super::{ATTACKER, PEER, Stop, beside_neighbours};
+use super::{ATTACKER, PEER, QUICK, Stop, beside_neighbours};
 use crate::PortId;
 use crate::testing::front_end::{request, state, words};
 use crate::testing::{FrontEnd, Guest, GuestOptions};
+use crate::vhost::features::{OFFERED, VERSION_1};
 use crate::vhost::pace::AT_ONCE;
 
 /// Far more than the switch carries out meanwhile.
@@ -114,5 +116,55 @@ fn a_flood_of_memory_that_nobody_uses_is_no_faster() {
         }
         let most = most_since(start);
         assert!((50..=most).contains(&shared), "{shared} of {most}");
+    });
+}
+
+/// A guest whose front-end said more than the switch carries out in a while. Messages are read in two places, by whether the
+/// driver accepted what enabling queues is a part of.
+fn with_a_backlog(stream: UnixStream, features: u64) -> Guest {
+    let backlog = stream.try_clone().expect("a descriptor");
+    let options = GuestOptions {
+        features,
+        ..GuestOptions::default()
+    };
+    let guest = Guest::new(stream, options);
+    backlog.set_nonblocking(true).expect("a socket");
+    let message = FrontEnd::unanswered(request::SET_VRING_ENABLE, &state(0, 1));
+    // In few pieces: of small ones a socket holds less.
+    let messages = message.repeat(MESSAGES);
+    let mut sent = 0;
+    while let Ok(more) = (&backlog).write(&messages[sent..]) {
+        sent += more;
+    }
+    assert!(sent > 10 * AT_ONCE as usize * message.len(), "{sent}");
+    guest
+}
+
+#[test]
+fn a_port_goes_whatever_its_front_end_still_wants() {
+    beside_neighbours(|host| {
+        for features in [OFFERED, VERSION_1] {
+            let guest = with_a_backlog(host.accept(ATTACKER), features);
+            let before = Instant::now();
+            host.detach(ATTACKER);
+            assert!(before.elapsed() < QUICK, "{:?}", before.elapsed());
+            drop(guest);
+            host.attach(ATTACKER);
+            host.apply();
+        }
+    });
+}
+
+#[test]
+fn nobody_waits_for_what_one_who_is_gone_still_wanted() {
+    beside_neighbours(|host| {
+        let mut peer = host.plain_guest(PEER);
+        for features in [OFFERED, VERSION_1] {
+            drop(with_a_backlog(host.accept(ATTACKER), features));
+            let before = Instant::now();
+            let mut next = host.plain_guest(ATTACKER);
+            assert!(before.elapsed() < QUICK, "{:?}", before.elapsed());
+            exchange(&mut peer, &mut next, (PEER, ATTACKER), 60..70);
+        }
     });
 }

@@ -11,6 +11,7 @@ mod rings;
 mod sockets;
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use super::host::{Host, exchange, frame};
 use crate::testing::{Guest, GuestOptions, wait};
@@ -20,6 +21,9 @@ use crate::{DropReason, VhostState};
 const ATTACKER: u16 = 2;
 const PEER: u16 = 3;
 const OTHER_PEER: u16 = 4;
+
+/// How long a port may take to go, whatever its front-end does.
+const QUICK: Duration = Duration::from_secs(2);
 
 /// Ends the neighbours' exchange also where the attack panics.
 struct Stop<'a>(&'a AtomicBool);

@@ -4,21 +4,18 @@ use std::io::{ErrorKind, Result};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use rustix::event::{EventfdFlags, eventfd};
 
 use super::super::host::{PLAIN, exchange};
-use super::{ATTACKER, PEER, beside_neighbours};
+use super::{ATTACKER, PEER, QUICK, beside_neighbours};
 use crate::testing::front_end::{Region, request, state, words};
 use crate::testing::guest::{MEMORY, USER, memory_file};
 use crate::testing::{FrontEnd, Guest, GuestOptions, wait};
 use crate::vhost::PAIRS;
 use crate::vhost::features::{MRG_RXBUF, OFFERED, PROTOCOL};
 use crate::{PortId, VhostState};
-
-/// How long a port may take to go, whatever its front-end does.
-const QUICK: Duration = Duration::from_secs(2);
 
 /// VHOST_F_LOG_ALL: changed pages are to be logged.
 const LOG_ALL: u64 = 1 << 26;
