@@ -164,39 +164,33 @@ impl Thread {
                 }
                 None => connect(&self.socket),
             };
-            match connected {
-                Ok(stream) => {
-                    let content = self.serve(stream, &mut pace);
-                    pause = if content {
-                        FIRST_PAUSE
-                    } else {
-                        PAUSE_AFTER_REFUSAL
-                    };
-                }
+            let served = connected.and_then(|stream| self.serve(stream, &mut pace));
+            pause = match served {
+                // Who listens waits for the next front-end, not for the time.
+                Ok(_) if self.listener.is_some() => Duration::ZERO,
+                Ok(true) => FIRST_PAUSE,
+                Ok(false) => PAUSE_AFTER_REFUSAL,
                 Err(error) => {
                     self.waits_because(&error);
-                    pause = (pause * 2).min(LONGEST_PAUSE);
+                    (pause * 2).clamp(FIRST_PAUSE, LONGEST_PAUSE)
                 }
-            }
-            // Who listens waits for the next front-end, not for the time.
-            if self.stop.is_over() || self.listener.is_none() && self.stop.wait(None, Some(pause)) {
+            };
+            if self.stop.wait(None, Some(pause)) {
                 return;
             }
         }
     }
 
     /// Serves a front-end until it leaves. Returns whether it got what it came for.
-    fn serve(&self, stream: UnixStream, pace: &mut Pace) -> bool {
+    ///
+    /// # Errors
+    /// The kernel refuses descriptors.
+    fn serve(&self, stream: UnixStream, pace: &mut Pace) -> Result<bool> {
         // It was made without waiting.
-        let (Ok(()), Ok(ours), Ok(early)) = (
-            stream.set_nonblocking(false),
-            stream.try_clone(),
-            stream.try_clone(),
-        ) else {
-            return false;
-        };
-        if !self.stop.enter(ours) {
-            return true;
+        stream.set_nonblocking(false)?;
+        let early = stream.try_clone()?;
+        if !self.stop.enter(stream.try_clone()?) {
+            return Ok(true);
         }
         self.shared.update(|status| {
             status.state = VhostState::Negotiating;
@@ -250,7 +244,7 @@ impl Thread {
                     format!("the front-end sent what the protocol does not allow: {error}");
             }
         });
-        left && (backend.has_run() || since.elapsed() >= PAUSE_AFTER_REFUSAL)
+        Ok(left && (backend.has_run() || since.elapsed() >= PAUSE_AFTER_REFUSAL))
     }
 
     fn waits(&self) {
@@ -272,6 +266,9 @@ impl Thread {
             }
             status.state = VhostState::Waiting;
             status.reason = match error.kind() {
+                _ if self.listener.is_some() => {
+                    format!("accepting a connection on {socket}: {error}")
+                }
                 ErrorKind::NotFound => format!("there is no socket {socket} yet; start the VM"),
                 ErrorKind::ConnectionRefused => {
                     format!("nobody listens on {socket}; start the VM")

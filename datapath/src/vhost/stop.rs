@@ -43,10 +43,6 @@ impl Stop {
         }
     }
 
-    pub(super) fn is_over(&self) -> bool {
-        self.connection.lock().is_over
-    }
-
     /// A connection is there, which ends with the port. Returns whether it may be served.
     pub(super) fn enter(&self, stream: UnixStream) -> bool {
         let mut connection = self.connection.lock();

@@ -4,11 +4,14 @@ use std::io::{ErrorKind, Result};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::process::Command;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rustix::event::{EventfdFlags, eventfd};
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketType};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustix::time::{ClockId, clock_gettime};
 
-use super::super::host::{PLAIN, exchange};
+use super::super::host::{Host, PLAIN, exchange};
 use super::{ATTACKER, PEER, QUICK, beside_neighbours};
 use crate::testing::front_end::{Region, request, state, words};
 use crate::testing::guest::{MEMORY, USER, memory_file};
@@ -309,23 +312,62 @@ fn queue_pairs_come_and_go() {
     });
 }
 
+/// Returns whether this is a process that runs this test and no other, and runs it in one where it is not.
+fn is_alone(test: &str) -> bool {
+    const CHILD: &str = "WEFT_TEST_ALONE";
+    if std::env::var_os(CHILD).is_some() {
+        return true;
+    }
+    let program = std::env::current_exe().expect("this program");
+    let output = Command::new(program)
+        .args([
+            "--exact",
+            &format!("vhost::tests::hostile::sockets::{test}"),
+        ])
+        .env(CHILD, "1")
+        .output()
+        .expect("it runs");
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        output.status.success() && text.contains("1 passed"),
+        "{text}"
+    );
+    false
+}
+
+/// A front-end that waits to be accepted keeps no core busy where there is no descriptor for it, and is served when there is.
+#[test]
+fn a_listener_without_descriptors_tries_now_and_then() {
+    if !is_alone("a_listener_without_descriptors_tries_now_and_then") {
+        return;
+    }
+    let host = Host::new(0);
+    let socket = SocketAddrUnix::new(host.attach_server(7)).expect("an address");
+    let (family, kind) = (AddressFamily::UNIX, SocketType::STREAM);
+    let stream = rustix::net::socket(family, kind, None).expect("a socket");
+    let limit = getrlimit(Resource::Nofile);
+    // Those of the standard streams are in use.
+    let none = Rlimit {
+        current: Some(3),
+        ..limit
+    };
+    setrlimit(Resource::Nofile, none).expect("less than before");
+    rustix::net::connect(&stream, &socket).expect("it listens");
+    let status = || host.datapath.vhost_status(PortId(7)).expect("a port");
+    wait("the failure", || status().reason.contains("accepting"));
+    let busy = || Duration::try_from(clock_gettime(ClockId::ProcessCPUTime)).expect("a time");
+    let before = busy();
+    std::thread::sleep(Duration::from_millis(500));
+    let spent = busy() - before;
+    setrlimit(Resource::Nofile, limit).expect("what it was");
+    assert!(spent < Duration::from_millis(100), "{spent:?}");
+    FrontEnd::new(stream.into()).greet().expect("an answer");
+}
+
 /// The number of this process's descriptors means something only where no other test runs.
 #[test]
 fn storms_of_connections_and_descriptors_leave_nothing_behind() {
-    const CHILD: &str = "WEFT_TEST_STORM";
-    if std::env::var_os(CHILD).is_none() {
-        let name = "vhost::tests::hostile::sockets::storms_of_connections_and_descriptors_leave_nothing_behind";
-        let test = std::env::current_exe().expect("this program");
-        let output = Command::new(test)
-            .args(["--exact", name])
-            .env(CHILD, "1")
-            .output()
-            .expect("it runs");
-        let text = String::from_utf8_lossy(&output.stdout);
-        assert!(
-            output.status.success() && text.contains("1 passed"),
-            "{text}"
-        );
+    if !is_alone("storms_of_connections_and_descriptors_leave_nothing_behind") {
         return;
     }
     let open = || std::fs::read_dir("/proc/self/fd").expect("proc").count();
