@@ -203,7 +203,6 @@ impl<'a> Backend<'a> {
 
     /// The memory is another from now on.
     fn change_memory(&mut self, memory: Memory) -> Result<()> {
-        self.pace.wait();
         // The old one is unmapped when the last queue has left it: all do, whatever becomes of one of them.
         self.memory = Some(Arc::new(memory));
         let settled: Vec<_> = (0..QUEUES).map(|index| self.try_settle(index)).collect();
@@ -303,6 +302,7 @@ impl VhostUserBackendReqHandlerMut for Backend<'_> {
             user: region.user_addr,
             offset: region.mmap_offset,
         });
+        self.pace.wait();
         let memory =
             Memory::new(specs.zip(files).collect()).map_err(|error| self.refuse(&error))?;
         self.change_memory(memory).map(|()| None)
@@ -446,7 +446,11 @@ impl VhostUserBackendReqHandlerMut for Backend<'_> {
         _postcopy: Option<bool>,
     ) -> Result<Option<VhostUserMemoryRegionBase>> {
         let before = self.memory.as_deref().cloned().unwrap_or_default();
-        // QEMU before 8.0 names a region once for each queue pair.
+        // QEMU before 8.0 names a region once for each queue pair: all queues would start anew for each.
+        if before.has(&spec(region), &file) {
+            return Ok(None);
+        }
+        self.pace.wait();
         let memory = before
             .without(&spec(region))
             .unwrap_or(before)
@@ -458,9 +462,11 @@ impl VhostUserBackendReqHandlerMut for Backend<'_> {
     fn remove_mem_region(&mut self, region: &VhostUserSingleMemoryRegion) -> Result<()> {
         let before = self.memory.as_deref().cloned().unwrap_or_default();
         // One that is not there was taken away for another queue pair.
-        before
-            .without(&spec(region))
-            .map_or(Ok(()), |memory| self.change_memory(memory))
+        let Ok(memory) = before.without(&spec(region)) else {
+            return Ok(());
+        };
+        self.pace.wait();
+        self.change_memory(memory)
     }
 
     fn set_device_state_fd(

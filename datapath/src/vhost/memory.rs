@@ -1,8 +1,9 @@
 //! A guest's memory, mapped: regions of files that its front-end shares, and what guest addresses mean in them.
 
 use std::fmt;
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io::Result as IoResult;
+use std::os::unix::fs::MetadataExt;
 use std::ptr::NonNull;
 use std::sync::Arc;
 
@@ -57,12 +58,20 @@ pub(crate) enum MemoryError {
 /// (linux/magic.h).
 const MEMORY_SYSTEMS: [rustix::fs::FsWord; 2] = [0x0102_1994, 0x9584_58f6];
 
+/// Which file it is: its device and its inode, which nobody gets anew as long as the file is mapped.
+type FileId = (u64, u64);
+
+fn file_id(metadata: &Metadata) -> FileId {
+    (metadata.dev(), metadata.ino())
+}
+
 /// A part of a file, mapped for reading and writing until it is dropped.
 struct Mapping {
     start: NonNull<u8>,
     len: usize,
     /// Where in the file it starts.
     offset: u64,
+    file: FileId,
     /// Answers faults within, where the file was truncated. Ends before the mapping does.
     registered: Option<Registered>,
 }
@@ -81,7 +90,8 @@ impl Mapping {
         let Some(end) = spec.offset.checked_add(spec.len) else {
             return Err(range);
         };
-        let file_len = file.metadata()?.len();
+        let metadata = file.metadata()?;
+        let file_len = metadata.len();
         if end > file_len {
             return Err(MemoryError::BeyondFile {
                 end,
@@ -120,6 +130,7 @@ impl Mapping {
             start,
             len,
             offset,
+            file: file_id(&metadata),
             registered: None,
         };
         mapping.registered = Some(Registered::new(start, len)?);
@@ -208,6 +219,18 @@ impl Memory {
             memory = memory.with(spec, &file)?;
         }
         Ok(memory)
+    }
+
+    /// Whether a region of this file is there as it is described, and nothing of it is lost.
+    pub(crate) fn has(&self, spec: &RegionSpec, file: &File) -> bool {
+        let Ok(metadata) = file.metadata() else {
+            return false;
+        };
+        let is_it = |region: &Region| {
+            let mapping = &region.mapping;
+            region.spec == *spec && mapping.file == file_id(&metadata) && !mapping.is_lost()
+        };
+        self.regions.iter().any(is_it)
     }
 
     /// The same with one more region.

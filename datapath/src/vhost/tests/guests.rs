@@ -5,6 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::host::{Host, PLAIN, exchange, frame, tcp_packet};
+use crate::testing::front_end::Region;
 use crate::testing::{Guest, GuestOptions, Received, wait};
 use crate::vhost::features::{
     CSUM, EVENT_IDX, GUEST_CSUM, GUEST_TSO4, HOST_TSO4, MRG_RXBUF, OFFERED,
@@ -81,7 +82,11 @@ fn memory_comes_and_goes_once_for_each_queue_pair() {
     let (mut one, mut two) = (host.plain_guest(0), host.plain_guest(1));
     for guest in [&one, &two] {
         let (front_end, file, region) = (guest.front_end(), guest.file(), guest.region());
-        let more = crate::testing::front_end::Region {
+        // Those of the start.
+        for queue in 0..2 {
+            guest.interrupts(queue);
+        }
+        let more = Region {
             guest: 2 * region.len,
             user: region.user + 2 * region.len,
             ..region
@@ -92,6 +97,11 @@ fn memory_comes_and_goes_once_for_each_queue_pair() {
         }
         for _ in 0..2 {
             front_end.remove_region(more).expect("accepted");
+        }
+        // A queue that starts anew interrupts: each does when the memory is another, and not when it is the same.
+        for queue in 0..2 {
+            let changes = guest.interrupts(queue);
+            assert!(changes <= 2, "{changes}");
         }
     }
     exchange(&mut one, &mut two, (0, 1), 60..70);

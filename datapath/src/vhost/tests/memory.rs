@@ -40,6 +40,14 @@ fn regions_come_and_go() {
     assert!(memory.view(first.guest).is_none() && both.view(first.guest).is_some());
     let rest = both.without(&second).expect("it is there");
     assert!(rest.view(second.guest).is_none() && rest.view(first.guest).is_some());
+    // What is there is known by all that describes it, and by its file.
+    assert!(both.has(&first, &one) && both.has(&second, &two));
+    assert!(!rest.has(&second, &two) && !both.has(&first, &file(REGION)));
+    let moved = RegionSpec {
+        user: first.user + 1,
+        ..first
+    };
+    assert!(!both.has(&moved, &one));
     let gone = rest.without(&second);
     assert!(matches!(gone, Err(MemoryError::NoRegion(_))), "{gone:?}");
 }
@@ -156,6 +164,11 @@ fn a_truncated_file_loses_its_own_memory_only() {
     victim.truncate(1);
     assert_eq!(octet(&lost, GUEST[1] + 70_000), 0);
     assert!(lost.is_lost() && !kept.is_lost());
+    let is_there = |driver: &Driver, memory: &Memory| {
+        let (spec, file) = driver.specs().remove(1);
+        memory.has(&spec, &file)
+    };
+    assert!(is_there(&other, &kept) && !is_there(&victim, &lost));
     // What was mapped anonymously takes writes, and nobody else sees them.
     assert_eq!(octet(&lost, GUEST[1]), 0);
     assert_eq!(octet(&kept, GUEST[1]), 0);
