@@ -110,11 +110,14 @@ impl<'a> Backend<'a> {
         }
         match self.queue(index) {
             Ok(queue) => {
-                if !self.queues[index].is_running {
-                    self.queues[index].found = queue.ring.gauge().in_use();
+                let found = queue.ring.gauge().in_use();
+                let before = self.replace(index, Some(queue));
+                let setup = &mut self.queues[index];
+                setup.is_running = true;
+                // One that failed was there no more.
+                if before.is_none() {
+                    setup.found = found;
                 }
-                self.replace(index, Some(queue));
-                self.queues[index].is_running = true;
                 Ok(())
             }
             Err(reason) => {
@@ -183,7 +186,8 @@ impl<'a> Backend<'a> {
         }
     }
 
-    /// Puts a queue in the place of the one before; nobody uses that one any more when this returns.
+    /// Puts a queue in the place of the one before; nobody uses that one any more when this returns. Returns its next available
+    /// index, if there was one.
     fn replace(&mut self, index: usize, queue: Option<Queue>) -> Option<u16> {
         self.pace.wait();
         let gauge = queue.as_ref().map(|queue| queue.ring.gauge());

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::host::{Host, PLAIN, exchange, frame, tcp_packet};
-use crate::testing::front_end::Region;
+use crate::testing::front_end::{Region, request};
 use crate::testing::{Guest, GuestOptions, Received, wait};
 use crate::vhost::features::{
     CSUM, EVENT_IDX, GUEST_CSUM, GUEST_TSO4, HOST_TSO4, MRG_RXBUF, OFFERED,
@@ -183,6 +183,30 @@ fn a_port_tells_how_much_of_its_rings_is_in_use() {
     }
     assert_eq!(in_use(1), [(0, size, size), (1, size, 0)]);
     host.detach(0);
+    host.audit();
+}
+
+#[test]
+fn a_port_tells_how_many_frames_a_queue_held_when_it_started() {
+    let host = Host::new(2);
+    let mut guest = host.plain_guest(0);
+    let found = || {
+        let status = host.datapath.vhost_status(PortId(0));
+        status.expect("a vhost-user port").queues[1].found
+    };
+    assert_eq!(found(), 0);
+    // Another ring of the same queue while it runs is no start.
+    guest.set_event(request::SET_VRING_KICK, 1);
+    let beyond = guest.available(1) + guest.options().size + 1;
+    guest.write(guest.available_at(1) + 2, &beyond.to_le_bytes());
+    guest.kick(1);
+    wait("the failure", || host.state(0).0 == VhostState::Failed);
+    for seed in 0..3 {
+        guest.send([0; 12], &frame(0, 1, 60, seed));
+    }
+    guest.set_event(request::SET_VRING_KICK, 1);
+    assert_eq!(found(), 3);
+    assert_eq!(host.state(0).0, VhostState::Running);
     host.audit();
 }
 
