@@ -93,7 +93,7 @@ impl Faults {
         self.0[queue].store(fault as u8, Ordering::Relaxed);
     }
 
-    /// A queue is another from now on.
+    /// A queue is another, or none, from now on.
     pub(crate) fn clear(&self, queue: usize) {
         self.0[queue].store(0, Ordering::Relaxed);
     }

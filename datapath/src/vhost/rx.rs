@@ -208,8 +208,8 @@ impl Rx {
             queue.ring.publish();
             queue.notify();
         }
+        self.faults.clear(self.index);
         if let Some(queue) = &mut self.queue {
-            self.faults.clear(self.index);
             // The queue before has given everything back by now.
             queue.ring.resume();
             queue.call();
@@ -230,10 +230,10 @@ impl Rx {
     /// The queue stands still until the front-end starts it again.
     #[cold]
     fn fail(&mut self, fault: Fault) {
-        self.faults
-            .report(self.index, fault.of(self.queue.as_ref()));
+        let fault = fault.of(self.queue.as_ref());
         self.taken.clear();
         self.replace(None);
+        self.faults.report(self.index, fault);
     }
 }
 

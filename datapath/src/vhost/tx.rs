@@ -41,8 +41,8 @@ impl Tx {
     /// Puts a queue in the place of the one before, which comes back.
     pub(crate) fn replace(&mut self, pair: usize, mut queue: Option<Queue>) -> Option<Queue> {
         let place = self.queues.get_mut(pair)?;
+        self.faults.clear(2 * pair);
         if let Some(queue) = &mut queue {
-            self.faults.clear(2 * pair);
             // The queue before has told of everything by now.
             queue.ring.resume();
             queue.ring.suppress_kicks();
@@ -157,9 +157,9 @@ impl Tx {
     /// The queue stands still until the front-end starts it again.
     #[cold]
     fn fail(&mut self, pair: usize, fault: Fault) {
-        self.faults
-            .report(2 * pair, fault.of(self.queues[pair].as_ref()));
+        let fault = fault.of(self.queues[pair].as_ref());
         self.replace(pair, None);
+        self.faults.report(2 * pair, fault);
     }
 }
 

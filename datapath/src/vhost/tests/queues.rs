@@ -32,7 +32,7 @@ fn driver(available: u16) -> Driver {
     driver
 }
 
-/// Reported by the queue before until the very moment in which the next one takes its place.
+/// Reported by the queue before until the very moment in which the next one takes its place, or none does.
 #[test]
 fn a_fault_goes_with_its_queue() {
     let (broken, sound) = (driver(SIZE + 1), driver(0));
@@ -40,9 +40,14 @@ fn a_fault_goes_with_its_queue() {
     let mut burst = Burst::default();
 
     let (mut rx, control) = Rx::new(0, Arc::clone(&faults)).expect("descriptors");
-    for (driver, is_broken) in [(&broken, true), (&sound, false)] {
+    for (driver, is_broken) in [
+        (Some(&broken), true),
+        (Some(&sound), false),
+        (Some(&broken), true),
+        (None, false),
+    ] {
         std::thread::scope(|scope| {
-            let replaced = scope.spawn(|| control.replace(Some(queue(driver))));
+            let replaced = scope.spawn(|| control.replace(driver.map(queue)));
             while !replaced.is_finished() {
                 rx.receive(&mut burst);
             }
@@ -52,15 +57,17 @@ fn a_fault_goes_with_its_queue() {
     }
 
     let mut tx = Tx::new(1, Arc::clone(&faults));
-    tx.replace(0, Some(queue(&broken)));
     let copy = Outgoing {
         frame: 0,
         edit: TagEdit::Keep,
     };
-    tx.transmit(&burst, [copy].into_iter(), |_, sent| {
-        assert_eq!(sent, Err(DropReason::PortDown));
-    });
-    assert!(faults.reason().is_some());
-    tx.replace(0, Some(queue(&sound)));
-    assert_eq!(faults.reason(), None);
+    for next in [Some(&sound), None] {
+        tx.replace(0, Some(queue(&broken)));
+        tx.transmit(&burst, [copy].into_iter(), |_, sent| {
+            assert_eq!(sent, Err(DropReason::PortDown));
+        });
+        assert!(faults.reason().is_some());
+        tx.replace(0, next.map(queue));
+        assert_eq!(faults.reason(), None);
+    }
 }
