@@ -14,6 +14,7 @@
 
 mod addresses;
 mod capabilities;
+mod descriptors;
 mod error;
 mod host;
 mod links;
@@ -63,6 +64,7 @@ const LAST_REQUESTS: Duration = Duration::from_secs(5);
 /// Why the agent does not start. A port that cannot be attached is none: it is down and says why.
 pub async fn run(options: Options) -> Result<(), AgentError> {
     capabilities::check()?;
+    descriptors::raise_limit();
     let mut terminate = signal(SignalKind::terminate()).map_err(AgentError::Threads)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(AgentError::Threads)?;
     let (store, loaded) = Store::open(&options.state_dir)?;

@@ -1,0 +1,34 @@
+//! How many files the agent may have open.
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+/// A vhost-user port with one queue pair has this many descriptors; other ports have fewer. One with eight pairs has 84.
+const OF_A_PORT: u64 = 28;
+
+/// A limit below this is worth a line in the log: hosts of some hundreds of VMs are common.
+const SMALL: u64 = 16_384;
+
+/// Raises the limit as far as it may be raised. The soft limit that a process is given is 1024 on most systems, for the sake
+/// of select(2), which the agent does not use.
+pub(crate) fn raise_limit() {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: limit.maximum,
+        ..limit
+    };
+    let limit = match setrlimit(Resource::Nofile, raised) {
+        Ok(()) => raised,
+        Err(error) => {
+            tracing::warn!(%error, "the limit of open files cannot be raised");
+            limit
+        }
+    };
+    if let Some(limit) = limit.current.filter(|limit| *limit < SMALL) {
+        let guests = limit / OF_A_PORT;
+        tracing::warn!(
+            limit,
+            "the limit of open files is enough for some {guests} VMs on vhost-user sockets; more need a larger hard limit \
+             (LimitNOFILE)"
+        );
+    }
+}
