@@ -190,14 +190,12 @@ impl Worker {
         let (forwarder, burst) = (&mut self.forwarder, &mut self.burst);
         let snapshot = self.snapshot.load();
         forwarder.prepare(snapshot);
+        self.roster.renew(snapshot);
         let frames = self
             .roster
             .poll(|source: &mut Source, engine: &mut RxEngine| {
-                let Some(entry) = snapshot.port(source.id) else {
-                    // Attached, and in no configuration yet: what waits there is forwarded by the one that comes.
-                    engine.attend();
-                    return 0;
-                };
+                // One that is in no configuration yet: what waits there is forwarded by the one that comes.
+                let entry = snapshot.port(source.id)?;
                 engine.receive(burst);
                 forwarder.notify(snapshot);
                 let frames = burst.len();
@@ -206,7 +204,7 @@ impl Worker {
                     forwarder.forward(snapshot, entry, source, burst, now);
                 }
                 engine.release(burst);
-                frames
+                Some(frames)
             });
         if frames == 0 {
             forwarder.notify(snapshot);
@@ -261,6 +259,7 @@ impl Worker {
                     // The control side keeps the old snapshot until every thread has answered, so none is freed here.
                     let snapshot = self.snapshot.load();
                     self.forwarder.prepare(snapshot);
+                    self.roster.renew(snapshot);
                     let _ = done.try_send(());
                 }
                 Command::Stop => self.stopped = true,

@@ -114,6 +114,39 @@ fn ping_pong(poll: PollMode, cores: Vec<usize>) {
     audit(&datapath, 2, 2000);
 }
 
+/// Ports are attached before they are configured, and removed from the configuration before they are detached.
+#[test]
+fn what_waits_without_a_configuration_keeps_no_thread_awake() {
+    let datapath = start(vec![], PollMode::Adaptive);
+    let attach = |id| datapath.attach_memory(PortId(id), 64, false);
+    let ports = [0, 1].map(|id| attach(id).expect("an eventfd"));
+    let configured = config(&[port(0, 5), port(1, 5)]);
+    let passes = || datapath.threads()[0].passes;
+    for round in 0..3 {
+        let numbers = (0..40).map(|n| round * 40 + n);
+        for number in numbers.clone() {
+            ports[0].send(&frame(0, 1, number));
+        }
+        let start = Instant::now();
+        // Beside its heartbeat the thread does nothing.
+        loop {
+            let before = passes();
+            std::thread::sleep(Duration::from_millis(50));
+            if passes() <= before + 2 {
+                break;
+            }
+            assert!(start.elapsed() < DEADLINE, "the thread does not sleep");
+        }
+        assert_eq!(ports[1].receive(), None);
+        datapath.apply(&configured).expect("the thread answers");
+        for number in numbers {
+            assert_eq!(receive(&ports[1]), frame(0, 1, number));
+        }
+        audit(&datapath, 2, u64::from(round + 1) * 40);
+        datapath.apply(&config(&[])).expect("the thread answers");
+    }
+}
+
 #[test]
 fn a_sleeping_thread_wakes_for_every_frame() {
     ping_pong(PollMode::Adaptive, vec![]);

@@ -233,11 +233,20 @@ impl RxEngine {
         }
     }
 
-    /// Does what the control side waits for, and leaves frames where they are.
+    /// Does what the control side waits for, leaves frames where they are and wants to be told of none. From then on the engine
+    /// becomes readable when the control side asks for more.
     pub(crate) fn attend(&mut self) {
         if let Self::VhostUser(rx) = self {
+            // Before the look at what it stands for, the doorbell is made unreadable; and arming is taken back.
+            rx.arm();
             rx.attend();
+            rx.disarm();
         }
+    }
+
+    /// Whether the control side may wait for the poll thread to attend.
+    pub(crate) fn is_attended(&self) -> bool {
+        matches!(self, Self::VhostUser(_))
     }
 
     /// Ends a burst that this engine filled: forgets its frames and takes their memory back.

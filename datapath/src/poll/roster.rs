@@ -3,9 +3,12 @@
 //! A port that had nothing for a while rests: its engine's file descriptor is watched by epoll instead of its ring. A
 //! thread of thousands of ports, few of which have frames, so pays for the few, and one system call now and then tells
 //! which others woke. A thread may sleep when all its ports rest.
+//!
+//! A port that is in no configuration is put aside: not looked at, whatever waits there, until there is a new one.
 
 use std::mem::MaybeUninit;
 use std::os::fd::{BorrowedFd, OwnedFd};
+use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::event::{Timespec, epoll};
@@ -14,6 +17,7 @@ use crate::PortId;
 use crate::clock;
 use crate::engine::RxEngine;
 use crate::forward::Source;
+use crate::snapshot::Snapshot;
 
 /// After this many empty looks in a row the clock is asked for how long a port has been quiet.
 const EMPTY_LOOKS: u32 = 512;
@@ -46,6 +50,7 @@ struct Member {
     empty_looks: u32,
     /// When the clock was first asked in the present quiet spell (monotonic time, ns; coarse unless looks are costly).
     quiet_since: Option<u64>,
+    is_aside: bool,
 }
 
 impl Member {
@@ -80,6 +85,10 @@ pub(super) struct Roster {
     /// Resting ports that only looking tells about, looked at in turn.
     blind: Vec<usize>,
     turn: usize,
+    /// Ports in no configuration, watched for what the control side asks of them.
+    aside: Vec<usize>,
+    /// Where the snapshot is that ports were last looked for in.
+    snapshot: usize,
     /// Watches the doorbell and every other resting port.
     epoll: OwnedFd,
 }
@@ -99,6 +108,8 @@ impl Roster {
             active: Vec::new(),
             blind: Vec::new(),
             turn: 0,
+            aside: Vec::new(),
+            snapshot: 0,
             epoll,
         })
     }
@@ -117,12 +128,14 @@ impl Roster {
             engine,
             empty_looks: 0,
             quiet_since: None,
+            is_aside: false,
         });
         self.active.push(at);
         // Whichever list a port moves to later, it finds room: no pass allocates.
         let members = self.members.len();
-        self.active.reserve(members - self.active.len());
-        self.blind.reserve(members - self.blind.len());
+        for list in [&mut self.active, &mut self.blind, &mut self.aside] {
+            list.reserve(members - list.len());
+        }
     }
 
     /// Closes the receive side of a port, every queue of it.
@@ -141,14 +154,41 @@ impl Roster {
             self.members[at] = None;
             self.active.retain(|&active| active != at);
             self.blind.retain(|&blind| blind != at);
+            self.aside.retain(|&aside| aside != at);
         }
     }
 
-    /// Hands each port that may have frames to `look`, which returns how many it had. Returns the sum.
+    /// Looks again at the ports that were put aside, if this is another snapshot than at the last call.
+    #[inline]
+    pub(super) fn renew(&mut self, snapshot: &Arc<Snapshot>) {
+        let snapshot = Arc::as_ptr(snapshot).addr();
+        if snapshot != self.snapshot {
+            self.snapshot = snapshot;
+            self.take_back();
+        }
+    }
+
+    #[cold]
+    fn take_back(&mut self) {
+        for at in self.aside.drain(..) {
+            let Some(member) = &mut self.members[at] else {
+                continue;
+            };
+            member.is_aside = false;
+            if let Some(readiness) = member.engine.readiness() {
+                // Fails where only looking tells.
+                let _ = epoll::delete(&self.epoll, readiness);
+            }
+            self.active.push(at);
+        }
+    }
+
+    /// Hands each port that may have frames to `look`, which returns how many it had, or `None` for one that is in no
+    /// configuration. Returns the sum.
     #[inline]
     pub(super) fn poll(
         &mut self,
-        mut look: impl FnMut(&mut Source, &mut RxEngine) -> usize,
+        mut look: impl FnMut(&mut Source, &mut RxEngine) -> Option<usize>,
     ) -> usize {
         let mut frames = 0;
         let mut position = 0;
@@ -158,7 +198,12 @@ impl Roster {
             let Some(member) = &mut self.members[at] else {
                 continue;
             };
-            let found = look(&mut member.source, &mut member.engine);
+            let Some(found) = look(&mut member.source, &mut member.engine) else {
+                self.put_aside(at);
+                position -= 1;
+                self.active.swap_remove(position);
+                continue;
+            };
             frames += found;
             if found > 0 {
                 member.empty_looks = 0;
@@ -187,7 +232,10 @@ impl Roster {
             let Some(member) = &mut self.members[at] else {
                 continue;
             };
-            let found = look(&mut member.source, &mut member.engine);
+            let Some(found) = look(&mut member.source, &mut member.engine) else {
+                member.engine.attend();
+                continue;
+            };
             frames += found;
             // It is given a descriptor when its front-end thinks better of it.
             if found > 0 || member.engine.readiness().is_some() {
@@ -247,14 +295,27 @@ impl Roster {
         if member.engine.arm() {
             return false;
         }
-        let watched = member.engine.readiness().is_some_and(|readiness| {
-            let data = epoll::EventData::new_u64(at as u64);
-            epoll::add(&self.epoll, readiness, data, epoll::EventFlags::IN).is_ok()
-        });
-        if !watched {
+        if !watch(&self.epoll, &member.engine, at) {
             self.blind.push(at);
         }
         true
+    }
+
+    /// Looks at a port no more until there is another snapshot. What the control side may wait for is watched.
+    #[cold]
+    fn put_aside(&mut self, at: usize) {
+        let Some(member) = &mut self.members[at] else {
+            return;
+        };
+        member.engine.attend();
+        if member.engine.is_attended() && !watch(&self.epoll, &member.engine, at) {
+            self.blind.push(at);
+            return;
+        }
+        member.empty_looks = 0;
+        member.quiet_since = None;
+        member.is_aside = true;
+        self.aside.push(at);
     }
 
     fn wake(&mut self, timeout: Option<&Timespec>) {
@@ -268,12 +329,25 @@ impl Roster {
             let Some(Some(member)) = self.members.get_mut(at as usize) else {
                 continue;
             };
-            if let Some(readiness) = member.engine.readiness() {
-                // Watched, or epoll would not have named it.
-                let _ = epoll::delete(&self.epoll, readiness);
-                member.engine.disarm();
-                self.active.push(at as usize);
+            let Some(readiness) = member.engine.readiness() else {
+                continue;
+            };
+            // Watched, or epoll would not have named it.
+            let _ = epoll::delete(&self.epoll, readiness);
+            member.engine.disarm();
+            if member.is_aside {
+                member.is_aside = false;
+                self.aside.retain(|&aside| aside != at as usize);
             }
+            self.active.push(at as usize);
         }
     }
+}
+
+/// Has epoll name a port when its engine becomes readable. Returns whether it will: not where only looking tells.
+fn watch(epoll: &OwnedFd, engine: &RxEngine, at: usize) -> bool {
+    engine.readiness().is_some_and(|readiness| {
+        let data = epoll::EventData::new_u64(at as u64);
+        epoll::add(epoll, readiness, data, epoll::EventFlags::IN).is_ok()
+    })
 }

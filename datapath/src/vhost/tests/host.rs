@@ -2,6 +2,7 @@
 
 use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use crossbeam_channel::bounded;
 use weft_packet::MacAddr;
@@ -105,6 +106,15 @@ impl Host {
     pub(super) fn unconfigure(&self) {
         let nothing = Config::default();
         self.datapath.apply(&nothing).expect("the thread answers");
+    }
+
+    /// Waits until the poll thread sleeps: a heartbeat is all that it does.
+    pub(super) fn rests(&self) {
+        wait("rest", || {
+            let before = self.datapath.threads()[0].passes;
+            std::thread::sleep(Duration::from_millis(50));
+            self.datapath.threads()[0].passes <= before + 2
+        });
     }
 
     pub(super) fn attach(&self, port: u16) {
