@@ -55,7 +55,7 @@ pub struct VhostQueue {
     /// from it.
     pub available: u16,
     /// As many there were when the queue started. Those from the guest were sent before that: where the switch that ran until
-    /// then was killed, up to a burst of them are forwarded for the second time.
+    /// then was killed, up to a burst of them may be forwarded for the second time.
     pub found: u16,
 }
 
