@@ -1,6 +1,6 @@
 //! The table of guests' mappings in a model of memory and threads, which loom runs through every order of events and every value
 //! that a weakly ordered machine may read. A handler puts zeros where it finds a fault's mapping: it must find the right one,
-//! whatever is registered and taken away meanwhile.
+//! whatever is registered and taken away meanwhile, and count what is lost.
 
 #[path = "../src/vhost/sigbus/slot.rs"]
 mod slot;
@@ -45,7 +45,7 @@ fn is_confused(next: Mapping, fill: Fill, find: Find) -> bool {
         let changer = {
             let slots = Arc::clone(&slots);
             thread::spawn(move || {
-                slots[0].empty();
+                slots[0].empty(&AtomicUsize::new(0));
                 fill(&slots[0], next.0, next.1);
             })
         };
@@ -105,10 +105,69 @@ fn is_missed(empty: fn(&Slot)) -> bool {
 
 #[test]
 fn a_mapping_is_found_where_another_was() {
-    let empty = |slot: &Slot| assert!(!slot.empty());
-    assert!(!is_missed(empty));
+    assert!(!is_missed(|slot| slot.empty(&AtomicUsize::new(0))));
     assert!(
         is_missed(|_| {}),
         "the model finds what is left in the table"
+    );
+}
+
+type Change = fn(&Slot, &AtomicUsize);
+
+/// Whether something is wrong with the count, or with a mark, when the mappings of two files that were truncated are gone. Two
+/// threads fault in the one, while the other goes, in which one of them had faulted.
+fn is_miscounted(lose: Change, empty: Change) -> bool {
+    happens(move || {
+        let slots = table([IN_USE, (50, 10)]);
+        let lost = Arc::new(AtomicUsize::new(0));
+        let fault = || {
+            let (slots, lost) = (Arc::clone(&slots), Arc::clone(&lost));
+            thread::spawn(move || lose(&slots[0], &lost))
+        };
+        lose(&slots[1], &lost);
+        let faults = [fault(), fault()];
+        empty(&slots[1], &lost);
+        for thread in faults {
+            thread.join().expect("nobody panics");
+        }
+        let is_one = lost.load(Ordering::Relaxed) == 1;
+        let is_marked = slots[0].lost.load(Ordering::Relaxed);
+        empty(&slots[0], &lost);
+        let is_none = lost.load(Ordering::Relaxed) == 0;
+        let marks = slots.iter().any(|slot| slot.lost.load(Ordering::Relaxed));
+        !(is_one && is_marked && is_none) || marks
+    })
+}
+
+#[test]
+fn what_is_lost_is_counted_once_until_it_goes() {
+    assert!(!is_miscounted(Slot::lose, Slot::empty));
+    let looks_first: Change = |slot, lost| {
+        if !slot.lost.load(Ordering::Relaxed) {
+            slot.lost.store(true, Ordering::Relaxed);
+            lost.fetch_add(1, Ordering::Relaxed);
+        }
+    };
+    assert!(
+        is_miscounted(looks_first, Slot::empty),
+        "the model finds what the swap prevents"
+    );
+    let adds_alone: Change = |slot, lost| {
+        if !slot.lost.swap(true, Ordering::Relaxed) {
+            lost.store(lost.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+        }
+    };
+    assert!(
+        is_miscounted(adds_alone, Slot::empty),
+        "the model finds what two would write to the count"
+    );
+    let leaves_the_mark: Change = |slot, lost| {
+        if slot.lost.load(Ordering::Relaxed) {
+            lost.fetch_sub(1, Ordering::Relaxed);
+        }
+    };
+    assert!(
+        is_miscounted(Slot::lose, leaves_the_mark),
+        "the model finds a mark that stays"
     );
 }

@@ -68,9 +68,7 @@ impl Registered {
 impl Drop for Registered {
     fn drop(&mut self) {
         let _changes = CHANGES.lock();
-        if self.0.empty() {
-            LOST.fetch_sub(1, Ordering::Relaxed);
-        }
+        self.0.empty(&LOST);
     }
 }
 
@@ -99,9 +97,7 @@ extern "C" fn on_fault(
         let Some((start, len)) = slot.find(address) else {
             continue;
         };
-        if !slot.lost.swap(true, Ordering::Relaxed) {
-            LOST.fetch_add(1, Ordering::Relaxed);
-        }
+        slot.lose(&LOST);
         // The whole mapping: that is aligned for pages of any size. Others that use it find zeros too, and the mark.
         // SAFETY: the range is a registered mapping, which lives as long as somebody can fault in it; the system call is
         // all that happens.

@@ -19,10 +19,19 @@ impl Slot {
         self.start.store(start, Ordering::Release);
     }
 
-    /// Returns whether the mapping was lost.
-    pub(super) fn empty(&self) -> bool {
+    /// Nobody uses the mapping any more.
+    pub(super) fn empty(&self, lost: &AtomicUsize) {
         self.start.store(0, Ordering::Release);
-        self.lost.swap(false, Ordering::Relaxed)
+        if self.lost.swap(false, Ordering::Relaxed) {
+            lost.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
+    /// The mapping is lost, whichever thread that uses it notices first: it is counted in `lost` until it goes.
+    pub(super) fn lose(&self, lost: &AtomicUsize) {
+        if !self.lost.swap(true, Ordering::Relaxed) {
+            lost.fetch_add(1, Ordering::Relaxed);
+        }
     }
 
     /// The mapping in which an address is: its start and its length.
