@@ -41,6 +41,15 @@ impl Wanted {
 
     /// Whether buffers are made for the MTU. Others take the longest frame that there is, and a guest keeps its connection.
     fn sizes_buffers(&self) -> bool {
+        self.is_af_xdp()
+    }
+
+    /// Whether opening it may wait for somebody who still holds the interface.
+    pub(crate) fn may_wait(&self) -> bool {
+        self.is_af_xdp()
+    }
+
+    fn is_af_xdp(&self) -> bool {
         matches!(
             self.attachment,
             Attachment::Veth {

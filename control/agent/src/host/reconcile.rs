@@ -59,25 +59,33 @@ impl Host {
             }
         }
         if changed || next.is_due(now) || self.has_lost_a_device(&next) {
-            self.reconcile(next, now, SHORT_WAIT);
+            self.reconcile(next, now, SHORT_WAIT, |_| true);
         }
         drop(store);
     }
 
-    /// Attaches everything and puts it in force, at the start.
+    /// Attaches everything and puts it in force, at the start: first what waits for nobody, so that guests do not wait either.
     pub(super) fn reconcile_all(&self) {
         let store = self.writer();
-        self.reconcile(self.state(), Instant::now(), FULL_WAIT);
+        let now = Instant::now();
+        self.reconcile(self.state(), now, FULL_WAIT, |wanted| !wanted.may_wait());
+        self.reconcile(self.state(), now, FULL_WAIT, |_| true);
         drop(store);
     }
 
-    /// Makes the engines fit the interfaces, puts the result in force and commits it. Its caller holds the store. The first
-    /// attempt to open an engine waits for up to `busy_wait`, and later ones do not.
-    fn reconcile(&self, mut next: State, now: Instant, busy_wait: Duration) {
+    /// Makes the engines fit the interfaces, puts the result in force and commits it. Its caller holds the store. Of what has no
+    /// engine, that is opened whose turn it is; the first attempt waits for up to `busy_wait`, and later ones do not.
+    fn reconcile(
+        &self,
+        mut next: State,
+        now: Instant,
+        busy_wait: Duration,
+        is_its_turn: impl Fn(&Wanted) -> bool,
+    ) {
         let before = self.state();
         let old_config = before.compile(&self.addresses());
         self.close_stale(&mut next);
-        self.open_missing(&mut next, now, busy_wait);
+        self.open_missing(&mut next, now, busy_wait, is_its_turn);
         let config = next.compile(&self.addresses());
         if (config != old_config || next.engines != before.engines)
             && let Err(problem) = self.plane.apply(&config)
@@ -150,12 +158,18 @@ impl Host {
         }
     }
 
-    /// Opens an engine for everything that has none, whose interface exists and whose time has come.
-    fn open_missing(&self, next: &mut State, now: Instant, busy_wait: Duration) {
+    /// Opens an engine for everything that has none, whose turn it is, whose interface exists and whose time has come.
+    fn open_missing(
+        &self,
+        next: &mut State,
+        now: Instant,
+        busy_wait: Duration,
+        is_its_turn: impl Fn(&Wanted) -> bool,
+    ) {
         let openings: Vec<_> = next
             .wanted()
             .into_iter()
-            .filter(|(key, _)| !next.engines.contains_key(key))
+            .filter(|(key, wanted)| !next.engines.contains_key(key) && is_its_turn(wanted))
             .filter_map(|(key, wanted)| {
                 let id = next.id(&key)?;
                 let link = match wanted.link() {
