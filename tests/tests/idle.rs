@@ -14,6 +14,10 @@ const FRAMES: usize = 500;
 const GAP: Duration = Duration::from_millis(10);
 const IDLE: Duration = Duration::from_secs(5);
 
+/// Share of a core that an idle agent may use: processor time, which a loaded machine changes little. Heartbeats and looking at
+/// guests once a second take two thousandths at most; a thread that wakes up every 100 µs takes more than a hundredth.
+const MOST: f64 = 0.01;
+
 #[test]
 fn an_idle_agent_costs_little_and_wakes_up_at_once() {
     // One after the other: they would wait for each other's wake-ups.
@@ -88,7 +92,7 @@ fn costs_little_and_wakes_up_at_once(host: &Host, engine: &str, mut pass: impl F
         "{PORTS} {engine} ports, idle: {:.2} % of a core, {resident} MiB resident; first frame after {GAP:?}: median {median:?}, p99 {p99:?}",
         share * 100.0
     );
-    assert!(share < 0.2, "an idle agent used {share} of a core");
+    assert!(share < MOST, "an idle agent used {share} of a core");
     assert!(resident < 300, "{resident} MiB");
     assert!(p99 < Duration::from_millis(50), "{waits:?}");
 }
