@@ -11,7 +11,7 @@ mod rings;
 mod sockets;
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::host::{Host, exchange, frame};
 use crate::testing::{Guest, GuestOptions, wait};
@@ -34,25 +34,35 @@ impl Drop for Stop<'_> {
     }
 }
 
-/// Runs an attack while two guests exchange frames, which all arrive as they were sent.
+/// Runs an attack while two guests exchange frames, which all arrive as they were sent. Says how long they took.
 fn beside_neighbours(attack: impl FnOnce(&Host)) {
     let host = Host::new(5);
     let (mut one, mut two) = (host.plain_guest(0), host.plain_guest(1));
     let (stop, rounds) = (AtomicBool::new(false), AtomicUsize::new(0));
     std::thread::scope(|scope| {
-        scope.spawn(|| {
+        let neighbours = scope.spawn(|| {
+            let mut took = Vec::new();
             while !stop.load(Ordering::Relaxed) {
+                let start = Instant::now();
                 exchange(&mut one, &mut two, (0, 1), 60..70);
                 exchange(&mut two, &mut one, (1, 0), 1490..1500);
+                took.push(start.elapsed() / 20);
                 rounds.fetch_add(1, Ordering::Relaxed);
             }
+            took.sort_unstable();
+            took
         });
-        let _stop = Stop(&stop);
+        let stop = Stop(&stop);
         attack(&host);
         let after = rounds.load(Ordering::Relaxed);
         wait("a round after the attack", || {
             rounds.load(Ordering::Relaxed) > after + 1
         });
+        drop(stop);
+        let took = neighbours.join().expect("they exchange frames");
+        let (median, worst) = (took[took.len() / 2], took[took.len() - 1]);
+        let near_worst = took[took.len() * 99 / 100];
+        println!("a frame of the neighbours took {median:?}, {near_worst:?} (99 %), {worst:?}");
     });
     host.audit();
     for port in 0..2 {
