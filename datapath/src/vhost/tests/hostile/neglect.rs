@@ -113,27 +113,34 @@ fn a_queue_without_events_is_polled_by_both_sides() {
     });
 }
 
+/// A kick is never read, which a guest could make wait; nor does it go on waking the poll thread.
+#[test]
+fn kicks_without_frames_let_the_poll_thread_sleep() {
+    let host = Host::new(2);
+    let (mut one, mut two) = (host.plain_guest(0), host.plain_guest(1));
+    exchange(&mut one, &mut two, (0, 1), 60..70);
+    for _ in 0..100 {
+        one.kick(1);
+    }
+    let looks = passes_of_500_ms(&host);
+    assert!(looks < 20, "{looks}");
+    exchange(&mut one, &mut two, (0, 1), 60..70);
+}
+
 /// The guest asks to be polled: now and then will do, and no core is spent on it while it says nothing.
 #[test]
 fn a_queue_without_a_kick_lets_the_poll_thread_sleep() {
     let host = Host::new(2);
     let (mut one, mut two) = (host.plain_guest(0), host.plain_guest(1));
-    // Those of the last frames are over by then.
-    let passes_of_500_ms = || {
-        std::thread::sleep(Duration::from_millis(100));
-        let before = host.datapath.threads()[0].passes;
-        std::thread::sleep(Duration::from_millis(500));
-        host.datapath.threads()[0].passes - before
-    };
     let accepted = one.front_end().set_event(request::SET_VRING_KICK, 1, None);
     accepted.expect("accepted");
     for _ in 0..3 {
         exchange(&mut one, &mut two, (0, 1), 60..70);
-        let looks = passes_of_500_ms();
+        let looks = passes_of_500_ms(&host);
         assert!((20..=500).contains(&looks), "{looks}");
     }
     one.set_event(request::SET_VRING_KICK, 1);
-    let looks = passes_of_500_ms();
+    let looks = passes_of_500_ms(&host);
     assert!(looks < 20, "{looks}");
     exchange(&mut one, &mut two, (0, 1), 60..70);
 }
@@ -181,6 +188,14 @@ fn an_event_that_is_full_makes_nobody_wait() {
         rustix::io::read(&full, &mut count).expect("it is readable");
         assert!(u64::from_ne_bytes(count) >= u64::MAX - 1);
     });
+}
+
+/// How often the poll thread looks, when the last frames are over.
+fn passes_of_500_ms(host: &Host) -> u64 {
+    std::thread::sleep(Duration::from_millis(100));
+    let before = host.datapath.threads()[0].passes;
+    std::thread::sleep(Duration::from_millis(500));
+    host.datapath.threads()[0].passes - before
 }
 
 /// Frames both ways between the two, of which the attacker is never interrupted.
