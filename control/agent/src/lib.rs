@@ -42,7 +42,7 @@ pub use options::{CoreList, DEFAULT_STATE_DIR, Options, Poll, Settings};
 use host::Host;
 use pace::Pace;
 use plane::Plane;
-use server::{Socket, router};
+use server::{Socket, service};
 use store::Store;
 
 /// Events of the data path that can wait for the control side; more are dropped, and come again.
@@ -85,7 +85,7 @@ pub async fn run(options: Options) -> Result<(), AgentError> {
     let links = tokio::spawn(follow_links(Arc::downgrade(&host)));
     let listener = socket.listener().expect("the listener is taken here only");
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-    let serving = axum::serve(listener, router(Arc::clone(&host))).with_graceful_shutdown(async {
+    let serving = axum::serve(listener, service(Arc::clone(&host))).with_graceful_shutdown(async {
         let _ = stopped.await;
     });
     let mut serving = tokio::spawn(serving.into_future());

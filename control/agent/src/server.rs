@@ -1,17 +1,27 @@
 //! The agent's API on its Unix socket.
 
+mod caller;
 mod extract;
 mod routes;
 
 use std::io::ErrorKind;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use axum::Router;
+use axum::extract::connect_info::IntoMakeServiceWithConnectInfo;
 use tokio::net::UnixListener;
 
 use crate::error::AgentError;
+use crate::host::Host;
 use crate::patience::once_its_holder_died;
-pub(crate) use routes::router;
+use caller::Peer;
+
+/// The API as a service for each connection, which knows who connected.
+pub(crate) fn service(host: Arc<Host>) -> IntoMakeServiceWithConnectInfo<Router, Peer> {
+    routes::router(host).into_make_service_with_connect_info()
+}
 
 /// A bound socket, removed when it is dropped.
 pub(crate) struct Socket {

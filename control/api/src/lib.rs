@@ -21,11 +21,13 @@
 //! [`Problem`].
 #![forbid(unsafe_code)]
 
+mod caller;
 mod client;
 mod object;
 mod problem;
 mod report;
 
+pub use caller::Caller;
 pub use client::Client;
 pub use object::{
     AddressSource, ChangeOptions, ChangeResult, EngineStatus, Envelope, GuestQueue, GuestStatus,

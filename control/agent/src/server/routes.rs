@@ -7,12 +7,13 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get};
 use axum::{Json, Router};
 use serde::Serialize;
-use weft_api::{ChangeOptions, ChangeResult, Problem, ProblemKind, UplinkRequest, Wait};
+use weft_api::{Caller, ChangeOptions, ChangeResult, Problem, ProblemKind, UplinkRequest, Wait};
 use weft_model::{
     Change, NameError, PortPatch, PortSpec, PortgroupPatch, PortgroupSpec, VswitchPatch,
     VswitchSpec,
 };
 
+use super::caller::CalledBy;
 use super::extract::{Asked, Body, Named, Refusal, invalid};
 use crate::host::Host;
 
@@ -100,7 +101,8 @@ async fn answer<T: Serialize + Send + 'static>(
 }
 
 /// Makes a change, and answers as soon as the request wants it.
-async fn change(host: Arc<Host>, change: Change, options: ChangeOptions) -> Answer {
+async fn change(host: Arc<Host>, change: Change, options: ChangeOptions, caller: Caller) -> Answer {
+    tracing::debug!(object = %change.object(), %caller, pid = caller.pid, "a change is asked for");
     let (durable, became_durable) = tokio::sync::oneshot::channel::<ChangeResult>();
     let mut work = tokio::task::spawn_blocking(move || {
         host.change(&change, options, |result| {
@@ -138,21 +140,32 @@ macro_rules! object_routes {
                 answer(host, move |host| host.$show(&named)).await
             }
 
-            async fn $add(State(host): Shared, Asked(options): Options, Body(spec): Body<$Spec>) -> Answer {
-                change(host, Change::$Add(spec), options).await
+            async fn $add(
+                State(host): Shared,
+                CalledBy(caller): CalledBy,
+                Asked(options): Options,
+                Body(spec): Body<$Spec>,
+            ) -> Answer {
+                change(host, Change::$Add(spec), options, caller).await
             }
 
             async fn $set(
                 State(host): Shared,
+                CalledBy(caller): CalledBy,
                 Named(named): Named<String>,
                 Asked(options): Options,
                 Body(patch): Body<$Patch>,
             ) -> Answer {
-                change(host, Change::$Set(name(&named)?, patch), options).await
+                change(host, Change::$Set(name(&named)?, patch), options, caller).await
             }
 
-            async fn $del(State(host): Shared, Named(named): Named<String>, Asked(options): Options) -> Answer {
-                change(host, Change::$Del(name(&named)?), options).await
+            async fn $del(
+                State(host): Shared,
+                CalledBy(caller): CalledBy,
+                Named(named): Named<String>,
+                Asked(options): Options,
+            ) -> Answer {
+                change(host, Change::$Del(name(&named)?), options, caller).await
             }
         )*
     };
@@ -171,24 +184,22 @@ async fn policy(host: Shared, Named(named): Named<String>) -> Answer {
 
 async fn add_uplink(
     State(host): Shared,
+    CalledBy(caller): CalledBy,
     Asked(options): Options,
     Body(request): Body<UplinkRequest>,
 ) -> Answer {
     let UplinkRequest { vswitch, interface } = request;
-    change(host, Change::AddUplink(vswitch, interface), options).await
+    change(host, Change::AddUplink(vswitch, interface), options, caller).await
 }
 
 async fn del_uplink(
     State(host): Shared,
+    CalledBy(caller): CalledBy,
     Named((vswitch, interface)): Named<(String, String)>,
     Asked(options): Options,
 ) -> Answer {
-    change(
-        host,
-        Change::DelUplink(name(&vswitch)?, name(&interface)?),
-        options,
-    )
-    .await
+    let del = Change::DelUplink(name(&vswitch)?, name(&interface)?);
+    change(host, del, options, caller).await
 }
 
 /// The parameters of a query by name; any other name is refused.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use weft_api::{ChangeOptions, Client, Problem, ProblemKind, Wait};
 use weft_model::{Manifest, Outcome, PortgroupSpec, ResourceVersion, VswitchPatch, VswitchSpec};
 
-use super::{Socket, router};
+use super::{Socket, service};
 use crate::error::AgentError;
 use crate::host::Host;
 use crate::plane::testing::Memory;
@@ -38,7 +38,7 @@ fn serve() -> Served {
     let path = directory.path().join("agent.sock");
     let mut socket = Socket::bind(&path).unwrap();
     let listener = socket.listener().unwrap();
-    tokio::spawn(async move { axum::serve(listener, router(Arc::new(host))).await });
+    tokio::spawn(async move { axum::serve(listener, service(Arc::new(host))).await });
     Served {
         directory,
         client: Client::new(path),
