@@ -3,12 +3,13 @@
 mod control;
 mod cores;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use crossbeam_channel::{Sender, bounded};
+use crossbeam_channel::{Receiver, Sender, bounded};
 use parking_lot::Mutex;
 use weft_packet::MacAddr;
 
@@ -311,33 +312,48 @@ impl Datapath {
         );
     }
 
-    /// Closes a port's engine; returns when no poll thread uses it any more. A port that is not attached stays so.
+    /// Closes a port's engine; see [`detach_all`](Self::detach_all).
     ///
     /// # Errors
     /// A poll thread does not answer; the engine is then closed when it does.
     pub fn detach(&self, port: PortId) -> Result<(), Stalled> {
+        self.detach_all(&[port])
+    }
+
+    /// Closes the engines of ports; returns when no poll thread uses them any more. A port that is not attached stays so.
+    ///
+    /// # Errors
+    /// A poll thread does not answer; its engines are then closed when it does.
+    pub fn detach_all(&self, ports: &[PortId]) -> Result<(), Stalled> {
         let mut control = self.control.lock();
-        let Some(attachment) = control.attachments.remove(&port) else {
+        let attachments: Vec<_> = ports
+            .iter()
+            .filter_map(|port| control.attachments.remove(port))
+            .collect();
+        if attachments.is_empty() {
             return Ok(());
-        };
-        let published = self.publish(&mut control);
-        let mut answered = Ok(());
-        if let Some(&first) = attachment.threads.first() {
-            control.first_queues[first] -= 1;
         }
-        for &thread in &attachment.threads {
-            control.queues[thread] -= 1;
-            let (done, wait) = bounded(1);
-            self.command(thread, Command::Remove { port, done });
-            if self.threads[thread].handle.is_some() && wait.recv_timeout(ANSWER_TIMEOUT).is_err() {
-                answered = Err(Stalled { thread });
+        let published = self.publish(&mut control);
+        let mut waits = Vec::new();
+        for attachment in &attachments {
+            if let Some(&first) = attachment.threads.first() {
+                control.first_queues[first] -= 1;
+            }
+            for &thread in &attachment.threads {
+                control.queues[thread] -= 1;
+                let (done, wait) = bounded(1);
+                let port = attachment.port.id;
+                self.command(thread, Command::Remove { port, done });
+                waits.push((thread, wait));
             }
         }
+        let answered = self.wait_for(waits);
         drop(control);
-        // The transmit side goes before what the engine did to its interface.
-        let Attachment { port, guard, .. } = attachment;
-        drop(port);
-        drop(guard);
+        for Attachment { port, guard, .. } in attachments {
+            // The transmit side goes before what the engine did to its interface.
+            drop(port);
+            drop(guard);
+        }
         published.and(answered)
     }
 
@@ -391,14 +407,25 @@ impl Datapath {
                 (thread, wait)
             })
             .collect();
-        let mut result = Ok(());
+        self.wait_for(waits)
+    }
+
+    /// Waits for the answers of poll threads, once for each that does not answer.
+    fn wait_for(&self, waits: Vec<(usize, Receiver<()>)>) -> Result<(), Stalled> {
+        let mut stalled = BTreeSet::new();
         for (thread, wait) in waits {
-            if wait.recv_timeout(ANSWER_TIMEOUT).is_err() {
+            if self.threads[thread].handle.is_some()
+                && !stalled.contains(&thread)
+                && wait.recv_timeout(ANSWER_TIMEOUT).is_err()
+            {
                 tracing::error!(thread, "the poll thread does not answer");
-                result = Err(Stalled { thread });
+                stalled.insert(thread);
             }
         }
-        result
+        match stalled.pop_first() {
+            None => Ok(()),
+            Some(thread) => Err(Stalled { thread }),
+        }
     }
 
     fn command(&self, thread: usize, command: Command) {

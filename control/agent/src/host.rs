@@ -6,11 +6,12 @@
 mod change;
 mod counters;
 mod guests;
+mod history;
 mod reconcile;
 mod report;
 mod status;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, mpsc};
 use std::time::Instant;
 
@@ -31,6 +32,8 @@ pub(crate) struct Host {
     plane: Plane,
     /// Whoever holds it may change the state.
     store: Mutex<Store>,
+    /// Where the store keeps generations.
+    directory: PathBuf,
     state: RwLock<State>,
     addresses: Mutex<Addresses>,
     /// Says that addresses are to be written.
@@ -64,6 +67,7 @@ impl Host {
             .links()
             .map_err(|problem| AgentError::Links(problem.message))?;
         let mut state = State::new(loaded.intent, links);
+        state.note_generation(&store);
         let addresses = addresses::restore(store.directory(), &state);
         if let Err(problem) = state.number() {
             tracing::error!(%problem, "not all ports can be attached");
@@ -72,6 +76,7 @@ impl Host {
             name,
             started: Instant::now(),
             plane,
+            directory: store.directory().to_owned(),
             store: Mutex::new(store),
             state: RwLock::new(state),
             addresses: Mutex::new(addresses),
@@ -80,6 +85,8 @@ impl Host {
             quota: Quota::default(),
             damaged: loaded.damaged,
         };
+        // Before anything is attached that is not to stay.
+        host.take_back_unconfirmed();
         host.reconcile_all();
         Ok(host)
     }

@@ -216,6 +216,7 @@ async fn follow_links(host: Weak<Host>) {
         };
         let Some(host) = host.upgrade() else { break };
         let follow = move || {
+            host.take_back_unconfirmed();
             host.links_changed(events);
             host.follow_guests();
         };

@@ -93,13 +93,13 @@ impl Plane {
         }
     }
 
-    /// Closes a port's engine.
-    pub(crate) fn detach(&self, id: PortId) {
-        if let Err(stalled) = self.datapath.detach(id) {
-            tracing::error!(port = id.0, %stalled, "the engine of a port closes late");
+    /// Closes the engines of ports.
+    pub(crate) fn detach(&self, ids: &[PortId]) {
+        if let Err(stalled) = self.datapath.detach_all(ids) {
+            tracing::error!(ports = ids.len(), %stalled, "the engines of ports close late");
         }
         match &self.kernel {
-            Kernel::Linux(_, offloads) => offloads.release(id),
+            Kernel::Linux(_, offloads) => ids.iter().for_each(|&id| offloads.release(id)),
             #[cfg(test)]
             Kernel::Memory(_) => {}
         }

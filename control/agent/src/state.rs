@@ -14,6 +14,7 @@ use weft_model::{
 
 use crate::addresses::Addresses;
 use crate::links::{Link, Links};
+use crate::store::{Store, Unconfirmed};
 use crate::wanted::{OpenedOn, Wanted, place};
 
 /// Everything but counters, which the data path has, and learned addresses, which change without anybody asking.
@@ -22,6 +23,10 @@ use crate::wanted::{OpenedOn, Wanted, place};
 pub(crate) struct State {
     /// What is asked for.
     pub(crate) intent: Arc<Intent>,
+    /// The generation that this is.
+    pub(crate) generation: u64,
+    /// What the generation waits for.
+    pub(crate) unconfirmed: Option<Unconfirmed>,
     /// The kernel's interfaces.
     pub(crate) links: Arc<Links>,
     /// What is attached to the data path.
@@ -90,12 +95,20 @@ impl State {
     pub(crate) fn new(intent: Intent, links: Links) -> Self {
         Self {
             intent: Arc::new(intent),
+            generation: 0,
+            unconfirmed: None,
             links: Arc::new(links),
             engines: BTreeMap::new(),
             failures: BTreeMap::new(),
             switches: IdPool::new(usize::from(u16::MAX)),
             ports: IdPool::new(PortId::MAX_PORTS),
         }
+    }
+
+    /// Notes which generation it is, once it is durable.
+    pub(crate) fn note_generation(&mut self, store: &Store) {
+        self.generation = store.current();
+        self.unconfirmed = store.unconfirmed().cloned();
     }
 
     /// What every port and uplink needs in order to be attached.

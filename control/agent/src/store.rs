@@ -4,26 +4,33 @@
 //! that a change is made. Its second line holds the CRC-32 of the first, so that a torn or damaged one is noticed; the
 //! one before it is then used. A whole one that this version cannot read is not passed over: that would undo changes.
 
+mod generation;
+mod history;
 mod lock;
 
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use serde::{Deserialize, Serialize};
 use weft_model::Intent;
 
 use crate::error::AgentError;
+pub(crate) use generation::Unconfirmed;
+use generation::{Generation, Unreadable, encode, read};
 use lock::Lock;
 
-/// Generations that are kept.
-const KEPT: usize = 16;
+/// Generations that are kept: of 4,000 ports, some 40 MB.
+const KEPT: usize = 50;
 
 /// The state directory, locked by this agent.
 pub(crate) struct Store {
     directory: PathBuf,
+    /// The highest number of a generation, readable or not.
     newest: u64,
+    /// The number of the generation that is asked for; 0: there is none yet.
+    current: u64,
+    unconfirmed: Option<Unconfirmed>,
     /// Makes renamed files part of their directory.
     sync_directory: fn(&Path) -> io::Result<()>,
     _lock: Lock,
@@ -38,28 +45,16 @@ pub(crate) struct Loaded {
     pub(crate) damaged: Vec<String>,
 }
 
-/// One generation. The file's name holds its number.
-#[derive(Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct Generation {
-    /// Of this layout.
-    format: u32,
-    /// Seconds since 1970, by the host's clock.
-    written_at: u64,
+/// What a generation says of itself.
+#[derive(Clone, Debug)]
+pub(crate) struct Note {
+    /// Who asked for it.
+    pub(crate) by: String,
     /// What changed, in words.
-    change: String,
-    intent: Intent,
+    pub(crate) change: String,
+    /// It is taken back after this time unless it is confirmed.
+    pub(crate) confirm: Option<Duration>,
 }
-
-/// The second line of a file.
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Trailer {
-    /// CRC-32 (IEEE 802.3) of the first line without its line end.
-    crc32: String,
-}
-
-const FORMAT: u32 = 1;
 
 impl Store {
     /// Opens a state directory, creating it if need be, and loads the newest readable generation.
@@ -82,25 +77,34 @@ impl Store {
             remedy: "check the directory's owner, or name another with --state",
         };
         let numbers = generations(directory).map_err(unreadable)?;
-        let newest = numbers.last().copied().unwrap_or(0);
-        let store = Self {
+        let mut store = Self {
             directory: directory.into(),
-            newest,
+            newest: numbers.last().copied().unwrap_or(0),
+            current: 0,
+            unconfirmed: None,
             sync_directory,
             _lock: lock,
         };
         let mut damaged = Vec::new();
-        for number in numbers.iter().rev() {
-            match read(&store.path(*number)) {
-                Ok(intent) => return Ok((store, Loaded { intent, damaged })),
+        for &number in numbers.iter().rev() {
+            match read(&store.path(number)) {
+                Ok(Generation {
+                    intent,
+                    unconfirmed,
+                    ..
+                }) => {
+                    store.current = number;
+                    store.unconfirmed = unconfirmed;
+                    return Ok((store, Loaded { intent, damaged }));
+                }
                 Err(Unreadable::Foreign(problem)) => {
                     return Err(AgentError::StateForeign {
-                        path: store.path(*number),
+                        path: store.path(number),
                         problem,
                     });
                 }
                 Err(Unreadable::Damaged(problem)) => {
-                    damaged.push(format!("{}: {problem}", store.path(*number).display()));
+                    damaged.push(format!("{}: {problem}", store.path(number).display()));
                 }
             }
         }
@@ -123,7 +127,7 @@ impl Store {
     ///
     /// # Errors
     /// The file that could not be written; the generation before it is then still the newest.
-    pub(crate) fn save(&mut self, intent: &Intent, change: &str) -> Result<(), AgentError> {
+    pub(crate) fn save(&mut self, intent: &Intent, note: Note) -> Result<(), AgentError> {
         let number = self.newest + 1;
         let path = self.path(number);
         let failed = |source| AgentError::State {
@@ -136,12 +140,11 @@ impl Store {
             .duration_since(UNIX_EPOCH)
             .unwrap_or_default()
             .as_secs();
-        let generation = Generation {
-            format: FORMAT,
-            written_at,
-            change: change.to_owned(),
-            intent: intent.clone(),
-        };
+        let mut generation = Generation::new(written_at, note.by, note.change, intent);
+        let revert_to = self.current;
+        generation.unconfirmed = note
+            .confirm
+            .map(|time| Unconfirmed::within(time, revert_to));
         replace(&path, &encode(&generation)).map_err(failed)?;
         if let Err(error) = (self.sync_directory)(&self.directory) {
             // Refused, so it must not be there at the next start either.
@@ -152,17 +155,50 @@ impl Store {
             return Err(failed(error));
         }
         self.newest = number;
+        self.current = number;
+        self.unconfirmed = generation.unconfirmed;
         self.prune();
         Ok(())
     }
 
-    /// The directory.
+    /// Has the current generation stay.
+    ///
+    /// # Errors
+    /// The file that could not be written; the generation is then still taken back in time.
+    pub(crate) fn confirm(&mut self) -> Result<(), AgentError> {
+        let path = self.path(self.current);
+        let failed = |source| AgentError::State {
+            action: "write",
+            path: path.clone(),
+            source,
+            remedy: "the change is not confirmed; make room or make the directory writable, then repeat 'weft confirm'",
+        };
+        let mut generation =
+            read(&path).map_err(|unreadable| failed(io::Error::other(unreadable.problem())))?;
+        generation.unconfirmed = None;
+        replace(&path, &encode(&generation)).map_err(failed)?;
+        (self.sync_directory)(&self.directory).map_err(failed)?;
+        self.unconfirmed = None;
+        Ok(())
+    }
+
+    /// The number of the generation that is asked for; 0: there is none yet.
+    pub(crate) fn current(&self) -> u64 {
+        self.current
+    }
+
+    /// What the current generation waits for.
+    pub(crate) fn unconfirmed(&self) -> Option<&Unconfirmed> {
+        self.unconfirmed.as_ref()
+    }
+
+    /// The directory, which [`history`](Self::history) and [`load`](Self::load) read without holding the store.
     pub(crate) fn directory(&self) -> &Path {
         &self.directory
     }
 
     fn path(&self, number: u64) -> PathBuf {
-        self.directory.join(format!("generation-{number:010}.json"))
+        path(&self.directory, number)
     }
 
     /// Removes what is older than the generations that are kept. What cannot be removed is harmless.
@@ -203,67 +239,9 @@ fn sync_directory(directory: &Path) -> io::Result<()> {
     File::open(directory)?.sync_all()
 }
 
-fn encode(generation: &Generation) -> Vec<u8> {
-    let line = |value: serde_json::Result<String>| {
-        value.expect("state has text keys and no fallible serializer")
-    };
-    let body = line(serde_json::to_string(generation));
-    let trailer = Trailer {
-        crc32: format!("{:08x}", crc32fast::hash(body.as_bytes())),
-    };
-    format!("{body}\n{}\n", line(serde_json::to_string(&trailer))).into_bytes()
-}
-
-/// Why a generation cannot be loaded.
-#[derive(Debug)]
-enum Unreadable {
-    /// Torn or changed since it was written.
-    Damaged(String),
-    /// As it was written, by a version that knows more or other things.
-    Foreign(String),
-}
-
-fn read(path: &Path) -> Result<Intent, Unreadable> {
-    let content = fs::read(path).map_err(|error| Unreadable::Damaged(error.to_string()))?;
-    understand(undamaged(&content).map_err(Unreadable::Damaged)?).map_err(Unreadable::Foreign)
-}
-
-/// The first line, if it is what was written.
-fn undamaged(content: &[u8]) -> Result<&str, String> {
-    let text = std::str::from_utf8(content).map_err(|_| "damaged: not UTF-8")?;
-    let (body, rest) = text.split_once('\n').ok_or("truncated")?;
-    let trailer = rest.strip_suffix('\n').ok_or("truncated")?;
-    let trailer: Trailer = serde_json::from_str(trailer).map_err(|_| "damaged: no checksum")?;
-    let sum = format!("{:08x}", crc32fast::hash(body.as_bytes()));
-    if trailer.crc32 != sum {
-        return Err(format!(
-            "damaged: its checksum is {sum}, and it says {}",
-            trailer.crc32
-        ));
-    }
-    Ok(body)
-}
-
-/// The configuration in a first line.
-fn understand(body: &str) -> Result<Intent, String> {
-    /// The only field that every format has.
-    #[derive(Deserialize)]
-    struct Format {
-        format: u32,
-    }
-    let of_another = |what: String| format!("written by another version of weft: {what}");
-    let Format { format } =
-        serde_json::from_str(body).map_err(|error| of_another(error.to_string()))?;
-    if format != FORMAT {
-        return Err(of_another(format!("format {format}, not {FORMAT}")));
-    }
-    let generation: Generation = serde_json::from_str(body)
-        .map_err(|error| of_another(format!("format {format}: {error}")))?;
-    generation
-        .intent
-        .check()
-        .map_err(|error| format!("inconsistent: {error}"))?;
-    Ok(generation.intent)
+/// The file of a generation.
+fn path(directory: &Path, number: u64) -> PathBuf {
+    directory.join(format!("generation-{number:010}.json"))
 }
 
 /// The numbers of the generations in a directory, ascending.

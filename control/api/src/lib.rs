@@ -16,17 +16,24 @@
 //! | `/v1/stats?port=NAME` | GET | list of [`PortStats`] |
 //! | `/v1/drops` | GET | [`DropsReport`] |
 //! | `/v1/export` | GET | [`Manifest`](weft_model::Manifest) |
+//! | `/v1/apply` | POST | [`Manifest`](weft_model::Manifest) → [`ApplyResult`] |
+//! | `/v1/history` | GET | list of [`Generation`], newest first |
+//! | `/v1/history/{generation}` | GET | [`Manifest`](weft_model::Manifest) |
+//! | `/v1/rollback` | POST | [`RollbackRequest`] → [`ApplyResult`] |
+//! | `/v1/confirm` | POST | [`Confirmed`] |
 //!
-//! Every changing request takes the query parameters of [`ChangeOptions`]. Every answer that is not a success is a
-//! [`Problem`].
+//! Every changing request of one object takes the query parameters of [`ChangeOptions`], `apply` and `rollback` those of
+//! [`ApplyOptions`]. Every answer that is not a success is a [`Problem`].
 #![forbid(unsafe_code)]
 
+mod apply;
 mod caller;
 mod client;
 mod object;
 mod problem;
 mod report;
 
+pub use apply::{ApplyOptions, ApplyResult, Confirmed, Generation, ObjectChange, RollbackRequest};
 pub use caller::Caller;
 pub use client::Client;
 pub use object::{

@@ -269,6 +269,9 @@ pub struct ChangeResult {
     /// Ports whose settings in force change with it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ports: Vec<PortName>,
+    /// Ports and uplinks whose traffic pauses, because they are opened anew.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub interrupted: Vec<ObjectRef>,
     /// Interfaces that are taken or released.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub interfaces: Vec<InterfaceName>,

@@ -1,285 +1,257 @@
-//! A change that somebody asked for: checked, prepared, durable, in force.
+//! Changes that somebody asked for: checked, prepared, durable, in force. One change or many, they are made whole or not at all.
 
-use std::collections::BTreeMap;
+mod consequences;
+mod engines;
+mod interfaces;
+mod words;
+
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::Duration;
 
-use weft_api::{ChangeOptions, ChangeResult, Problem, ProblemKind};
-use weft_datapath::PortId;
-use weft_model::{
-    Change, Intent, InterfaceName, ObjectKind, ObjectRef, Outcome, PortKey, PortName, nearest,
+use weft_api::{
+    ApplyOptions, ApplyResult, ChangeOptions, ChangeResult, ObjectChange, Problem, ProblemKind,
 };
+use weft_model::{Change, Intent, ObjectRef, Outcome, PortKey};
 
 use super::Host;
-use crate::addresses::{Addresses, Conflict};
-use crate::plane::{FULL_WAIT, attach_problem};
-use crate::state::{Engine, Failure, State};
-use crate::wanted::Wanted;
+use crate::state::State;
+use crate::store::{Note, Store, Unconfirmed};
+use consequences::Consequences;
+use interfaces::Concerned;
 
-/// What was done to engines before a change is durable, and is undone if it does not become so.
-enum Step {
-    /// Opened one.
-    Opened(PortId),
-    /// Closed one to open it with other settings.
-    Replaced(PortKey, Engine),
+/// How changes are to be made, and for whom.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Order {
+    /// Who asked for them.
+    pub(crate) by: String,
+    /// What they are together, where that says more than they do one by one.
+    pub(crate) title: Option<String>,
+    /// Only say what would change.
+    pub(crate) dry_run: bool,
+    /// Take interfaces even if the host uses them.
+    pub(crate) yes: bool,
+    /// Refuse unless the configuration is still this generation.
+    pub(crate) generation: Option<u64>,
+    /// Take the changes back after this time unless they are confirmed.
+    pub(crate) confirm: Option<Duration>,
+    /// Whether they go before a generation that waits for its confirmation.
+    pub(crate) supersedes: bool,
+    /// Make them even where something cannot be attached, which is then down.
+    pub(crate) forced: bool,
 }
 
-impl Host {
-    /// Makes a change whole or not at all. Calls `durable` as soon as nothing can undo it; returns when it is in
-    /// force. Blocks.
+impl Order {
+    /// An order of one change.
+    pub(crate) fn of_one(options: ChangeOptions, by: &str) -> Self {
+        Self {
+            by: by.to_owned(),
+            dry_run: options.dry_run,
+            yes: options.yes,
+            ..Self::default()
+        }
+    }
+
+    /// An order of several.
     ///
     /// # Errors
-    /// Why it is refused; then nothing has changed. `timedOut`: it is durable, and a poll thread does not answer.
-    pub(crate) fn change(
-        &self,
-        change: &Change,
-        options: ChangeOptions,
-        durable: impl FnOnce(&ChangeResult),
-    ) -> Result<ChangeResult, Problem> {
-        let mut store = self.writer();
-        let before = self.state();
-        if let Some(expected) = options.resource_version {
-            before.intent.expect_version(&change.object(), expected)?;
+    /// `invalid`: a time to confirm that is out of range.
+    pub(crate) fn of_many(options: ApplyOptions, by: &str) -> Result<Self, Problem> {
+        const MOST: u64 = ApplyOptions::LONGEST_CONFIRM;
+        if let Some(seconds) = options
+            .confirm
+            .filter(|seconds| !(1..=MOST).contains(seconds))
+        {
+            let message = format!("confirm: {seconds} s is not a time of 1 to {MOST} s");
+            return Err(Problem::new(ProblemKind::Invalid, message).in_field("confirm"));
         }
-        let (intent, outcome) = before.intent.apply(change)?;
-        let mut next = before.clone();
-        next.intent = Arc::new(intent);
-        next.number()?;
-        self.check_interfaces(&before, &mut next, change, options.yes)?;
-        let mut result = self.describe(change, outcome, &before, &next);
-        result.dry_run = options.dry_run;
-        if options.dry_run || result.outcome == Outcome::Unchanged {
-            durable(&result);
-            return Ok(result);
-        }
-        let steps = self.open_engines(&change.object(), &before, &mut next)?;
-        if let Err(error) = store.save(&next.intent, &in_words(change, &result.outcome)) {
-            self.undo(steps, before);
-            tracing::error!(%error, "a change is refused because it cannot be made durable");
-            return Err(Problem::from(error).about(change.object()));
-        }
-        durable(&result);
-        let applied = self.put_in_force(&before, next);
-        tracing::info!(change = in_words(change, &result.outcome), "changed");
-        applied.map(|()| result)
+        Ok(Self {
+            by: by.to_owned(),
+            dry_run: options.dry_run,
+            yes: options.yes,
+            generation: options.generation,
+            confirm: options.confirm.map(Duration::from_secs),
+            ..Self::default()
+        })
     }
+}
 
-    /// Refuses interfaces that do not exist, that the host needs for itself, or whose own MTU is too small.
-    fn check_interfaces(
-        &self,
-        before: &State,
-        next: &mut State,
-        change: &Change,
-        yes: bool,
-    ) -> Result<(), Problem> {
-        let known = before.wanted();
-        for (key, wanted) in next.wanted() {
-            let is_new = !known.contains_key(&key);
-            if known.get(&key) == Some(&wanted) {
-                continue;
-            }
-            let Some(interface) = wanted.link().cloned() else {
-                continue;
-            };
-            let (field, mtu) = (wanted.field(), wanted.mtu);
-            let link = self.plane.link(&interface)?;
-            if let Some(link) = link
-                && link.mtu < u32::from(mtu)
-            {
-                return Err(small_interface(&interface, link.mtu, mtu, change.object()));
-            }
-            if !is_new {
-                continue;
-            }
-            let Some(link) = link else {
-                return Err(no_interface(before, &interface, change.object()).in_field(field));
-            };
-            if !yes && let Some(used) = self.plane.uses(link)?.first() {
-                let message = format!("{}: interface {interface} {used}", change.object());
-                return Err(Problem::new(ProblemKind::Conflict, message)
-                    .about(change.object())
-                    .in_field(field)
-                    .with_remedy("the host itself loses it; say --yes if that is meant, or use another interface"));
-            }
-            Arc::make_mut(&mut next.links).insert(interface, link);
-        }
-        Ok(())
-    }
+/// What changes did, or would do.
+#[derive(Clone, Debug)]
+pub(crate) struct Made {
+    dry_run: bool,
+    generation: u64,
+    outcomes: Vec<(ObjectRef, Outcome, Option<String>)>,
+    consequences: Consequences,
+    confirm: Option<Duration>,
+}
 
-    fn describe(
-        &self,
-        change: &Change,
-        outcome: Outcome,
-        before: &State,
-        next: &State,
-    ) -> ChangeResult {
-        let addresses = self.addresses().clone();
-        let mut settled_addresses = addresses.clone();
-        let settled = settled_addresses.settle(&next.intent);
-        let configs = |state: &State, addresses: &Addresses| -> BTreeMap<PortId, _> {
-            state
-                .compile(addresses)
-                .ports
-                .into_iter()
-                .map(|port| (port.id, port))
-                .collect()
-        };
-        let (old, new) = (
-            configs(before, &addresses),
-            configs(next, &settled_addresses),
-        );
-        let ports: Vec<PortName> = before
-            .intent
-            .ports
-            .keys()
-            .filter(|name| {
-                let id = before.id(&PortKey::Port((*name).clone()));
-                id.is_some_and(|id| new.contains_key(&id) && old.get(&id) != new.get(&id))
-            })
-            .cloned()
-            .collect();
-        let (was, is) = (before.wanted(), next.wanted());
-        let differ = |one: &BTreeMap<PortKey, Wanted>,
-                      other: &BTreeMap<PortKey, Wanted>|
-         -> Vec<InterfaceName> {
-            one.iter()
-                .filter(|(key, _)| !other.contains_key(key))
-                .filter_map(|(_, wanted)| wanted.interface().cloned())
-                .collect()
-        };
-        let mut interfaces = differ(&is, &was);
-        interfaces.extend(differ(&was, &is));
-        let reopened = is
-            .iter()
-            .filter(|(key, wanted)| was.get(key).is_some_and(|old| !old.serves(wanted)))
-            .count();
-        let mut warnings: Vec<_> = settled
-            .displaced
-            .iter()
-            .map(|Conflict { port, mac, holder }| {
-                format!(
-                    "Port {port} loses the address {mac}, which its guest uses, to port {holder}."
-                )
-            })
-            .collect();
-        if reopened > 0 {
-            warnings.push(match reopened {
-                1 => "The engine of 1 port or uplink is opened anew; its traffic pauses.".to_owned(),
-                _ => format!("The engines of {reopened} ports and uplinks are opened anew; their traffic pauses."),
-            });
-        }
-        ChangeResult {
-            object: change.object(),
-            outcome,
-            dry_run: false,
+impl Made {
+    /// As the answer to one change.
+    fn one(self, object: ObjectRef) -> ChangeResult {
+        let outcome = self.outcomes.into_iter().next();
+        let Consequences {
             ports,
+            interrupted,
+            interfaces,
+            warnings,
+        } = self.consequences;
+        ChangeResult {
+            object,
+            outcome: outcome.map_or(Outcome::Unchanged, |(_, outcome, _)| outcome),
+            dry_run: self.dry_run,
+            ports,
+            interrupted,
             interfaces,
             warnings,
         }
     }
+}
 
-    /// Opens the engines of what is new, and those whose settings change anew, for a change of `object`.
+impl From<Made> for ApplyResult {
+    fn from(made: Made) -> Self {
+        let Consequences {
+            ports,
+            interrupted,
+            interfaces,
+            warnings,
+        } = made.consequences;
+        let changes = made.outcomes.into_iter();
+        let changes = changes.filter(|(_, outcome, _)| *outcome != Outcome::Unchanged);
+        Self {
+            dry_run: made.dry_run,
+            generation: made.generation,
+            changes: changes
+                .map(|(object, outcome, place)| ObjectChange {
+                    object,
+                    outcome,
+                    place,
+                })
+                .collect(),
+            ports,
+            interrupted,
+            interfaces,
+            warnings,
+            confirm_within_seconds: made.confirm.map(|time| time.as_secs()),
+        }
+    }
+}
+
+impl Host {
+    /// Makes one change. Calls `durable` as soon as nothing can undo it; returns when it is in force. Blocks.
     ///
     /// # Errors
-    /// The first one that cannot be opened; all are then as before.
-    fn open_engines(
+    /// As [`transact`](Self::transact).
+    pub(crate) fn change(
         &self,
-        object: &ObjectRef,
-        before: &State,
-        next: &mut State,
-    ) -> Result<Vec<Step>, Problem> {
-        let known = before.wanted();
-        let mut steps = Vec::new();
-        for (key, wanted) in next.wanted() {
-            let present = before.engines.get(&key);
-            if present.is_some_and(|engine| engine.wanted.serves(&wanted))
-                || (present.is_none() && known.contains_key(&key))
-            {
-                continue;
+        change: &Change,
+        options: ChangeOptions,
+        by: &str,
+        durable: impl FnOnce(&ChangeResult),
+    ) -> Result<ChangeResult, Problem> {
+        let plan = |intent: &Intent| {
+            if let Some(expected) = options.resource_version {
+                intent.expect_version(&change.object(), expected)?;
             }
-            let Some(id) = next.id(&key) else { continue };
-            let on = match wanted.link() {
-                None => None,
-                Some(interface) => {
-                    let Some(link) = next.links.get(interface) else {
-                        continue;
-                    };
-                    // Interfaces of new ports were read just now; of others, news may still be on its way.
-                    let now = present.and_then(|_| self.plane.link(interface).ok().flatten());
-                    Some(now.filter(|now| now.index == link.index).unwrap_or(*link))
-                }
-            };
-            if let Some(engine) = present {
-                self.plane.detach(id);
-                steps.push(Step::Replaced(key.clone(), engine.clone()));
-            }
-            match self.plane.attach(id, &wanted, FULL_WAIT) {
-                Ok(_) => {
-                    if present.is_none() {
-                        steps.push(Step::Opened(id));
-                    }
-                    self.readopt(&key, id);
-                    self.note_device(next, &wanted);
-                    let on = wanted.opened_on(on);
-                    next.engines.insert(key, Engine { id, wanted, on });
-                }
-                Err(error) => {
-                    self.undo(steps, before.clone());
-                    let field = match present {
-                        // All that a change can ask anew of an interface.
-                        Some(_) => "mtu",
-                        None => wanted.field(),
-                    };
-                    let problem = attach_problem(&wanted, &error);
-                    let message = format!("{object}: {}", problem.message);
-                    return Err(Problem { message, ..problem }
-                        .about(object.clone())
-                        .in_field(field));
-                }
-            }
-        }
-        Ok(steps)
-    }
-
-    /// Notes a TAP device that has just come with its engine, so that the port's state is told right at once.
-    pub(super) fn note_device(&self, next: &mut State, wanted: &Wanted) {
-        let Some(device) = wanted.interface().filter(|_| wanted.link().is_none()) else {
-            return;
+            Ok(vec![change.clone()])
         };
-        if let Ok(Some(link)) = self.plane.link(device) {
-            Arc::make_mut(&mut next.links).insert(device.clone(), link);
-        }
+        let order = Order::of_one(options, by);
+        let made = self.transact(&mut self.writer(), &order, plan, |made| {
+            durable(&made.clone().one(change.object()));
+        })?;
+        Ok(made.one(change.object()))
     }
 
-    /// Brings the engines back to what they were before a refused change.
-    fn undo(&self, steps: Vec<Step>, mut before: State) {
-        let mut replaced = false;
-        for step in steps.into_iter().rev() {
-            match step {
-                Step::Opened(id) => self.plane.detach(id),
-                Step::Replaced(key, engine) => {
-                    replaced = true;
-                    self.plane.detach(engine.id);
-                    match self.plane.attach(engine.id, &engine.wanted, FULL_WAIT) {
-                        Ok(_) => self.readopt(&key, engine.id),
-                        Err(error) => {
-                            let reason = attach_problem(&engine.wanted, &error).to_string();
-                            tracing::error!(reason, "a port is down after a refused change");
-                            before.engines.remove(&key);
-                            let failure = Failure::after(None, reason, Instant::now());
-                            before.failures.insert(key, failure);
-                        }
-                    }
+    /// Makes changes together, whole or not at all. Calls `durable` as soon as nothing can undo them; returns when they are in
+    /// force. Blocks.
+    ///
+    /// # Errors
+    /// Why they are refused; then nothing has changed. `timedOut`: they are durable, and a poll thread does not answer.
+    pub(super) fn transact(
+        &self,
+        store: &mut Store,
+        order: &Order,
+        plan: impl FnOnce(&Intent) -> Result<Vec<Change>, Problem>,
+        durable: impl FnOnce(&Made),
+    ) -> Result<Made, Problem> {
+        let before = self.state();
+        expect_generation(store, order)?;
+        let changes = plan(&before.intent)?;
+        let (intent, outcomes) = before.intent.transact(&changes)?;
+        let mut next = before.clone();
+        next.intent = Arc::new(intent);
+        next.number()?;
+        let concerned = Concerned::by(&changes, &outcomes);
+        self.check_interfaces(&before, &mut next, &concerned, order)?;
+        let mut made = Made {
+            dry_run: order.dry_run,
+            generation: store.current(),
+            consequences: self.consequences(&before, &next),
+            outcomes: words::described(&changes, outcomes),
+            confirm: order.confirm,
+        };
+        let is_unchanged =
+            |(_, outcome, _): &(_, Outcome, _)| matches!(outcome, Outcome::Unchanged);
+        if made.outcomes.iter().all(is_unchanged) {
+            made.confirm = None;
+            durable(&made);
+            return Ok(made);
+        }
+        if order.dry_run {
+            durable(&made);
+            return Ok(made);
+        }
+        expect_confirmed(store, order)?;
+        let steps = self.open_engines(&before, &mut next, &concerned, order)?;
+        let words = words::of(&changes, &made.outcomes, order.title.as_deref());
+        let note = Note {
+            by: order.by.clone(),
+            change: words.clone(),
+            confirm: order.confirm,
+        };
+        if let Err(error) = store.save(&next.intent, note) {
+            self.undo(steps, before);
+            tracing::error!(%error, "a change is refused because it cannot be made durable");
+            return Err(concerned.about(Problem::from(error)));
+        }
+        made.generation = store.current();
+        next.note_generation(store);
+        durable(&made);
+        let applied = self.put_in_force(next);
+        tracing::info!(
+            generation = made.generation,
+            by = order.by,
+            change = words,
+            "changed"
+        );
+        applied.map(|()| made)
+    }
+
+    /// Has the poll threads forward by a durable change, then closes what it no longer needs.
+    fn put_in_force(&self, mut next: State) -> Result<(), Problem> {
+        let config = {
+            let mut addresses = self.addresses();
+            let settled = addresses.settle(&next.intent);
+            self.log_conflicts(&settled.displaced);
+            for port in settled.changed {
+                if let Some(id) = next.id(&PortKey::Port(port.clone())) {
+                    self.plane.datapath().adopt(id, addresses.of(&port).adopted);
                 }
+                self.addresses_are_news();
             }
-        }
-        if replaced {
-            let config = before.compile(&self.addresses());
-            if let Err(problem) = self.plane.apply(&config) {
-                tracing::error!(%problem, "the configuration before a refused change is not in force yet");
-            }
-            self.commit(before);
-        }
+            next.compile(&addresses)
+        };
+        let applied = self.plane.apply(&config);
+        let wanted = next.wanted();
+        let unwanted = next
+            .engines
+            .extract_if(.., |key, _| !wanted.contains_key(key));
+        let unwanted: Vec<_> = unwanted.map(|(_, engine)| engine.id).collect();
+        self.plane.detach(&unwanted);
+        next.release_numbers();
+        let intent = Arc::clone(&next.intent);
+        self.commit(next);
+        self.settle_again(&intent);
+        applied
     }
 
     /// Takes back what a port adopted by the configuration before, while the one that is now committed was put in force.
@@ -295,88 +267,45 @@ impl Host {
             self.addresses_are_news();
         }
     }
+}
 
-    /// Has the poll threads forward by a durable change, then closes what it no longer needs.
-    fn put_in_force(&self, before: &State, mut next: State) -> Result<(), Problem> {
-        let config = {
-            let mut addresses = self.addresses();
-            let settled = addresses.settle(&next.intent);
-            self.log_conflicts(&settled.displaced);
-            for port in settled.changed {
-                if let Some(id) = next.id(&PortKey::Port(port.clone())) {
-                    self.plane.datapath().adopt(id, addresses.of(&port).adopted);
-                }
-                self.addresses_are_news();
-            }
-            next.compile(&addresses)
-        };
-        let applied = self.plane.apply(&config);
-        let wanted = next.wanted();
-        for (key, engine) in &before.engines {
-            if !wanted.contains_key(key) {
-                self.plane.detach(engine.id);
-                next.engines.remove(key);
-            }
+/// Refuses changes that were planned for another configuration.
+fn expect_generation(store: &Store, order: &Order) -> Result<(), Problem> {
+    let current = store.current();
+    match order.generation.filter(|expected| *expected != current) {
+        None => Ok(()),
+        Some(expected) => {
+            let message = format!(
+                "the configuration has changed meanwhile: it is generation {current}, not {expected}"
+            );
+            Err(Problem::new(ProblemKind::Conflict, message)
+                .in_field("generation")
+                .with_remedy("see what changed ('weft history'), then repeat the command"))
         }
-        next.release_numbers();
-        let intent = Arc::clone(&next.intent);
-        self.commit(next);
-        self.settle_again(&intent);
-        applied
     }
 }
 
-fn small_interface(interface: &InterfaceName, own: u32, mtu: u16, object: ObjectRef) -> Problem {
-    let message = format!(
-        "{object}: MTU {mtu} does not fit interface {interface}: the interface's own MTU is {own}"
-    );
-    Problem::new(ProblemKind::Invalid, message)
-        .about(object)
-        .in_field("mtu")
-        .with_remedy(format!(
-            "raise it with 'ip link set dev {interface} mtu {mtu}', or set a smaller MTU on the switch"
-        ))
-}
-
-fn no_interface(state: &State, interface: &InterfaceName, object: ObjectRef) -> Problem {
-    let suggestion = nearest(
-        interface.as_str(),
-        state.links.keys().map(InterfaceName::as_str),
-    )
-    .map(str::to_owned);
-    let remedy = match &suggestion {
-        Some(near) => format!("did you mean {near}?"),
-        None => "create it first, or name another; see 'ip link'".to_owned(),
-    };
-    let message = format!("{object}: interface {interface} does not exist");
-    let problem = Problem::new(ProblemKind::NotFound, message)
-        .about(object)
-        .with_remedy(remedy);
-    Problem {
-        suggestion,
-        ..problem
+/// Refuses changes while an earlier one may still be taken back, which would take them along.
+fn expect_confirmed(store: &Store, order: &Order) -> Result<(), Problem> {
+    match store.unconfirmed() {
+        Some(unconfirmed) if !order.supersedes => {
+            let message = format!(
+                "generation {} waits for its confirmation{}",
+                store.current(),
+                remaining(unconfirmed),
+            );
+            Err(Problem::new(ProblemKind::Conflict, message).with_remedy(
+                "keep it with 'weft confirm', or take it back with 'weft rollback', then repeat the command",
+            ))
+        }
+        _ => Ok(()),
     }
 }
 
-/// A change for the log and the history.
-fn in_words(change: &Change, outcome: &Outcome) -> String {
-    let object = match change {
-        Change::AddUplink(_, interface) | Change::DelUplink(_, interface) => {
-            format!(
-                "{}, {}",
-                ObjectRef::new(ObjectKind::Uplink, interface),
-                change.object()
-            )
-        }
-        _ => change.object().to_string(),
-    };
-    match outcome {
-        Outcome::Created => format!("{object} created"),
-        Outcome::Deleted => format!("{object} deleted"),
-        Outcome::Unchanged => format!("{object} unchanged"),
-        Outcome::Changed { fields } => {
-            let fields: Vec<_> = fields.iter().map(ToString::to_string).collect();
-            format!("{object} changed: {}", fields.join(", "))
-        }
-    }
+/// How long a generation may still be confirmed, in words.
+pub(super) fn remaining(unconfirmed: &Unconfirmed) -> String {
+    unconfirmed
+        .remaining()
+        .map(|time| format!(", {} s are left", time.as_secs()))
+        .unwrap_or_default()
 }

@@ -4,14 +4,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use weft_api::Problem;
 use weft_datapath::PortId;
 use weft_model::PortKey;
 
 use super::Host;
-use crate::links::{LinkEvent, Links};
+use crate::links::{Link, LinkEvent, Links};
 use crate::plane::{FULL_WAIT, attach_problem};
 use crate::state::{Engine, Failure, State};
-use crate::wanted::{OpenedOn, Wanted};
+use crate::wanted::Wanted;
 
 /// Engines that are opened at a time: one may wait 2 s for a queue that a dying process still holds.
 const OPENED_AT_A_TIME: usize = 8;
@@ -21,12 +22,23 @@ const OPENED_AT_A_TIME: usize = 8;
 const SHORT_WAIT: Duration = Duration::from_millis(200);
 
 /// An engine to be opened.
-struct Opening {
-    key: PortKey,
-    id: PortId,
-    wanted: Wanted,
-    on: Option<OpenedOn>,
-    busy_wait: Duration,
+pub(super) struct Opening {
+    pub(super) key: PortKey,
+    pub(super) id: PortId,
+    pub(super) wanted: Wanted,
+    /// The interface that it is opened on, where it needs one.
+    pub(super) on: Option<Link>,
+    /// How long it waits for somebody who still holds the interface.
+    pub(super) busy_wait: Duration,
+}
+
+/// What opening several engines does where one cannot be opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum AfterFailure {
+    /// The others are opened.
+    GoOn,
+    /// No other is begun.
+    Stop,
 }
 
 impl Host {
@@ -138,8 +150,9 @@ impl Host {
             })
             .map(|(key, engine)| (key.clone(), engine.clone(), on(engine)))
             .collect();
+        let ids: Vec<_> = stale.iter().map(|(_, engine, _)| engine.id).collect();
+        self.plane.detach(&ids);
         for (key, engine, now) in stale {
-            self.plane.detach(engine.id);
             next.engines.remove(&key);
             if let (Some(before), Some(now)) = (engine.on, now)
                 && before.index == now.index
@@ -184,38 +197,61 @@ impl Host {
                 Some(Opening {
                     key,
                     id,
-                    on: wanted.opened_on(link),
+                    on: link,
                     wanted,
                     busy_wait,
                 })
             })
             .collect();
-        let results = self.open(&openings);
-        for (opening, result) in openings.into_iter().zip(results) {
-            let Opening {
-                key,
-                id,
-                wanted,
-                on,
-                ..
-            } = opening;
+        for (position, result) in self.open(&openings, AfterFailure::GoOn) {
+            let opening = &openings[position];
             match result {
-                Ok(()) => {
-                    next.failures.remove(&key);
-                    self.readopt(&key, id);
-                    self.note_device(next, &wanted);
-                    next.engines.insert(key, Engine { id, wanted, on });
-                }
-                Err(reason) => {
-                    let failure = Failure::after(next.failures.get(&key), reason, now);
-                    next.failures.insert(key, failure);
+                Ok(()) => self.note_engine(next, opening),
+                Err(problem) => {
+                    let earlier = next.failures.get(&opening.key);
+                    let failure = Failure::after(earlier, problem.to_string(), now);
+                    next.failures.insert(opening.key.clone(), failure);
                 }
             }
         }
     }
 
-    /// Opens several engines at a time; the results are in the order of the openings.
-    fn open(&self, openings: &[Opening]) -> Vec<Result<(), String>> {
+    /// Notes an engine that was opened.
+    pub(super) fn note_engine(&self, next: &mut State, opening: &Opening) {
+        let Opening {
+            key,
+            id,
+            wanted,
+            on,
+            ..
+        } = opening;
+        self.readopt(key, *id);
+        self.note_device(next, wanted);
+        next.failures.remove(key);
+        let engine = Engine {
+            id: *id,
+            on: wanted.opened_on(*on),
+            wanted: wanted.clone(),
+        };
+        next.engines.insert(key.clone(), engine);
+    }
+
+    /// Notes a TAP device that has just come with its engine, so that the port's state is told right at once.
+    fn note_device(&self, next: &mut State, wanted: &Wanted) {
+        let Some(device) = wanted.interface().filter(|_| wanted.link().is_none()) else {
+            return;
+        };
+        if let Ok(Some(link)) = self.plane.link(device) {
+            Arc::make_mut(&mut next.links).insert(device.clone(), link);
+        }
+    }
+
+    /// Opens several engines at a time; each result has the position of its opening, in whose order they are.
+    pub(super) fn open(
+        &self,
+        openings: &[Opening],
+        after_failure: AfterFailure,
+    ) -> Vec<(usize, Result<(), Problem>)> {
         let following = AtomicUsize::new(0);
         let work = || {
             let mut results = Vec::new();
@@ -227,11 +263,13 @@ impl Host {
                 let result = self
                     .plane
                     .attach(opening.id, &opening.wanted, opening.busy_wait);
-                let result = result.map(|_| ());
-                results.push((
-                    position,
-                    result.map_err(|error| attach_problem(&opening.wanted, &error).to_string()),
-                ));
+                let result = result
+                    .map(drop)
+                    .map_err(|error| attach_problem(&opening.wanted, &error));
+                if result.is_err() && after_failure == AfterFailure::Stop {
+                    following.store(openings.len(), Ordering::Relaxed);
+                }
+                results.push((position, result));
             }
         };
         let mut results: Vec<_> = std::thread::scope(|scope| {
@@ -245,7 +283,7 @@ impl Host {
                 .collect()
         });
         results.sort_unstable_by_key(|(position, _)| *position);
-        results.into_iter().map(|(_, result)| result).collect()
+        results
     }
 
     /// Gives a freshly opened port the address that it had adopted.

@@ -4,6 +4,7 @@ use weft_api::{Counts, Finding, Status, ThreadReport};
 use weft_model::{ObjectKind, ObjectRef, PortKey};
 
 use super::Host;
+use super::change::remaining;
 use crate::state::{State, quoted};
 
 /// Fewer frames than this say nothing about what one costs: they share wake-ups and cold caches.
@@ -69,6 +70,15 @@ impl Host {
             reason: format!("state file {problem}; the generation before it is in use"),
             next: "weft export".to_owned(),
         });
+        let unconfirmed = state.unconfirmed.as_ref().map(|unconfirmed| Finding {
+            object: ObjectRef::new(ObjectKind::Host, &self.name),
+            reason: format!(
+                "generation {} waits for its confirmation{}, and is then taken back",
+                state.generation,
+                remaining(unconfirmed)
+            ),
+            next: "weft confirm".to_owned(),
+        });
         let uplinks = state.intent.uplinks().filter_map(|(_, interface)| {
             let obstacle = state.link_obstacle(&PortKey::Uplink(interface.clone()))?;
             let object = ObjectRef::new(ObjectKind::Uplink, interface);
@@ -114,6 +124,7 @@ impl Host {
             })
         });
         damaged
+            .chain(unconfirmed)
             .chain(uplinks)
             .chain(ports)
             .chain(conflicts)

@@ -16,6 +16,7 @@ mod changes;
 mod guests;
 mod interfaces;
 mod told;
+mod whole;
 
 /// A host in a directory of its own, which can be restarted.
 struct Bench {
@@ -67,10 +68,19 @@ impl Bench {
     }
 
     fn change(&self, change: &Change) -> Result<ChangeResult, Problem> {
-        self.host().change(change, ChangeOptions::default(), |_| {})
+        self.change_with(change, ChangeOptions::default())
     }
 
-    fn apply(&self, manifest: &str) {
+    fn change_with(
+        &self,
+        change: &Change,
+        options: ChangeOptions,
+    ) -> Result<ChangeResult, Problem> {
+        self.host().change(change, options, "root", |_| {})
+    }
+
+    /// Adds the objects of a manifest one by one.
+    fn add(&self, manifest: &str) {
         for change in Manifest::parse(manifest).unwrap().changes() {
             self.change(&change).unwrap();
         }
@@ -103,7 +113,7 @@ fn frame(to: u8, from: u8) -> Vec<u8> {
 }
 
 /// Waits for what happens on other threads.
-fn eventually(what: &str, condition: impl Fn() -> bool) {
+fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
     for _ in 0..500 {
         if condition() {
             return;

@@ -4,12 +4,14 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use axum::routing::{delete, get};
+use axum::routing::{delete, get, post};
 use axum::{Json, Router};
 use serde::Serialize;
-use weft_api::{Caller, ChangeOptions, ChangeResult, Problem, ProblemKind, UplinkRequest, Wait};
+use weft_api::{
+    ApplyOptions, Caller, ChangeOptions, Problem, ProblemKind, RollbackRequest, UplinkRequest, Wait,
+};
 use weft_model::{
-    Change, NameError, PortPatch, PortSpec, PortgroupPatch, PortgroupSpec, VswitchPatch,
+    Change, Manifest, NameError, PortPatch, PortSpec, PortgroupPatch, PortgroupSpec, VswitchPatch,
     VswitchSpec,
 };
 
@@ -70,6 +72,14 @@ pub(crate) fn router(host: Arc<Host>) -> Router {
             "/v1/export",
             get(async |host: Shared| answer(host, |host| Ok(host.export())).await),
         )
+        .route("/v1/apply", post(apply))
+        .route(
+            "/v1/history",
+            get(async |host: Shared| answer(host, Host::history).await),
+        )
+        .route("/v1/history/{generation}", get(generation))
+        .route("/v1/rollback", post(rollback))
+        .route("/v1/confirm", post(confirm))
         .fallback(no_such_path)
         .method_not_allowed_fallback(no_such_method)
         .with_state(host)
@@ -100,17 +110,30 @@ async fn answer<T: Serialize + Send + 'static>(
     Ok(Json(value).into_response())
 }
 
-/// Makes a change, and answers as soon as the request wants it.
+/// Makes one change, and answers as soon as the request wants it.
 async fn change(host: Arc<Host>, change: Change, options: ChangeOptions, caller: Caller) -> Answer {
-    tracing::debug!(object = %change.object(), %caller, pid = caller.pid, "a change is asked for");
-    let (durable, became_durable) = tokio::sync::oneshot::channel::<ChangeResult>();
+    made(options.wait, move |durable| {
+        host.change(&change, options, &caller.to_string(), durable)
+    })
+    .await
+}
+
+/// Answers with what a change did: when it is in force, or as soon as it is durable.
+async fn made<T: Clone + Serialize + Send + 'static>(
+    wait: Wait,
+    work: impl FnOnce(&mut dyn FnMut(&T)) -> Result<T, Problem> + Send + 'static,
+) -> Answer {
+    let (durable, became_durable) = tokio::sync::oneshot::channel::<T>();
+    let mut durable = Some(durable);
     let mut work = tokio::task::spawn_blocking(move || {
-        host.change(&change, options, |result| {
-            // Nobody listens where the request waits for more.
-            let _ = durable.send(result.clone());
+        work(&mut |result: &T| {
+            if let Some(durable) = durable.take() {
+                // Nobody listens where the request waits for more.
+                let _ = durable.send(result.clone());
+            }
         })
     });
-    if options.wait == Wait::None
+    if wait == Wait::None
         && let Ok(result) = became_durable.await
     {
         return Ok(Json(result).into_response());
@@ -200,6 +223,38 @@ async fn del_uplink(
 ) -> Answer {
     let del = Change::DelUplink(name(&vswitch)?, name(&interface)?);
     change(host, del, options, caller).await
+}
+
+async fn apply(
+    State(host): Shared,
+    CalledBy(caller): CalledBy,
+    Asked(options): Asked<ApplyOptions>,
+    Body(manifest): Body<Manifest>,
+) -> Answer {
+    made(options.wait, move |durable| {
+        host.apply(&manifest, options, &caller.to_string(), durable)
+    })
+    .await
+}
+
+async fn rollback(
+    State(host): Shared,
+    CalledBy(caller): CalledBy,
+    Asked(options): Asked<ApplyOptions>,
+    Body(RollbackRequest { to }): Body<RollbackRequest>,
+) -> Answer {
+    made(options.wait, move |durable| {
+        host.rollback(to, options, &caller.to_string(), durable)
+    })
+    .await
+}
+
+async fn confirm(host: Shared, CalledBy(caller): CalledBy) -> Answer {
+    answer(host, move |host| host.confirm(&caller.to_string())).await
+}
+
+async fn generation(host: Shared, Named(number): Named<u64>) -> Answer {
+    answer(host, move |host| host.generation(number)).await
 }
 
 /// The parameters of a query by name; any other name is refused.

@@ -1,5 +1,6 @@
 use weft_model::{Change, VswitchSpec};
 
+use super::generation::{undamaged, understand};
 use super::*;
 
 /// A configuration with `switches` switches.
@@ -8,6 +9,14 @@ fn intent(switches: usize) -> Intent {
         let spec = VswitchSpec::new(format!("vSwitch{number}").parse().unwrap());
         intent.apply(&Change::AddVswitch(spec)).unwrap().0
     })
+}
+
+fn note(change: &str) -> Note {
+    Note {
+        by: "root".to_owned(),
+        change: change.to_owned(),
+        confirm: None,
+    }
 }
 
 fn open(directory: &Path) -> (Store, Loaded) {
@@ -19,16 +28,16 @@ fn what_was_saved_is_loaded() {
     let directory = tempfile::tempdir().unwrap();
     let (mut store, loaded) = open(directory.path());
     assert_eq!(loaded.intent, Intent::default());
-    for switches in 1..=40 {
-        store.save(&intent(switches), "test").unwrap();
+    for switches in 1..=60 {
+        store.save(&intent(switches), note("test")).unwrap();
     }
     drop(store);
     let (_store, loaded) = open(directory.path());
-    assert_eq!(loaded.intent, intent(40));
+    assert_eq!(loaded.intent, intent(60));
     assert!(loaded.damaged.is_empty());
     assert_eq!(
         generations(directory.path()).unwrap(),
-        (25..=40).collect::<Vec<_>>()
+        (11..=60).collect::<Vec<_>>()
     );
 }
 
@@ -36,8 +45,8 @@ fn what_was_saved_is_loaded() {
 fn a_newest_generation_truncated_anywhere_falls_back_to_the_one_before() {
     let directory = tempfile::tempdir().unwrap();
     let (mut store, _) = open(directory.path());
-    store.save(&intent(1), "first").unwrap();
-    store.save(&intent(2), "second").unwrap();
+    store.save(&intent(1), note("first")).unwrap();
+    store.save(&intent(2), note("second")).unwrap();
     let newest = store.path(2);
     drop(store);
     let whole = fs::read(&newest).unwrap();
@@ -56,12 +65,8 @@ fn a_newest_generation_truncated_anywhere_falls_back_to_the_one_before() {
 
 #[test]
 fn a_flipped_bit_anywhere_is_noticed() {
-    let whole = encode(&Generation {
-        format: FORMAT,
-        written_at: 0,
-        change: String::new(),
-        intent: intent(2),
-    });
+    let generation = Generation::new(0, "root".to_owned(), String::new(), intent(2));
+    let whole = encode(&generation);
     assert!(understand(undamaged(&whole).unwrap()).is_ok());
     for position in 0..whole.len() {
         for bit in 0..8 {
@@ -79,12 +84,12 @@ fn a_flipped_bit_anywhere_is_noticed() {
 fn a_generation_after_a_damaged_one_does_not_overwrite_it() {
     let directory = tempfile::tempdir().unwrap();
     let (mut store, _) = open(directory.path());
-    store.save(&intent(1), "first").unwrap();
-    store.save(&intent(2), "second").unwrap();
+    store.save(&intent(1), note("first")).unwrap();
+    store.save(&intent(2), note("second")).unwrap();
     fs::write(store.path(2), "").unwrap();
     drop(store);
     let (mut store, _) = open(directory.path());
-    store.save(&intent(3), "third").unwrap();
+    store.save(&intent(3), note("third")).unwrap();
     assert_eq!(generations(directory.path()).unwrap(), [1, 2, 3]);
 }
 
@@ -105,8 +110,8 @@ fn a_state_of_which_nothing_is_readable_is_never_taken_for_an_empty_one() {
 fn a_whole_generation_of_another_version_is_never_passed_over() {
     let directory = tempfile::tempdir().unwrap();
     let (mut store, _) = open(directory.path());
-    store.save(&intent(1), "first").unwrap();
-    store.save(&intent(2), "second").unwrap();
+    store.save(&intent(1), note("first")).unwrap();
+    store.save(&intent(2), note("second")).unwrap();
     let newest = store.path(2);
     drop(store);
     let body = fs::read_to_string(&newest).unwrap();
@@ -117,8 +122,8 @@ fn a_whole_generation_of_another_version_is_never_passed_over() {
             "format 2, not 1",
         ),
         (
-            body.replace("\"writtenAt\"", "\"by\":1,\"writtenAt\""),
-            "unknown field `by`",
+            body.replace("\"writtenAt\"", "\"quota\":1,\"writtenAt\""),
+            "unknown field `quota`",
         ),
     ] {
         let sum = crc32fast::hash(text.as_bytes());
@@ -135,14 +140,14 @@ fn a_whole_generation_of_another_version_is_never_passed_over() {
 fn a_refused_generation_is_not_loaded_at_the_next_start() {
     let directory = tempfile::tempdir().unwrap();
     let (mut store, _) = open(directory.path());
-    store.save(&intent(1), "first").unwrap();
+    store.save(&intent(1), note("first")).unwrap();
     store.sync_directory = |_| Err(io::Error::from(io::ErrorKind::StorageFull));
-    store.save(&intent(2), "second").unwrap_err();
+    store.save(&intent(2), note("second")).unwrap_err();
     drop(store);
     let (mut store, loaded) = open(directory.path());
     assert_eq!(loaded.intent, intent(1));
     assert!(loaded.damaged.is_empty());
-    store.save(&intent(3), "third").unwrap();
+    store.save(&intent(3), note("third")).unwrap();
     drop(store);
     assert_eq!(open(directory.path()).1.intent, intent(3));
 }
@@ -163,9 +168,9 @@ fn a_full_disk_leaves_the_state_as_it_was() {
     let directory = tempfile::tempdir().unwrap();
     let mounted = Tmpfs::mount(directory.path(), 64 * 1024);
     let (mut store, _) = open(directory.path());
-    store.save(&intent(1), "first").unwrap();
+    store.save(&intent(1), note("first")).unwrap();
     fs::write(directory.path().join("filler"), vec![0; 1 << 20]).unwrap_err();
-    let error = store.save(&intent(500), "second").unwrap_err();
+    let error = store.save(&intent(500), note("second")).unwrap_err();
     let text = error.to_string();
     assert!(
         text.contains("generation-0000000002.json") && text.contains("make room"),
@@ -173,7 +178,7 @@ fn a_full_disk_leaves_the_state_as_it_was() {
     );
     assert!(!store.path(2).with_extension("tmp").exists());
     fs::remove_file(directory.path().join("filler")).unwrap();
-    store.save(&intent(3), "third").unwrap();
+    store.save(&intent(3), note("third")).unwrap();
     drop(store);
     assert_eq!(open(directory.path()).1.intent, intent(3));
     drop(mounted);

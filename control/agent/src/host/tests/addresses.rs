@@ -11,7 +11,7 @@ use super::{Bench, LAB, eventually, frame};
 #[test]
 fn addresses_that_ports_send_from_are_known_after_a_restart() {
     let mut bench = Bench::new(&["p-MyVM1", "p-MyVM2"]);
-    bench.apply(LAB);
+    bench.add(LAB);
     bench.memory.send("p-MyVM2", &frame(1, 2));
     let kept = bench.state_dir().join("addresses.json");
     eventually("the address is kept", || kept.exists());
@@ -37,7 +37,7 @@ fn addresses_that_ports_send_from_are_known_after_a_restart() {
 #[test]
 fn a_port_that_changes_its_address_is_found_under_the_new_one() {
     let bench = Bench::new(&["p-MyVM1", "p-MyVM2"]);
-    bench.apply(LAB);
+    bench.add(LAB);
     let adopted = || {
         bench
             .port("MyVM1")
@@ -76,7 +76,7 @@ fn a_port_that_changes_its_address_is_found_under_the_new_one() {
 #[test]
 fn no_address_is_adopted_once_changes_are_rejected() {
     let bench = Bench::new(&["p-MyVM1", "p-MyVM2"]);
-    bench.apply(LAB);
+    bench.add(LAB);
     let name = "MyVM1".parse().unwrap();
     let port = bench.host().state().engines[&weft_model::PortKey::Port(name)].id;
     let set = |policy: &str| {
@@ -126,7 +126,7 @@ fn no_address_is_adopted_once_changes_are_rejected() {
 #[test]
 fn a_configured_address_that_a_guest_elsewhere_uses_is_a_problem_until_it_ends() {
     let bench = Bench::new(&["p-MyVM1", "p-MyVM2"]);
-    bench.apply(LAB);
+    bench.add(LAB);
     bench.memory.send("p-MyVM2", &frame(1, 2));
     eventually("the address is taken", || {
         bench.host().addresses().of(&"MyVM2".parse().unwrap()).taken
@@ -139,12 +139,7 @@ fn a_configured_address_that_a_guest_elsewhere_uses_is_a_problem_until_it_ends()
             ..ChangeOptions::default()
         };
         bench
-            .host()
-            .change(
-                &Change::SetPort("MyVM1".parse().unwrap(), patch),
-                options,
-                |_| {},
-            )
+            .change_with(&Change::SetPort("MyVM1".parse().unwrap(), patch), options)
             .unwrap()
     };
     let result = set_mac("02:00:00:00:00:02", true);

@@ -8,7 +8,7 @@ use super::{Bench, LAB, add_port};
 #[test]
 fn a_change_is_in_force_when_it_returns_and_survives_a_restart() {
     let mut bench = Bench::new(&["p-MyVM1", "p-MyVM2"]);
-    bench.apply(LAB);
+    bench.add(LAB);
     assert!(bench.is_up("MyVM1") && bench.is_up("MyVM2"));
     let exported = bench.host().export();
     bench.kill();
@@ -21,7 +21,7 @@ fn a_change_is_in_force_when_it_returns_and_survives_a_restart() {
 #[test]
 fn a_refused_change_leaves_nothing_behind() {
     let bench = Bench::new(&["p-MyVM1", "p-MyVM2", "busy", "mine"]);
-    bench.apply(LAB);
+    bench.add(LAB);
     let before = bench.host().export();
     bench.memory.hold("busy");
     let (_, mine) = bench.memory.add("mine");
@@ -67,12 +67,7 @@ fn a_refused_change_leaves_nothing_behind() {
         ..ChangeOptions::default()
     };
     bench
-        .host()
-        .change(
-            &add_port("{name: A, portgroup: Lab, veth: mine}"),
-            yes,
-            |_| {},
-        )
+        .change_with(&add_port("{name: A, portgroup: Lab, veth: mine}"), yes)
         .unwrap();
     assert!(bench.is_up("A"));
 }
@@ -80,7 +75,7 @@ fn a_refused_change_leaves_nothing_behind() {
 #[test]
 fn a_change_that_cannot_be_made_durable_is_not_made() {
     let bench = Bench::new(&["p-MyVM1", "p-MyVM2", "p-MyVM3"]);
-    bench.apply(LAB);
+    bench.add(LAB);
     let before = bench.host().export();
     // A directory in the way of the next generation: root writes where permissions forbid it.
     let newest = std::fs::read_dir(bench.state_dir()).unwrap().count();
@@ -109,19 +104,19 @@ fn a_change_that_cannot_be_made_durable_is_not_made() {
 #[test]
 fn a_dry_run_tells_and_does_nothing() {
     let bench = Bench::new(&["p-MyVM1", "p-MyVM2", "p-MyVM3"]);
-    bench.apply(LAB);
+    bench.add(LAB);
     let before = bench.host().export();
     let dry = ChangeOptions {
         dry_run: true,
         ..ChangeOptions::default()
     };
     let change = add_port("{name: MyVM3, portgroup: Lab, veth: p-MyVM3}");
-    let result = bench.host().change(&change, dry, |_| {}).unwrap();
+    let result = bench.change_with(&change, dry).unwrap();
     assert_eq!((result.outcome, result.dry_run), (Outcome::Created, true));
     assert_eq!(result.interfaces, ["p-MyVM3".parse().unwrap()]);
     let missing = add_port("{name: MyVM4, portgroup: Lab, veth: p-MyVM4}");
     assert_eq!(
-        bench.host().change(&missing, dry, |_| {}).unwrap_err().kind,
+        bench.change_with(&missing, dry).unwrap_err().kind,
         ProblemKind::NotFound
     );
     let accept = VswitchPatch {
@@ -129,11 +124,9 @@ fn a_dry_run_tells_and_does_nothing() {
         ..VswitchPatch::default()
     };
     let result = bench
-        .host()
-        .change(
+        .change_with(
             &Change::SetVswitch("vSwitch1".parse().unwrap(), accept),
             dry,
-            |_| {},
         )
         .unwrap();
     assert_eq!(result.ports.len(), 2, "both ports inherit it");

@@ -16,7 +16,7 @@ fn with_a_vm() -> (Bench, PathBuf, UnixListener) {
     let bench = Bench::new(&[]);
     let socket = bench.directory.path().join("MyVM1.sock");
     let listener = UnixListener::bind(&socket).unwrap();
-    bench.apply("vswitches: [{name: vSwitch1, portgroups: [{name: Lab}]}]");
+    bench.add("vswitches: [{name: vSwitch1, portgroups: [{name: Lab}]}]");
     bench
         .change(&add_port(&format!(
             "{{name: MyVM1, portgroup: Lab, vhostUser: {{socket: {}}}}}",

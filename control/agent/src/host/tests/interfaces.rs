@@ -11,7 +11,7 @@ use crate::links::{Link, LinkEvent};
 #[test]
 fn an_interface_that_vanishes_leaves_its_port_down_until_it_returns() {
     let bench = Bench::new(&["p-MyVM1", "p-MyVM2"]);
-    bench.apply(LAB);
+    bench.add(LAB);
     bench.memory.remove("p-MyVM1");
     bench
         .host()
@@ -55,7 +55,7 @@ fn an_interface_that_vanishes_leaves_its_port_down_until_it_returns() {
 #[test]
 fn an_interface_that_is_missing_at_the_start_fails_nothing() {
     let mut bench = Bench::new(&["p-MyVM1", "p-MyVM2"]);
-    bench.apply(LAB);
+    bench.add(LAB);
     bench.kill();
     bench.memory.remove("p-MyVM2");
     bench.start();
@@ -68,7 +68,7 @@ fn an_interface_that_is_missing_at_the_start_fails_nothing() {
 #[test]
 fn an_interface_that_another_process_holds_is_tried_again() {
     let mut bench = Bench::new(&["p-MyVM1", "p-MyVM2"]);
-    bench.apply(LAB);
+    bench.add(LAB);
     bench.kill();
     bench.memory.hold("p-MyVM1");
     bench.start();
@@ -114,7 +114,7 @@ fn an_interface_that_another_process_holds_is_tried_again() {
 #[test]
 fn a_new_mtu_opens_engines_anew_or_leaves_all_as_it_was() {
     let bench = Bench::new(&["p-MyVM1", "p-MyVM2"]);
-    bench.apply(LAB);
+    bench.add(LAB);
     let mtu = |octets: u64| {
         let patch = VswitchPatch {
             mtu: Some(octets.try_into().unwrap()),
@@ -130,7 +130,7 @@ fn a_new_mtu_opens_engines_anew_or_leaves_all_as_it_was() {
     };
     bench.memory.set_mtu("p-MyVM1", 9000);
     for options in [dry_run, ChangeOptions::default()] {
-        let refused = bench.host().change(&mtu(9000), options, |_| {});
+        let refused = bench.change_with(&mtu(9000), options);
         let problem = refused.unwrap_err();
         assert_eq!(problem.kind, ProblemKind::Invalid);
         assert_eq!(problem.field.as_deref(), Some("mtu"));
@@ -167,7 +167,7 @@ fn a_new_mtu_opens_engines_anew_or_leaves_all_as_it_was() {
 #[test]
 fn an_interface_with_another_mtu_is_opened_anew_or_its_port_is_down() {
     let bench = Bench::new(&["p-MyVM1", "p-MyVM2"]);
-    bench.apply(LAB);
+    bench.add(LAB);
     bench.memory.send("p-MyVM2", &frame(1, 2));
     let addresses = || bench.port("MyVM2").status.addresses;
     eventually("the address is taken", || !addresses().is_empty());

@@ -9,7 +9,7 @@ use crate::links::LinkEvent;
 #[test]
 fn every_port_has_counters_and_every_reason_a_line() {
     let bench = Bench::new(&["p-MyVM1", "p-MyVM2"]);
-    bench.apply(LAB);
+    bench.add(LAB);
     bench.memory.send("p-MyVM1", &frame(9, 1));
     eventually("the drop is counted", || {
         bench.host().stats(&[]).unwrap()[0]
@@ -42,7 +42,7 @@ fn every_port_has_counters_and_every_reason_a_line() {
 #[test]
 fn a_port_without_its_interface_keeps_its_counters_and_goes_on_counting() {
     let bench = Bench::new(&["p-MyVM1", "p-MyVM2"]);
-    bench.apply(LAB);
+    bench.add(LAB);
     let stats = |name: &str| bench.host().stats(&[name.to_owned()]).unwrap().remove(0);
     bench.memory.send("p-MyVM2", &frame(1, 2));
     eventually("the frame is delivered", || stats("MyVM1").tx_frames == 1);
@@ -72,7 +72,7 @@ fn a_port_without_its_interface_keeps_its_counters_and_goes_on_counting() {
 #[test]
 fn a_few_frames_say_nothing_about_the_cost_of_one() {
     let bench = Bench::new(&["p-MyVM1", "p-MyVM2"]);
-    bench.apply(LAB);
+    bench.add(LAB);
     let thread = || bench.host().status().threads.remove(0);
     let rx_frames = || bench.host().stats(&["MyVM2".to_owned()]).unwrap()[0].rx_frames;
     for sent in 1..=1000 {
@@ -92,7 +92,7 @@ fn a_few_frames_say_nothing_about_the_cost_of_one() {
 #[test]
 fn what_the_administrator_took_down_or_blocked_says_so() {
     let bench = Bench::new(&["p-MyVM1", "p-MyVM2"]);
-    bench.apply(LAB);
+    bench.add(LAB);
     let set = |text: &str| {
         let patch: PortPatch = weft_model::from_text(text).unwrap();
         bench

@@ -1,0 +1,159 @@
+//! Whole configurations: a manifest that is applied, and generations that are gone back to.
+
+use weft_api::{ApplyOptions, ApplyResult, Confirmed, Generation, Problem, ProblemKind};
+use weft_model::{Intent, Manifest};
+
+use super::Host;
+use super::change::Order;
+use crate::store::{Store, Unconfirmed};
+
+impl Host {
+    /// Makes the configuration that of a manifest; see [`Manifest::plan`]. Blocks.
+    ///
+    /// # Errors
+    /// As [`transact`](Self::transact), and `invalid` for a manifest of a lab.
+    pub(crate) fn apply(
+        &self,
+        manifest: &Manifest,
+        options: ApplyOptions,
+        by: &str,
+        durable: impl FnOnce(&ApplyResult),
+    ) -> Result<ApplyResult, Problem> {
+        of_a_host(manifest)?;
+        let order = Order::of_many(options, by)?;
+        let plan = |intent: &Intent| Ok(manifest.plan(intent)?);
+        let made = self.transact(&mut self.writer(), &order, plan, |made| {
+            durable(&made.clone().into());
+        })?;
+        Ok(made.into())
+    }
+
+    /// Goes back to an earlier generation; to the one before the current one if none is named. Blocks.
+    ///
+    /// # Errors
+    /// As [`transact`](Self::transact), and `notFound` for a generation that is not kept.
+    pub(crate) fn rollback(
+        &self,
+        to: Option<u64>,
+        options: ApplyOptions,
+        by: &str,
+        durable: impl FnOnce(&ApplyResult),
+    ) -> Result<ApplyResult, Problem> {
+        let mut store = self.writer();
+        let directory = store.directory().to_owned();
+        let to = match (to, store.unconfirmed()) {
+            (Some(to), _) => to,
+            (None, Some(unconfirmed)) => unconfirmed.revert_to,
+            (None, None) => Store::before(&directory, store.current())?,
+        };
+        let goal = Store::load(&directory, to)?;
+        let order = Order {
+            title: Some(format!("rollback to generation {to}")),
+            supersedes: true,
+            ..Order::of_many(options, by)?
+        };
+        let made = self.transact(&mut store, &order, plan_of(&goal), |made| {
+            durable(&made.clone().into());
+        })?;
+        Ok(made.into())
+    }
+
+    /// Has the current generation stay.
+    ///
+    /// # Errors
+    /// `failed`: that cannot be made durable.
+    pub(crate) fn confirm(&self, by: &str) -> Result<Confirmed, Problem> {
+        let mut store = self.writer();
+        let waited = store.unconfirmed().is_some();
+        let generation = store.current();
+        if waited {
+            store.confirm()?;
+            let mut state = self.state();
+            state.note_generation(&store);
+            self.commit(state);
+            tracing::info!(generation, by, "confirmed");
+        }
+        Ok(Confirmed { generation, waited })
+    }
+
+    /// All generations that are kept, newest first.
+    ///
+    /// # Errors
+    /// The state directory cannot be read.
+    pub(crate) fn history(&self) -> Result<Vec<Generation>, Problem> {
+        Store::history(&self.directory, self.view().generation)
+    }
+
+    /// The configuration of an earlier generation.
+    ///
+    /// # Errors
+    /// `notFound`, or it cannot be read.
+    pub(crate) fn generation(&self, number: u64) -> Result<Manifest, Problem> {
+        Ok(Manifest::export(&Store::load(&self.directory, number)?))
+    }
+
+    /// Takes back a generation that nobody confirmed in time, whether or not everything can be attached then.
+    pub(crate) fn take_back_unconfirmed(&self) {
+        let is_overdue = |unconfirmed: &Unconfirmed| unconfirmed.remaining().is_none();
+        if !self.view().unconfirmed.as_ref().is_some_and(is_overdue) {
+            return;
+        }
+        let mut store = self.writer();
+        let Some(to) = store
+            .unconfirmed()
+            .filter(|unconfirmed| is_overdue(unconfirmed))
+            .map(|unconfirmed| unconfirmed.revert_to)
+        else {
+            return;
+        };
+        let from = store.current();
+        let order = Order {
+            by: "weft".to_owned(),
+            title: Some(format!(
+                "generation {from} was not confirmed in time; back to generation {to}"
+            )),
+            yes: true,
+            supersedes: true,
+            forced: true,
+            ..Order::default()
+        };
+        let done = Store::load(&self.directory, to)
+            .and_then(|goal| self.transact(&mut store, &order, plan_of(&goal), |_| {}));
+        if let Err(problem) = done
+            && self.may_log("confirm", "revert")
+        {
+            tracing::error!(%problem, from, to, "a generation that was not confirmed cannot be taken back yet");
+        }
+    }
+}
+
+/// What makes a configuration that of `goal`.
+fn plan_of(goal: &Intent) -> impl FnOnce(&Intent) -> Result<Vec<weft_model::Change>, Problem> {
+    let goal = Manifest::export(goal);
+    move |intent| Ok(goal.plan(intent)?)
+}
+
+/// Refuses the sections that only a lab has.
+fn of_a_host(manifest: &Manifest) -> Result<(), Problem> {
+    let section = match (manifest.hosts.is_empty(), manifest.vms.is_empty()) {
+        (true, true) => {
+            return match manifest.vswitches().iter().find(|one| one.host.is_some()) {
+                None => Ok(()),
+                Some(one) => Err(of_a_lab(&format!("standard switch {}: host", one.name))
+                    .about(&one.name)
+                    .in_field("host")),
+            };
+        }
+        (false, _) => "hosts",
+        (true, false) => "vms",
+    };
+    Err(of_a_lab(section).in_field(section))
+}
+
+fn of_a_lab(what: &str) -> Problem {
+    Problem::new(
+        ProblemKind::Invalid,
+        format!("{what}: a host has none, only a lab"),
+    )
+    .with_remedy("make it a lab with 'weft lab up FILE'")
+}
