@@ -11,10 +11,14 @@ use weft_model::{
     PortgroupSpec, VswitchName, VswitchPatch, VswitchSpec,
 };
 
+use crate::apply::{ApplyOptions, ApplyResult, Confirmed, Generation, RollbackRequest};
 use crate::object::{ChangeOptions, ChangeResult, Port, Portgroup, Uplink, UplinkRequest, Vswitch};
 use crate::problem::Problem;
 use crate::report::{DropsReport, FdbEntry, PolicyReport, PortStats, Status};
 use transport::encoded;
+
+/// How long a manifest of thousands of ports may take.
+const LONGEST_APPLY: Duration = Duration::from_secs(600);
 
 /// A client for the agent behind one socket. Each request is a connection of its own.
 #[derive(Clone, Debug)]
@@ -216,6 +220,32 @@ impl Client {
 
     pub async fn export(&self) -> Answer<Manifest> {
         self.read("/v1/export").await
+    }
+
+    /// Makes the configuration that of a manifest. Opening thousands of ports takes its time, so it waits as long as that may take.
+    pub async fn apply(&self, manifest: &Manifest, options: ApplyOptions) -> Answer<ApplyResult> {
+        let patient = self.clone().with_timeout(LONGEST_APPLY.max(self.timeout));
+        patient.transact("/v1/apply", manifest, options).await
+    }
+
+    pub async fn history(&self) -> Answer<Vec<Generation>> {
+        self.read("/v1/history").await
+    }
+
+    /// The configuration of an earlier generation.
+    pub async fn generation(&self, number: u64) -> Answer<Manifest> {
+        self.read(&format!("/v1/history/{number}")).await
+    }
+
+    /// Goes back to an earlier generation; to the one before the current one if none is named.
+    pub async fn rollback(&self, to: Option<u64>, options: ApplyOptions) -> Answer<ApplyResult> {
+        let patient = self.clone().with_timeout(LONGEST_APPLY.max(self.timeout));
+        let request = RollbackRequest { to };
+        patient.transact("/v1/rollback", &request, options).await
+    }
+
+    pub async fn confirm(&self) -> Answer<Confirmed> {
+        self.send(Method::POST, "/v1/confirm", NOTHING).await
     }
 }
 

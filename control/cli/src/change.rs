@@ -112,6 +112,7 @@ mod tests {
             outcome,
             dry_run,
             ports: vec!["MyVM1".parse().unwrap()],
+            interrupted: Vec::new(),
             interfaces: Vec::new(),
             warnings: Vec::new(),
         }

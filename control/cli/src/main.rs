@@ -6,12 +6,15 @@
 #![forbid(unsafe_code)]
 
 mod agent;
+mod apply;
 mod change;
 mod drops;
 mod export;
 mod failure;
 mod fdb;
+mod history;
 mod lab;
+mod manifest;
 mod output;
 mod policy;
 mod port;
@@ -102,7 +105,12 @@ enum Command {
     Fdb(fdb::Command),
     Stats(stats::Arguments),
     Drops(drops::Arguments),
+    Apply(apply::Apply),
+    Diff(apply::Diff),
     Export(export::Arguments),
+    History(history::History),
+    Rollback(history::Rollback),
+    Confirm(history::Confirm),
     #[command(subcommand)]
     Lab(lab::Command),
 }
@@ -141,7 +149,12 @@ fn run(command: Command, context: &Context) -> Result<(), Failure> {
         Command::Fdb(command) => wait_for(fdb::run(command, context)),
         Command::Stats(arguments) => wait_for(stats::run(arguments, context)),
         Command::Drops(arguments) => wait_for(drops::run(arguments, context)),
-        Command::Export(_) => wait_for(export::run(context)),
+        Command::Apply(arguments) => wait_for(apply::apply(arguments, context)),
+        Command::Diff(arguments) => wait_for(apply::diff(arguments, context)),
+        Command::Export(arguments) => wait_for(export::run(arguments, context)),
+        Command::History(_) => wait_for(history::history(context)),
+        Command::Rollback(arguments) => wait_for(history::rollback(arguments, context)),
+        Command::Confirm(_) => wait_for(history::confirm(context)),
         Command::Lab(command) => lab::run(command, context),
     }
 }
@@ -190,7 +203,14 @@ mod tests {
             "fdb list --vswitch vSwitch1",
             "stats MyVM1 MyVM2 --watch",
             "drops --watch -o wide",
+            "apply -f host.yaml --dry-run",
+            "apply -f - --confirm 60s",
+            "confirm",
+            "diff -f host.yaml",
             "export",
+            "history",
+            "rollback",
+            "rollback 7",
             "lab up examples/mirror.yaml --name a",
             "lab down",
             "lab ls",
@@ -219,6 +239,9 @@ mod tests {
             "port set MyVM1",
             "agent --cores 3-1",
             "lab exec MyVM1",
+            "apply",
+            "apply -f host.yaml --confirm 60",
+            "rollback latest",
             "nonsense",
         ] {
             let words = std::iter::once("weft").chain(line.split(' '));

@@ -115,6 +115,13 @@ pub(crate) struct Style {
 }
 
 impl Style {
+    /// Without colour.
+    #[cfg(test)]
+    pub(crate) const PLAIN: Self = Self {
+        wide: false,
+        colour: false,
+    };
+
     /// Aligned columns under upper-case headings, without lines. A heading that starts with `#` is of a column of numbers, which
     /// are aligned to the right.
     pub(crate) fn table(
@@ -199,16 +206,11 @@ pub(crate) fn or_dash(value: Option<impl ToString>) -> String {
 mod tests {
     use super::*;
 
-    const PLAIN: Style = Style {
-        wide: false,
-        colour: false,
-    };
-
     #[test]
     fn tables_are_aligned_and_plain() {
         let rows = [["MyVM1", "5", "up"], ["a", "12345", "down"]]
             .map(|row| row.map(str::to_owned).to_vec());
-        let table = PLAIN.table(&["PORT", "#FRAMES", "STATE"], rows);
+        let table = Style::PLAIN.table(&["PORT", "#FRAMES", "STATE"], rows);
         assert_eq!(
             table,
             "PORT   FRAMES  STATE\nMyVM1       5  up\na       12345  down\n"
@@ -226,7 +228,7 @@ mod tests {
 
     #[test]
     fn fields_stand_under_each_other_and_empty_ones_are_left_out() {
-        let text = PLAIN.fields([
+        let text = Style::PLAIN.fields([
             ("name", "a".to_owned()),
             ("reason", String::new()),
             ("mtu", "1500".to_owned()),

@@ -3,24 +3,19 @@
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
 /// What weft is to have and has not yet. Somebody who asks for one of these did not mean another one.
-const NOT_YET: [&str; 20] = [
-    "apply",
+const NOT_YET: [&str; 15] = [
     "capture",
     "cert",
-    "confirm",
     "context",
     "controller",
-    "diff",
     "dvportgroup",
     "dvs",
     "events",
     "flows",
-    "history",
     "host",
     "migrate",
     "mirror",
     "netflow",
-    "rollback",
     "top",
     "trace",
     "vmk",

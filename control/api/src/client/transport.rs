@@ -12,6 +12,7 @@ use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
 
 use super::{Answer, Client};
+use crate::apply::{ApplyOptions, ApplyResult};
 use crate::object::{ChangeOptions, ChangeResult, Wait};
 use crate::problem::{Problem, ProblemKind};
 
@@ -32,15 +33,33 @@ impl Client {
         body: Option<&B>,
         options: ChangeOptions,
     ) -> Answer<ChangeResult> {
+        let path = path.to_owned() + &query(options);
+        self.send(method, &path, body).await
+    }
+
+    /// Makes changes together at a path.
+    pub(super) async fn transact<B: Serialize>(
+        &self,
+        path: &str,
+        body: &B,
+        options: ApplyOptions,
+    ) -> Answer<ApplyResult> {
+        let path = path.to_owned() + &query_of_many(options);
+        self.send(Method::POST, &path, Some(body)).await
+    }
+
+    /// Sends a value to a path.
+    pub(super) async fn send<B: Serialize, T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&B>,
+    ) -> Answer<T> {
         let body = body.map(|body| {
             serde_json::to_vec(body).expect("specs have text keys and no fallible serializer")
         });
-        self.request(
-            method,
-            &(path.to_owned() + &query(options)),
-            body.unwrap_or_default().into(),
-        )
-        .await
+        self.request(method, path, body.unwrap_or_default().into())
+            .await
     }
 
     async fn request<T: DeserializeOwned>(
@@ -146,19 +165,35 @@ impl Client {
 }
 
 fn query(options: ChangeOptions) -> String {
-    let mut parts = Vec::new();
-    if options.dry_run {
-        parts.push("dryRun=true".to_owned());
-    }
-    if options.wait == Wait::None {
-        parts.push("wait=none".to_owned());
-    }
-    if options.yes {
-        parts.push("yes=true".to_owned());
-    }
+    let mut parts = common(options.dry_run, options.wait, options.yes);
     if let Some(version) = options.resource_version {
         parts.push(format!("resourceVersion={}", version.0));
     }
+    joined(&parts)
+}
+
+fn query_of_many(options: ApplyOptions) -> String {
+    let mut parts = common(options.dry_run, options.wait, options.yes);
+    if let Some(generation) = options.generation {
+        parts.push(format!("generation={generation}"));
+    }
+    if let Some(seconds) = options.confirm {
+        parts.push(format!("confirm={seconds}"));
+    }
+    joined(&parts)
+}
+
+fn common(dry_run: bool, wait: Wait, yes: bool) -> Vec<String> {
+    let parts = [
+        (dry_run, "dryRun=true"),
+        (wait == Wait::None, "wait=none"),
+        (yes, "yes=true"),
+    ];
+    let parts = parts.into_iter().filter(|(is_set, _)| *is_set);
+    parts.map(|(_, part)| part.to_owned()).collect()
+}
+
+fn joined(parts: &[String]) -> String {
     if parts.is_empty() {
         String::new()
     } else {

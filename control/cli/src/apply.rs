@@ -1,0 +1,314 @@
+//! `weft apply` and `weft diff`: a manifest as the whole configuration, in one step.
+
+use std::io::{self, BufRead, IsTerminal, Write};
+
+use clap::Args;
+use weft_api::{ApplyOptions, ApplyResult, ProblemKind};
+use weft_model::{ObjectRef, Outcome};
+
+use crate::Context;
+use crate::change::ChangeFlags;
+use crate::failure::Failure;
+use crate::manifest::ManifestFile;
+use crate::output::{Style, counted};
+
+/// Make the configuration that of a manifest, whole or not at all
+///
+/// A section that the manifest has says all there is of its kind: what it does not name is removed. About a section that it
+/// does not have it says nothing.
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  weft apply -f host.yaml --dry-run      what would change; the same as weft diff -f host.yaml
+  weft apply -f host.yaml
+  weft apply -f host.yaml --confirm 60s  taken back after a minute unless you say 'weft confirm'
+  weft export | weft apply -f -          unchanged")]
+pub(crate) struct Apply {
+    #[command(flatten)]
+    manifest: ManifestFile,
+    #[command(flatten)]
+    flags: ApplyFlags,
+}
+
+/// Show what applying a manifest would change
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  weft diff -f host.yaml
+  weft diff -f host.yaml -o json")]
+pub(crate) struct Diff {
+    #[command(flatten)]
+    manifest: ManifestFile,
+}
+
+/// The flags of verbs that make many changes together.
+#[derive(Args)]
+pub(crate) struct ApplyFlags {
+    /// Take the changes back after this time (1s to 24h) unless 'weft confirm' is said
+    #[arg(long, value_name = "TIME", value_parser = seconds)]
+    confirm: Option<u64>,
+
+    /// Do not ask before something is removed or interrupted; take interfaces even if they carry addresses or your own connection
+    #[arg(long)]
+    yes: bool,
+
+    #[command(flatten)]
+    change: ChangeFlags,
+}
+
+impl ApplyFlags {
+    pub(crate) fn options(&self) -> ApplyOptions {
+        let options = self.change.options();
+        ApplyOptions {
+            dry_run: options.dry_run,
+            wait: options.wait,
+            yes: self.yes,
+            generation: None,
+            confirm: self.confirm,
+        }
+    }
+}
+
+/// A time of whole seconds, such as `90s`, `5m` or `1h`.
+fn seconds(text: &str) -> Result<u64, String> {
+    let time = humantime::parse_duration(text)
+        .map_err(|error| format!("{error}; write it as 60s, 5m or 1h"))?;
+    let seconds = time.as_secs();
+    if time.subsec_nanos() == 0 && (1..=ApplyOptions::LONGEST_CONFIRM).contains(&seconds) {
+        Ok(seconds)
+    } else {
+        Err("it is a time of whole seconds from 1s to 24h".to_owned())
+    }
+}
+
+pub(crate) async fn apply(arguments: Apply, context: &Context) -> Result<(), Failure> {
+    let Apply { manifest, flags } = arguments;
+    let manifest = manifest.read()?;
+    let change = async |options| Ok(context.client.apply(&manifest, options).await?);
+    make(context, flags.options(), change).await
+}
+
+pub(crate) async fn diff(arguments: Diff, context: &Context) -> Result<(), Failure> {
+    let manifest = arguments.manifest.read()?;
+    let options = ApplyOptions {
+        dry_run: true,
+        yes: true,
+        ..ApplyOptions::default()
+    };
+    let plan = context.client.apply(&manifest, options).await?;
+    report(context, &plan)
+}
+
+/// Makes changes and says what they did. Somebody at a terminal sees the plan first, and is asked where it removes or interrupts
+/// something.
+pub(crate) async fn make(
+    context: &Context,
+    options: ApplyOptions,
+    change: impl AsyncFn(ApplyOptions) -> Result<ApplyResult, Failure>,
+) -> Result<(), Failure> {
+    let is_watched = context.output.is_for_people()
+        && context.output.is_terminal()
+        && io::stdin().is_terminal()
+        && io::stderr().is_terminal();
+    if options.dry_run || options.yes || !is_watched {
+        return report(context, &change(options).await?);
+    }
+    let plan = change(ApplyOptions {
+        dry_run: true,
+        ..options
+    })
+    .await?;
+    report(context, &plan)?;
+    if plan.changes.is_empty() {
+        return Ok(());
+    }
+    if is_harsh(&plan) && !is_agreed(context)? {
+        return Err(Failure::of_kind(ProblemKind::Failed, "nothing was changed"));
+    }
+    let planned = ApplyOptions {
+        generation: Some(plan.generation),
+        ..options
+    };
+    let result = change(planned).await?;
+    context.output.text(&format!("{}\n", closing(&result)))
+}
+
+/// Whether somebody loses something by it.
+fn is_harsh(plan: &ApplyResult) -> bool {
+    let removes = |outcome: &Outcome| *outcome == Outcome::Deleted;
+    !plan.interrupted.is_empty() || plan.changes.iter().any(|change| removes(&change.outcome))
+}
+
+fn is_agreed(context: &Context) -> Result<bool, Failure> {
+    let _ = write!(io::stderr(), "\nMake these changes? [y/N] ");
+    let mut answer = String::new();
+    io::stdin()
+        .lock()
+        .read_line(&mut answer)
+        .map_err(|error| Failure::new(format!("standard input: {error}")))?;
+    if answer.is_empty() {
+        context.output.note("");
+    }
+    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
+}
+
+/// Prints what changes did, or would do.
+pub(crate) fn report(context: &Context, result: &ApplyResult) -> Result<(), Failure> {
+    for warning in &result.warnings {
+        context.output.note(&format!("warning: {warning}"));
+    }
+    context.output.print(result, |style| text(style, result))
+}
+
+fn text(style: Style, result: &ApplyResult) -> String {
+    if result.changes.is_empty() {
+        return format!(
+            "unchanged: the configuration is so already (generation {})\n",
+            result.generation
+        );
+    }
+    let rows = result.changes.iter().map(|change| {
+        let object = change.object.to_string();
+        let (action, what) = match &change.outcome {
+            Outcome::Created => ("add", change.place.clone().unwrap_or_default()),
+            Outcome::Deleted => ("remove", String::new()),
+            Outcome::Unchanged => ("keep", String::new()),
+            Outcome::Changed { fields } => {
+                let fields: Vec<_> = fields.iter().map(ToString::to_string).collect();
+                ("change", fields.join(", "))
+            }
+        };
+        vec![action.to_owned(), object, what]
+    });
+    let mut text = style.table(&["ACTION", "OBJECT", "WHAT"], rows);
+    text += "\n";
+    text += &totals(result);
+    text += "\n";
+    if !result.dry_run {
+        text += &closing(result);
+        text += "\n";
+    }
+    text
+}
+
+/// `1 added, 2 changed; new settings in force on 3 ports; traffic is interrupted: port MyVM1`.
+fn totals(result: &ApplyResult) -> String {
+    let would = if result.dry_run { "to be " } else { "" };
+    let count = |wanted: fn(&Outcome) -> bool| {
+        let changes = result.changes.iter();
+        changes.filter(|change| wanted(&change.outcome)).count()
+    };
+    let counts = [
+        (count(|outcome| *outcome == Outcome::Created), "added"),
+        (
+            count(|outcome| matches!(outcome, Outcome::Changed { .. })),
+            "changed",
+        ),
+        (count(|outcome| *outcome == Outcome::Deleted), "removed"),
+    ];
+    let counts: Vec<_> = counts
+        .into_iter()
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, what)| format!("{count} {would}{what}"))
+        .collect();
+    let mut text = counts.join(", ");
+    if !result.ports.is_empty() {
+        let ports = counted(result.ports.len(), "port");
+        text += &format!("; new settings in force on {ports}");
+    }
+    text += "; ";
+    text += &match result.interrupted.as_slice() {
+        [] => "no traffic is interrupted".to_owned(),
+        several => format!("traffic is interrupted: {}", some_of(several)),
+    };
+    text
+}
+
+/// A few of the objects by name.
+fn some_of(objects: &[ObjectRef]) -> String {
+    const MOST: usize = 8;
+    let named: Vec<_> = objects.iter().take(MOST).map(ToString::to_string).collect();
+    let more = objects.len().saturating_sub(MOST);
+    match more {
+        0 => named.join(", "),
+        more => format!("{} and {more} more", named.join(", ")),
+    }
+}
+
+fn closing(result: &ApplyResult) -> String {
+    let generation = result.generation;
+    match result.confirm_within_seconds {
+        Some(seconds) => format!(
+            "generation {generation} is in force for {seconds} s: keep it with 'weft confirm'"
+        ),
+        None => format!("generation {generation}; 'weft rollback' takes it back"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use weft_api::ObjectChange;
+    use weft_model::{FieldChange, ObjectKind};
+
+    use super::*;
+
+    #[test]
+    fn a_time_to_confirm_has_units_and_bounds() {
+        assert_eq!(seconds("60s"), Ok(60));
+        assert_eq!(seconds("5m"), Ok(300));
+        assert_eq!(seconds("24h"), Ok(86_400));
+        for text in ["60", "0s", "500ms", "25h", "-1s", "", "soon"] {
+            assert!(seconds(text).is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_plan_is_a_table_with_its_sum() {
+        let change = |name: &str, outcome, place: Option<&str>| ObjectChange {
+            object: ObjectRef::new(ObjectKind::Port, name),
+            outcome,
+            place: place.map(str::to_owned),
+        };
+        let field = FieldChange {
+            field: "portgroup".to_owned(),
+            before: "Lab".into(),
+            after: "Prod".into(),
+        };
+        let moved = Outcome::Changed {
+            fields: vec![field],
+        };
+        let mut result = ApplyResult {
+            dry_run: true,
+            generation: 7,
+            changes: vec![
+                change("MyVM2", moved, None),
+                change("MyVM3", Outcome::Created, Some("to Lab on p-MyVM3")),
+                change("A", Outcome::Deleted, None),
+            ],
+            ports: vec!["MyVM2".parse().unwrap()],
+            interrupted: Vec::new(),
+            interfaces: Vec::new(),
+            warnings: Vec::new(),
+            confirm_within_seconds: None,
+        };
+        assert_eq!(
+            text(Style::PLAIN, &result),
+            "\
+ACTION  OBJECT      WHAT
+change  port MyVM2  portgroup Lab -> Prod
+add     port MyVM3  to Lab on p-MyVM3
+remove  port A
+
+1 to be added, 1 to be changed, 1 to be removed; new settings in force on 1 port; no traffic is interrupted
+"
+        );
+        assert!(is_harsh(&result));
+        result.changes.pop();
+        assert!(!is_harsh(&result));
+        result.changes.clear();
+        assert_eq!(
+            text(Style::PLAIN, &result),
+            "unchanged: the configuration is so already (generation 7)\n"
+        );
+    }
+}
