@@ -27,6 +27,8 @@ mod quota;
 mod server;
 mod state;
 mod store;
+#[cfg(feature = "testing")]
+pub mod testing;
 mod wanted;
 
 use std::path::Path;

@@ -30,7 +30,7 @@ enum Kernel {
     /// The real one, asked through this runtime.
     Linux(tokio::runtime::Handle, Offloads),
     /// Memory ports and interfaces that a test makes up.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "testing"))]
     Memory(testing::Memory),
 }
 
@@ -88,7 +88,7 @@ impl Plane {
                     .attach(id, &engine_spec(wanted, busy_wait))
                     .inspect_err(|_| offloads.release(id))
             }
-            #[cfg(test)]
+            #[cfg(any(test, feature = "testing"))]
             Kernel::Memory(memory) => memory.attach(&self.datapath, id, wanted, busy_wait),
         }
     }
@@ -100,7 +100,7 @@ impl Plane {
         }
         match &self.kernel {
             Kernel::Linux(_, offloads) => ids.iter().for_each(|&id| offloads.release(id)),
-            #[cfg(test)]
+            #[cfg(any(test, feature = "testing"))]
             Kernel::Memory(_) => {}
         }
     }
@@ -128,7 +128,7 @@ impl Plane {
             Kernel::Linux(runtime, _) => runtime
                 .block_on(links::list())
                 .map_err(|error| unanswered(&error)),
-            #[cfg(test)]
+            #[cfg(any(test, feature = "testing"))]
             Kernel::Memory(memory) => Ok(memory.links()),
         }
     }
@@ -142,7 +142,7 @@ impl Plane {
             Kernel::Linux(runtime, _) => runtime
                 .block_on(links::find(name))
                 .map_err(|error| unanswered(&error)),
-            #[cfg(test)]
+            #[cfg(any(test, feature = "testing"))]
             Kernel::Memory(memory) => Ok(memory.links().get(name).copied()),
         }
     }
@@ -156,7 +156,7 @@ impl Plane {
             Kernel::Linux(runtime, _) => runtime
                 .block_on(links::uses(link))
                 .map_err(|error| unanswered(&error)),
-            #[cfg(test)]
+            #[cfg(any(test, feature = "testing"))]
             Kernel::Memory(memory) => Ok(memory.uses(link)),
         }
     }
@@ -349,7 +349,11 @@ pub(crate) fn guest_status(status: VhostStatus) -> GuestStatus {
     }
 }
 
-#[cfg(test)]
+#[cfg(any(test, feature = "testing"))]
+#[cfg_attr(
+    not(test),
+    expect(dead_code, reason = "tests use more of it than benches")
+)]
 pub(crate) mod testing;
 
 #[cfg(test)]

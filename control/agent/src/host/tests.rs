@@ -15,6 +15,7 @@ mod addresses;
 mod changes;
 mod guests;
 mod interfaces;
+mod thousands;
 mod told;
 mod whole;
 

@@ -111,6 +111,11 @@ impl Memory {
         self.0.lock().unwrap().ports[&name.parse::<InterfaceName>().unwrap()].send(frame);
     }
 
+    /// The other side of an interface that is attached.
+    pub(crate) fn port(&self, name: &str) -> MemoryPort {
+        self.0.lock().unwrap().ports[&name.parse::<InterfaceName>().unwrap()].clone()
+    }
+
     /// How often an engine was opened on an interface.
     pub(crate) fn opened(&self, name: &str) -> usize {
         let name: InterfaceName = name.parse().unwrap();
