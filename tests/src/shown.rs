@@ -79,12 +79,18 @@ fn is_mac(word: &str) -> bool {
     octets.len() == 6 && octets.iter().all(octet)
 }
 
-/// `21:24:59.456750`, also behind a date.
+/// `21:24:59.456750`, also behind a date; behind one also `21:24:59Z`.
 fn is_time(word: &str) -> bool {
     let time = word.rsplit('T').next().unwrap_or(word);
+    let is_dated = time.len() < word.len();
     let parts: Vec<&str> = time.trim_end_matches('Z').split([':', '.']).collect();
     let digits = |text: &&str| text.bytes().all(|byte| byte.is_ascii_digit());
-    time.len() >= 15 && parts.len() == 4 && parts.iter().all(digits)
+    let is_whole = match parts.len() {
+        4 => time.len() >= 15,
+        3 => is_dated && time.len() == "21:24:59Z".len(),
+        _ => false,
+    };
+    is_whole && parts.iter().all(digits)
 }
 
 /// Whether lines are those shown, where `...` stands for any number of lines.

@@ -178,6 +178,25 @@ pub(crate) const SETUPS: &[Setup] = &[
                 while kill -0 $pid; do sleep 0.05; done
             fi",
     },
+    Setup {
+        document: "docs/manifests.md",
+        before: "",
+        script: TWO_VMS,
+    },
+    Setup {
+        document: "docs/manifests.md",
+        before: "",
+        script: "weft port add vm2 --portgroup Lab --veth p-vm2",
+    },
+    Setup {
+        document: "examples/host.yaml",
+        before: "",
+        script: "for name in eth1 p-MyVM1 p-MyVM2; do
+            ip link add $name type veth peer name far-$name
+            ip link set $name up
+        done
+        start_agent",
+    },
     // QEMU emulates the processor: what this machine calls KVM may not run anything.
     Setup {
         document: "docs/virtual-machines.md",

@@ -21,7 +21,7 @@ struct State {
     used: BTreeSet<u32>,
     busy: BTreeSet<InterfaceName>,
     largest_mtu: Option<u16>,
-    ports: BTreeMap<InterfaceName, MemoryPort>,
+    ports: BTreeMap<InterfaceName, (PortId, MemoryPort)>,
     opened: BTreeMap<InterfaceName, usize>,
     waits: Vec<Duration>,
 }
@@ -108,12 +108,13 @@ impl Memory {
 
     /// Sends a frame from behind an interface.
     pub(crate) fn send(&self, name: &str, frame: &[u8]) {
-        self.0.lock().unwrap().ports[&name.parse::<InterfaceName>().unwrap()].send(frame);
+        self.port(name).send(frame);
     }
 
     /// The other side of an interface that is attached.
     pub(crate) fn port(&self, name: &str) -> MemoryPort {
-        self.0.lock().unwrap().ports[&name.parse::<InterfaceName>().unwrap()].clone()
+        let name: InterfaceName = name.parse().unwrap();
+        self.0.lock().unwrap().ports[&name].1.clone()
     }
 
     /// How often an engine was opened on an interface.
@@ -156,7 +157,9 @@ impl Memory {
         if wanted.link().is_some() && !state.links.contains_key(&name) {
             return Err(AttachError::NoInterface(interface));
         }
-        if state.busy.contains(&name) {
+        let other = state.ports.get(&name).map(|(other, _)| *other);
+        let is_open = other.is_some_and(|other| datapath.engine(other).is_some());
+        if is_open || state.busy.contains(&name) {
             state.waits.push(busy_wait);
             return Err(AttachError::InterfaceBusy(interface));
         }
@@ -174,7 +177,9 @@ impl Memory {
             return Err(AttachError::Attached(id.0));
         }
         let port = datapath.attach_memory(id, 256, true).unwrap();
-        state.ports.insert(name.clone(), port);
+        // Whatever else the number had before is closed.
+        state.ports.retain(|_, (other, _)| *other != id);
+        state.ports.insert(name.clone(), (id, port));
         *state.opened.entry(name).or_default() += 1;
         Ok(EngineInfo::Memory)
     }

@@ -173,6 +173,12 @@ ports: [{name: New, portgroup: Lab, veth: p-MyVM2}]";
     let isolated = format!("vswitches: [{{name: vSwitch1, portgroups: [{{name: Lab}}]}}]\n{held}");
     bench.apply(&isolated).unwrap_err();
     assert!(bench.is_up("New"));
+    let engines = bench.engines();
+    assert_eq!(engines.len(), 2);
+    let datapath = bench.host().plane.datapath();
+    for (name, id) in engines {
+        assert!(datapath.engine(id).is_some(), "{name} is open again");
+    }
     let status = bench.host().status();
     assert_eq!((status.counts.ports_up, status.counts.uplinks_up), (1, 1));
     assert!(status.problems.is_empty(), "{:?}", status.problems);
