@@ -160,6 +160,30 @@ mod serde_text {
     }
 }
 
+#[cfg(feature = "schema")]
+mod schema {
+    use std::borrow::Cow;
+
+    use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+
+    use super::MacAddr;
+
+    impl JsonSchema for MacAddr {
+        fn schema_name() -> Cow<'static, str> {
+            "MacAddr".into()
+        }
+
+        fn json_schema(_: &mut SchemaGenerator) -> Schema {
+            json_schema!({
+                "description": "A MAC address: six pairs of hexadecimal digits, all separated by ':' or all by '-'.",
+                "type": "string",
+                "pattern": "^[0-9A-Fa-f]{2}((:[0-9A-Fa-f]{2}){5}|(-[0-9A-Fa-f]{2}){5})$",
+                "examples": ["02:00:00:00:00:01"],
+            })
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

@@ -125,6 +125,30 @@ mod serde_number {
     }
 }
 
+#[cfg(feature = "schema")]
+mod schema {
+    use std::borrow::Cow;
+
+    use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+
+    use super::PortgroupVlan;
+
+    impl JsonSchema for PortgroupVlan {
+        fn schema_name() -> Cow<'static, str> {
+            "PortgroupVlan".into()
+        }
+
+        fn json_schema(_: &mut SchemaGenerator) -> Schema {
+            json_schema!({
+                "description": "The VLAN of a port group. 0: no tag; 1-4094: the switch tags; 4095: the guests tag.",
+                "type": "integer",
+                "minimum": Self::NONE.0,
+                "maximum": Self::GUEST_TAGGING.0,
+            })
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use weft_model::{
     InterfaceName, ObjectRef, Outcome, PortName, PortSpec, PortgroupName, PortgroupSpec,
@@ -10,7 +11,7 @@ use weft_model::{
 use weft_packet::MacAddr;
 
 /// An object: what was asked for, and what became of it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Envelope<S, T> {
     /// Its name.
@@ -33,7 +34,7 @@ pub type Portgroup = Envelope<PortgroupSpec, PortgroupStatus>;
 pub type Port = Envelope<PortSpec, PortStatus>;
 
 /// How a switch stands.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct VswitchStatus {
     /// Its port groups.
@@ -45,7 +46,7 @@ pub struct VswitchStatus {
 }
 
 /// How a port group stands.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PortgroupStatus {
     /// How many ports it has.
@@ -55,7 +56,7 @@ pub struct PortgroupStatus {
 }
 
 /// Whether a port takes part in forwarding.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum PortState {
     /// It does.
@@ -67,7 +68,7 @@ pub enum PortState {
 }
 
 /// How a port stands.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PortStatus {
     /// The switch that it is on.
@@ -92,7 +93,7 @@ impl PortStatus {
 }
 
 /// An address of a port.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PortAddress {
     /// The address.
@@ -102,7 +103,7 @@ pub struct PortAddress {
 }
 
 /// Where an address comes from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum AddressSource {
     /// From the port's settings.
@@ -124,7 +125,7 @@ impl fmt::Display for AddressSource {
 }
 
 /// What moves a port's frames.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct EngineStatus {
     /// `af-xdp`, `packet`, `tap` or `vhost-user`.
@@ -153,7 +154,7 @@ pub struct EngineStatus {
 }
 
 /// How a VM is connected to its port.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct GuestStatus {
     /// `waiting`, `negotiating`, `running` or `failed`.
@@ -170,7 +171,7 @@ pub struct GuestStatus {
 }
 
 /// A queue between a VM and its port.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct GuestQueue {
     /// `receiveq1` and so on, which carry frames to the VM, or `transmitq1` and so on, from it.
@@ -186,7 +187,7 @@ pub struct GuestQueue {
 }
 
 /// An uplink.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Uplink {
     /// The switch that has it.
@@ -210,7 +211,7 @@ pub struct Uplink {
 }
 
 /// Whether an uplink takes part in forwarding.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum UplinkState {
     /// It does.
@@ -220,7 +221,7 @@ pub enum UplinkState {
 }
 
 /// Makes an interface an uplink of a switch.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct UplinkRequest {
     /// The switch.
@@ -230,7 +231,7 @@ pub struct UplinkRequest {
 }
 
 /// How far to wait.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum Wait {
     /// Until the change is durable.
@@ -241,7 +242,7 @@ pub enum Wait {
 }
 
 /// How to make a change: query parameters of every changing request.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct ChangeOptions {
     /// Only say what would change.
@@ -256,7 +257,7 @@ pub struct ChangeOptions {
 }
 
 /// What a change did, or with `dryRun` would do.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ChangeResult {
     /// The object.

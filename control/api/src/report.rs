@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use weft_model::{HostName, ObjectRef, PortName, VswitchName};
 use weft_packet::MacAddr;
@@ -9,7 +10,7 @@ use weft_packet::MacAddr;
 use crate::object::AddressSource;
 
 /// The health of an agent.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Status {
     /// The host's name.
@@ -29,7 +30,7 @@ pub struct Status {
 }
 
 /// One poll thread.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ThreadReport {
     /// Its number.
@@ -51,7 +52,7 @@ pub struct ThreadReport {
 }
 
 /// How many objects there are.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Counts {
     /// Standard switches.
@@ -69,7 +70,7 @@ pub struct Counts {
 }
 
 /// Something that is wrong.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Finding {
     /// What it is about.
@@ -81,7 +82,7 @@ pub struct Finding {
 }
 
 /// A port's policy after inheritance.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PolicyReport {
     /// The port.
@@ -91,7 +92,7 @@ pub struct PolicyReport {
 }
 
 /// One leaf of a policy.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PolicyLeaf {
     /// Its name as a path in manifests, such as `security.promiscuous`.
@@ -103,7 +104,7 @@ pub struct PolicyLeaf {
 }
 
 /// An address that a switch delivers to a port.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct FdbEntry {
     /// The switch.
@@ -122,7 +123,9 @@ pub struct FdbEntry {
 pub type FdbSource = AddressSource;
 
 /// The VLANs of an entry: a number, or `"all"` for a port where guests tag.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(untagged)]
 pub enum FdbVlan {
     /// One VLAN; 0 is untagged.
@@ -132,7 +135,9 @@ pub enum FdbVlan {
 }
 
 /// The word `"all"`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "camelCase")]
 pub enum AllVlans {
     /// Every VLAN.
@@ -157,7 +162,7 @@ impl std::fmt::Display for FdbVlan {
 ///
 /// `rxFrames = rxDelivered + rxUndelivered + sum(rxDrops)` and `txAttempts = txFrames + sum(txDrops)`. Maps of
 /// reasons hold only those that occurred.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PortStats {
     /// The port's name, or the uplink's interface.
@@ -198,7 +203,7 @@ pub struct PortStats {
 }
 
 /// Every reason to drop a frame.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct DropsReport {
     /// One entry per reason, also those that did not occur.
@@ -206,7 +211,7 @@ pub struct DropsReport {
 }
 
 /// How often a reason occurred.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct DropCount {
     /// The reason.
@@ -220,7 +225,7 @@ pub struct DropCount {
 }
 
 /// How often a reason occurred at one port.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PortDrops {
     /// The port's name, or the uplink's interface.

@@ -1,5 +1,6 @@
 //! Changes: what an administrator does to the configuration, one transaction each.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::error::ModelError;
@@ -61,7 +62,7 @@ impl Change {
 }
 
 /// What a change did, or would do.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", tag = "outcome")]
 pub enum Outcome {
     /// The object is new.

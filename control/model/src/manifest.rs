@@ -4,7 +4,10 @@ mod text;
 
 use std::collections::BTreeSet;
 
+use schemars::JsonSchema;
+use schemars::generate::SchemaSettings;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use weft_packet::MacAddr;
 use weft_vlan::PortgroupVlan;
 
@@ -15,10 +18,10 @@ use crate::name::{HostName, InterfaceName, PortName, PortgroupName, VswitchName}
 use crate::spec::{Mtu, PortSpec, PortgroupSecurity, PortgroupSpec, SwitchSecurity, VswitchSpec};
 pub use text::{ManifestError, from_text};
 
-/// A manifest. [`Manifest::parse`] reads YAML and JSON; `to_yaml` and `to_json` write them.
+/// The configuration of a host, or of a lab.
 ///
 /// A section that it has says all there is of its kind; of one that it has not it says nothing.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Manifest {
     /// The hosts of a lab.
@@ -36,7 +39,7 @@ pub struct Manifest {
 }
 
 /// A host of a lab.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct HostSpec {
     /// Its name.
@@ -47,7 +50,7 @@ pub struct HostSpec {
 }
 
 /// A VM of a lab: a namespace with one interface.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct VmSpec {
     /// Its name, and that of its port.
@@ -60,7 +63,7 @@ pub struct VmSpec {
     /// Its address with prefix length, such as `192.168.10.1/24`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ip: Option<String>,
-    /// The address of its adapter. `None`: the kernel's choice.
+    /// The address of its adapter. Absent: the kernel's choice.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mac: Option<MacAddr>,
     /// How it is attached.
@@ -69,7 +72,7 @@ pub struct VmSpec {
 }
 
 /// How a VM of a lab is attached.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum VmEngine {
     /// A veth pair, AF_XDP on the host's end.
@@ -82,7 +85,7 @@ pub enum VmEngine {
 }
 
 /// A standard switch with its port groups.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct VswitchSection {
     /// Its name.
@@ -105,7 +108,7 @@ pub struct VswitchSection {
 }
 
 /// A port group within its switch.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct PortgroupSection {
     /// Its name.
@@ -154,6 +157,13 @@ impl VswitchSection {
 }
 
 impl Manifest {
+    /// The JSON Schema (2020-12) of manifests. What it accepts may still be refused, as a path in octets that is too long.
+    pub fn json_schema() -> Value {
+        let generator = SchemaSettings::draft2020_12().for_deserialize();
+        let schema = generator.into_generator().into_root_schema_for::<Self>();
+        schema.to_value()
+    }
+
     /// Its standard switches.
     pub fn vswitches(&self) -> &[VswitchSection] {
         self.vswitches.as_deref().unwrap_or_default()

@@ -1,8 +1,10 @@
 //! Names of objects, and the nearest known name for one that is not known.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
 /// Why a text is not a name.
@@ -16,9 +18,9 @@ pub struct NameError {
 }
 
 macro_rules! names {
-    ($($(#[$doc:meta])* $type:ident: $what:literal, $check:expr;)*) => {
+    ($($(#[doc = $doc:literal])* $type:ident: $what:literal, $check:expr, $schema:expr;)*) => {
         $(
-            $(#[$doc])*
+            $(#[doc = $doc])*
             #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
             #[serde(try_from = "String", into = "String")]
             pub struct $type(String);
@@ -52,6 +54,18 @@ macro_rules! names {
                 }
             }
 
+            impl JsonSchema for $type {
+                fn schema_name() -> Cow<'static, str> {
+                    stringify!($type).into()
+                }
+
+                fn json_schema(_: &mut SchemaGenerator) -> Schema {
+                    let mut schema: Schema = $schema;
+                    schema.insert("description".to_owned(), concat!($($doc),*).trim().into());
+                    schema
+                }
+            }
+
             impl fmt::Display for $type {
                 fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                     f.write_str(&self.0)
@@ -63,17 +77,17 @@ macro_rules! names {
 
 names! {
     /// The name of a standard switch: up to 32 characters, as in vSphere.
-    VswitchName: "switch name", object_name::<32>;
+    VswitchName: "switch name", object_name::<32>, object_name_schema::<32>();
     /// The name of a port group: up to 80 characters, as in vSphere. Unique on the host.
-    PortgroupName: "port group name", object_name::<80>;
+    PortgroupName: "port group name", object_name::<80>, object_name_schema::<80>();
     /// The name of a port: up to 80 characters. Unique on the host.
-    PortName: "port name", object_name::<80>;
+    PortName: "port name", object_name::<80>, object_name_schema::<80>();
     /// The name of a host: up to 63 characters, as a DNS label.
-    HostName: "host name", object_name::<63>;
+    HostName: "host name", object_name::<63>, object_name_schema::<63>();
     /// The name of a network interface in the kernel: 1-15 octets.
-    InterfaceName: "interface name", interface_name;
+    InterfaceName: "interface name", interface_name, interface_name_schema();
     /// The path of a Unix socket: absolute, up to 107 octets, each spelling of a place the only one.
-    SocketPath: "socket path", socket_path;
+    SocketPath: "socket path", socket_path, socket_path_schema();
 }
 
 /// ASCII letters, digits, `-`, `_`, `.` and inner single spaces; a letter, digit or `_` first. So a name never looks
@@ -110,6 +124,14 @@ fn object_name<const LONGEST: usize>(what: &'static str, name: &str) -> Result<(
     Ok(())
 }
 
+fn object_name_schema<const LONGEST: usize>() -> Schema {
+    json_schema!({
+        "type": "string",
+        "pattern": "^[A-Za-z0-9_][A-Za-z0-9_.-]*( [A-Za-z0-9_.-]+)*$",
+        "maxLength": LONGEST,
+    })
+}
+
 /// What Linux accepts (`dev_valid_name`), and only visible ASCII.
 fn interface_name(what: &'static str, name: &str) -> Result<(), NameError> {
     let refuse = |problem| {
@@ -139,6 +161,15 @@ fn interface_name(what: &'static str, name: &str) -> Result<(), NameError> {
     Ok(())
 }
 
+fn interface_name_schema() -> Schema {
+    json_schema!({
+        "type": "string",
+        // ASCII from '!' to '~' without '/' and ':'.
+        "pattern": "^[!-.0-9;-~]{1,15}$",
+        "not": {"enum": [".", ".."]},
+    })
+}
+
 /// What fits `sun_path` (unix(7)) with its final zero. Two spellings of one path would be two ports on one socket.
 fn socket_path(what: &'static str, path: &str) -> Result<(), NameError> {
     let refuse = |problem| {
@@ -162,6 +193,17 @@ fn socket_path(what: &'static str, path: &str) -> Result<(), NameError> {
         return refuse("holds '//', '.' or '..', or ends with '/'");
     }
     Ok(())
+}
+
+/// A schema counts characters, not octets.
+fn socket_path_schema() -> Schema {
+    json_schema!({
+        "type": "string",
+        "pattern": "^/",
+        "not": {"pattern": "/\\.{0,2}(/|$)|[\\u0000-\\u001f\\u007f-\\u009f]"},
+        "maxLength": 107,
+        "examples": ["/run/vms/MyVM1.sock"],
+    })
 }
 
 /// A refused name may be of any length; its error is not.

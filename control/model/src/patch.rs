@@ -1,5 +1,6 @@
 //! Settings to change: what a `set` says, and what it leaves as it is.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize};
 use weft_packet::MacAddr;
 use weft_vlan::PortgroupVlan;
@@ -11,7 +12,7 @@ use crate::spec::{
 };
 
 /// Settings of a switch to change; what is absent stays.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct VswitchPatch {
     /// Largest payload of a frame.
@@ -22,22 +23,22 @@ pub struct VswitchPatch {
 }
 
 /// Leaves of a switch's security policy to change.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct SwitchSecurityPatch {
-    /// See [`SwitchSecurity::promiscuous`].
+    /// Whether ports receive every frame of the switch that their VLAN admits.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub promiscuous: Option<Decision>,
-    /// See [`SwitchSecurity::mac_changes`].
+    /// Whether a port is reachable under an address that its guest chose.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mac_changes: Option<Decision>,
-    /// See [`SwitchSecurity::forged_transmits`].
+    /// Whether a port may send from an address that is not its own.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub forged_transmits: Option<Decision>,
 }
 
 /// Settings of a port group to change; what is absent stays.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct PortgroupPatch {
     /// VLAN of the port group.
@@ -48,28 +49,28 @@ pub struct PortgroupPatch {
 }
 
 /// Leaves of a port group's security policy to change; `inherit` gives a leaf back to the switch.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct SecurityPatch {
-    /// See [`SwitchSecurity::promiscuous`].
+    /// Whether ports receive every frame of the switch that their VLAN admits.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub promiscuous: Option<Inheritable>,
-    /// See [`SwitchSecurity::mac_changes`].
+    /// Whether a port is reachable under an address that its guest chose.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mac_changes: Option<Inheritable>,
-    /// See [`SwitchSecurity::forged_transmits`].
+    /// Whether a port may send from an address that is not its own.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub forged_transmits: Option<Inheritable>,
 }
 
 /// Settings of a port to change; what is absent stays.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct PortPatch {
     /// The port group to connect to.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub portgroup: Option<PortgroupName>,
-    /// The adapter's address; `Some(None)`, in JSON `null`, takes it away.
+    /// The adapter's address; `null` takes it away.
     #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "present")]
     pub mac: Option<Option<MacAddr>>,
     /// Whether the port is connected.

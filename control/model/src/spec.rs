@@ -6,7 +6,9 @@ mod mtu;
 use std::fmt;
 use std::str::FromStr;
 
+use schemars::{JsonSchema, Schema};
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use weft_packet::MacAddr;
 use weft_vlan::PortgroupVlan;
 
@@ -17,12 +19,12 @@ pub use mtu::{Mtu, MtuError};
 use crate::name::{InterfaceName, PortName, PortgroupName, VswitchName};
 
 /// A standard switch.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct VswitchSpec {
     /// Its name, unique on the host.
     pub name: VswitchName,
-    /// The network interfaces through which the switch reaches the world. None: the switch is isolated.
+    /// The network interfaces through which the switch reaches the world. Empty: the switch is isolated.
     #[serde(default)]
     pub uplinks: Vec<InterfaceName>,
     /// Largest payload of a frame, in octets.
@@ -46,7 +48,7 @@ impl VswitchSpec {
 }
 
 /// A port group.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct PortgroupSpec {
     /// Its name, unique on the host.
@@ -74,7 +76,7 @@ impl PortgroupSpec {
 }
 
 /// A port: where one VM adapter or interface is attached.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "PortFields", into = "PortFields")]
 pub struct PortSpec {
     /// Its name, unique on the host.
@@ -111,26 +113,54 @@ impl PortSpec {
     }
 }
 
-/// A port as it is written: attachment by its key.
-#[derive(Serialize, Deserialize)]
+/// A port: where one VM adapter or interface is attached, by one of `veth`, `vhostUser` and `tap`.
+#[derive(Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(rename = "PortSpec", transform = attached_once)]
 struct PortFields {
+    /// Its name, unique on the host.
     name: PortName,
+    /// The port group that it is connected to.
     portgroup: PortgroupName,
+    /// The adapter's address. Absent: the first source that the port sends.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     mac: Option<MacAddr>,
+    /// The host's end of a veth pair, or any other Ethernet interface.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     veth: Option<InterfaceName>,
+    /// What moves the frames of `veth`.
     #[serde(default, skip_serializing_if = "is_default")]
     engine: VethEngine,
+    /// The socket of a VM's network adapter.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     vhost_user: Option<VhostUser>,
+    /// A TAP device, made with the port where it is not there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     tap: Option<InterfaceName>,
+    /// Whether its administrator wants it connected.
     #[serde(default, skip_serializing_if = "is_default")]
     link: LinkSetting,
+    /// Whether its administrator blocked it.
     #[serde(default, skip_serializing_if = "is_default")]
     block: bool,
+}
+
+/// What the parser asks of the attachment as a whole.
+fn attached_once(schema: &mut Schema) {
+    let has = |field: &str, kind: &str| json!({"required": [field], "properties": {field: {"type": kind}}});
+    let attachments = [
+        ("veth", "string"),
+        ("vhostUser", "object"),
+        ("tap", "string"),
+    ];
+    let attachments = attachments.map(|(field, kind)| has(field, kind));
+    schema.insert("oneOf".to_owned(), json!(attachments));
+    let other_engine = json!({
+        "required": ["engine"],
+        "properties": {"engine": {"not": {"const": VethEngine::default()}}},
+    });
+    schema.insert("if".to_owned(), other_engine);
+    schema.insert("then".to_owned(), has("veth", "string"));
 }
 
 fn is_default<T: Default + PartialEq>(value: &T) -> bool {
@@ -203,7 +233,7 @@ impl From<PortSpec> for PortFields {
 }
 
 /// The security policy of a switch; vSphere's defaults for standard switches.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct SwitchSecurity {
     /// Whether ports receive every frame of the switch that their VLAN admits.
@@ -225,16 +255,16 @@ impl Default for SwitchSecurity {
 }
 
 /// The security policy of a port group, each leaf set or left to its switch.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct PortgroupSecurity {
-    /// See [`SwitchSecurity::promiscuous`].
+    /// Whether ports receive every frame of the switch that their VLAN admits.
     #[serde(skip_serializing_if = "is_default")]
     pub promiscuous: Inheritable,
-    /// See [`SwitchSecurity::mac_changes`].
+    /// Whether a port is reachable under an address that its guest chose.
     #[serde(skip_serializing_if = "is_default")]
     pub mac_changes: Inheritable,
-    /// See [`SwitchSecurity::forged_transmits`].
+    /// Whether a port may send from an address that is not its own.
     #[serde(skip_serializing_if = "is_default")]
     pub forged_transmits: Inheritable,
 }
@@ -269,7 +299,7 @@ macro_rules! words {
 }
 
 /// The value of a policy leaf.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum Decision {
     /// Allowed.
@@ -281,7 +311,7 @@ pub enum Decision {
 words!(Decision { Accept = "accept", Reject = "reject" });
 
 /// A policy leaf that is set, or left to the object above.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum Inheritable {
     /// Allowed.
@@ -307,7 +337,7 @@ impl Inheritable {
 }
 
 /// What moves the frames of a port on a network interface.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum VethEngine {
     /// AF_XDP sockets: short frames fast, without the kernel's stack.
@@ -320,7 +350,7 @@ pub enum VethEngine {
 words!(VethEngine { AfXdp = "af-xdp", Packet = "packet" });
 
 /// Which end of a vhost-user socket the switch is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum SocketRole {
     /// The hypervisor listens and the switch connects, so that either can be restarted without the other.
@@ -333,7 +363,7 @@ pub enum SocketRole {
 words!(SocketRole { Client = "client", Server = "server" });
 
 /// Whether the adapter's cable is plugged in.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum LinkSetting {
     /// Plugged in.
