@@ -2,7 +2,9 @@
 
 mod caller;
 mod extract;
+mod operation;
 mod routes;
+mod table;
 
 use std::io::ErrorKind;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};

@@ -2,13 +2,14 @@
 
 use std::fmt;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use weft_model::{InterfaceName, ObjectRef, Outcome, PortName};
 
 use crate::object::Wait;
 
 /// How to make changes together: query parameters of `/v1/apply` and `/v1/rollback`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct ApplyOptions {
     /// Only say what would change.
@@ -31,7 +32,7 @@ impl ApplyOptions {
 }
 
 /// Where to go back to.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct RollbackRequest {
     /// The generation; the one before the current one if none is named.
@@ -40,7 +41,7 @@ pub struct RollbackRequest {
 }
 
 /// What changes did that were made together, or with `dryRun` would do.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ApplyResult {
     /// Whether it was only asked what would change.
@@ -63,7 +64,7 @@ pub struct ApplyResult {
 }
 
 /// What becomes of one object.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ObjectChange {
     /// The object.
@@ -77,7 +78,7 @@ pub struct ObjectChange {
 }
 
 /// One generation of the configuration.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Generation {
     /// Its number, ascending; 0 is the empty configuration before the first change.
@@ -102,7 +103,7 @@ pub struct Generation {
 }
 
 /// What a confirmation confirmed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Confirmed {
     /// The generation that stays.

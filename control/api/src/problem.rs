@@ -4,7 +4,7 @@ use std::fmt;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use weft_model::{ModelError, ObjectKind, ObjectRef};
+use weft_model::{ModelError, NameError, ObjectKind, ObjectRef};
 
 /// What kind of problem it is; each has an exit code of the command line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -27,6 +27,43 @@ pub enum ProblemKind {
 }
 
 impl ProblemKind {
+    /// Every kind.
+    pub const ALL: [Self; 7] = [
+        Self::Failed,
+        Self::Invalid,
+        Self::NotFound,
+        Self::Conflict,
+        Self::Unreachable,
+        Self::TimedOut,
+        Self::NotPermitted,
+    ];
+
+    /// Its name in JSON.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Failed => "failed",
+            Self::Invalid => "invalid",
+            Self::NotFound => "notFound",
+            Self::Conflict => "conflict",
+            Self::Unreachable => "unreachable",
+            Self::TimedOut => "timedOut",
+            Self::NotPermitted => "notPermitted",
+        }
+    }
+
+    /// What it means, as a sentence.
+    pub fn meaning(self) -> &'static str {
+        match self {
+            Self::Failed => "It could not be done.",
+            Self::Invalid => "A value that cannot be meant, or a request that cannot be read.",
+            Self::NotFound => "An object, interface or file that does not exist.",
+            Self::Conflict => "It exists already, is in use, or was changed meanwhile.",
+            Self::Unreachable => "The agent does not answer.",
+            Self::TimedOut => "The answer did not come in time.",
+            Self::NotPermitted => "The caller, or the agent itself, may not.",
+        }
+    }
+
     /// The exit code of the command line.
     pub fn exit_code(self) -> u8 {
         match self {
@@ -134,6 +171,12 @@ impl fmt::Display for Problem {
 }
 
 impl std::error::Error for Problem {}
+
+impl From<NameError> for Problem {
+    fn from(error: NameError) -> Self {
+        Self::new(ProblemKind::Invalid, error.problem()).with_remedy(error.remedy())
+    }
+}
 
 impl From<ModelError> for Problem {
     fn from(error: ModelError) -> Self {

@@ -17,6 +17,18 @@ pub struct NameError {
     remedy: String,
 }
 
+impl NameError {
+    /// What is wrong, without what to do.
+    pub fn problem(&self) -> String {
+        format!("{} {:?} {}", self.what, self.name, self.problem)
+    }
+
+    /// What to do.
+    pub fn remedy(&self) -> &str {
+        &self.remedy
+    }
+}
+
 macro_rules! names {
     ($($(#[doc = $doc:literal])* $type:ident: $what:literal, $check:expr, $schema:expr;)*) => {
         $(

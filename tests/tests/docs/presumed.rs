@@ -94,6 +94,11 @@ pub(crate) const SETUPS: &[Setup] = &[
             until weft port list | grep 'vm3 *up .*..:..:'; do ping -c 1 -I far3 1.1.1.1 || true; done",
     },
     Setup {
+        document: "docs/api.md",
+        before: "",
+        script: TWO_VMS,
+    },
+    Setup {
         document: "docs/cli.md",
         before: "",
         script: TWO_VMS,

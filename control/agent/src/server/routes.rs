@@ -1,92 +1,143 @@
-//! Which path leads where.
+//! Which path leads where. The table in [`table`] is all there is to add to for a route: the OpenAPI document follows.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
-use axum::extract::State;
-use axum::response::{IntoResponse, Response};
-use axum::routing::{delete, get, post};
+use axum::extract::{DefaultBodyLimit, State};
 use axum::{Json, Router};
-use serde::Serialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use weft_api::{
-    ApplyOptions, Caller, ChangeOptions, Problem, ProblemKind, RollbackRequest, UplinkRequest, Wait,
+    ApplyOptions, ApplyResult, Caller, ChangeOptions, ChangeResult, Confirmed, Problem,
+    ProblemKind, RollbackRequest, UplinkRequest, Wait,
 };
 use weft_model::{
-    Change, Manifest, NameError, PortPatch, PortSpec, PortgroupPatch, PortgroupSpec, VswitchPatch,
-    VswitchSpec,
+    Change, InterfaceName, Manifest, PortName, PortPatch, PortSpec, PortgroupName, PortgroupPatch,
+    PortgroupSpec, VswitchName, VswitchPatch, VswitchSpec,
 };
 
 use super::caller::CalledBy;
-use super::extract::{Asked, Body, Named, Refusal, invalid};
+use super::extract::{Asked, Body, LARGEST_BODY, Named, Refusal, SEE_THE_DOCUMENT, invalid};
+use super::table::Table;
 use crate::host::Host;
 
 /// The whole API.
 pub(crate) fn router(host: Arc<Host>) -> Router {
-    Router::new()
-        .route(
-            "/v1/status",
-            get(async |host: Shared| answer(host, |host| Ok(host.status())).await),
-        )
-        .route(
-            "/v1/vswitches",
-            get(async |host: Shared| answer(host, |host| Ok(host.vswitches())).await)
-                .post(add_vswitch),
-        )
-        .route(
-            "/v1/vswitches/{name}",
-            get(vswitch).patch(set_vswitch).delete(del_vswitch),
-        )
-        .route(
-            "/v1/vswitches/{name}/uplinks/{interface}",
-            delete(del_uplink),
-        )
-        .route(
-            "/v1/portgroups",
-            get(async |host: Shared| answer(host, |host| Ok(host.portgroups())).await)
-                .post(add_portgroup),
-        )
-        .route(
-            "/v1/portgroups/{name}",
-            get(portgroup).patch(set_portgroup).delete(del_portgroup),
-        )
-        .route(
-            "/v1/ports",
-            get(async |host: Shared| answer(host, |host| Ok(host.ports())).await).post(add_port),
-        )
-        .route(
-            "/v1/ports/{name}",
-            get(port).patch(set_port).delete(del_port),
-        )
-        .route("/v1/ports/{name}/policy", get(policy))
-        .route(
-            "/v1/uplinks",
-            get(async |host: Shared| answer(host, |host| Ok(host.uplinks())).await)
-                .post(add_uplink),
-        )
-        .route("/v1/fdb", get(fdb))
-        .route("/v1/stats", get(stats))
-        .route(
-            "/v1/drops",
-            get(async |host: Shared| answer(host, |host| Ok(host.drops())).await),
-        )
-        .route(
-            "/v1/export",
-            get(async |host: Shared| answer(host, |host| Ok(host.export())).await),
-        )
-        .route("/v1/apply", post(apply))
-        .route(
-            "/v1/history",
-            get(async |host: Shared| answer(host, Host::history).await),
-        )
-        .route("/v1/history/{generation}", get(generation))
-        .route("/v1/rollback", post(rollback))
-        .route("/v1/confirm", post(confirm))
+    let routes = table().into_router();
+    routes
         .fallback(no_such_path)
         .method_not_allowed_fallback(no_such_method)
+        .layer(DefaultBodyLimit::max(LARGEST_BODY))
         .with_state(host)
 }
 
+/// The OpenAPI document of the whole API.
+pub(super) static DOCUMENT: LazyLock<Value> = LazyLock::new(|| table().into_document());
+
+fn table() -> Table {
+    Table::new()
+        .get(
+            "/v1/openapi.json",
+            "This document",
+            async |_: Shared| Ok(Json(DOCUMENT.clone())),
+        )
+        .get(
+            "/v1/status",
+            "The health of the agent: threads, counts, and what is wrong",
+            async |host: Shared| answer(host, |host| Ok(host.status())).await,
+        )
+        .get(
+            "/v1/vswitches",
+            "All standard switches",
+            async |host: Shared| answer(host, |host| Ok(host.vswitches())).await,
+        )
+        .post("/v1/vswitches", "Adds a standard switch", add_vswitch)
+        .get("/v1/vswitches/{name}", "One standard switch", vswitch)
+        .patch(
+            "/v1/vswitches/{name}",
+            "Changes settings of a standard switch",
+            set_vswitch,
+        )
+        .delete(
+            "/v1/vswitches/{name}",
+            "Deletes a standard switch without port groups",
+            del_vswitch,
+        )
+        .delete(
+            "/v1/vswitches/{name}/uplinks/{interface}",
+            "Takes an uplink from a standard switch and releases the interface",
+            del_uplink,
+        )
+        .get(
+            "/v1/portgroups",
+            "All port groups",
+            async |host: Shared| answer(host, |host| Ok(host.portgroups())).await,
+        )
+        .post("/v1/portgroups", "Adds a port group", add_portgroup)
+        .get("/v1/portgroups/{name}", "One port group", portgroup)
+        .patch(
+            "/v1/portgroups/{name}",
+            "Changes settings of a port group",
+            set_portgroup,
+        )
+        .delete(
+            "/v1/portgroups/{name}",
+            "Deletes a port group without ports",
+            del_portgroup,
+        )
+        .get(
+            "/v1/ports",
+            "All ports with their state",
+            async |host: Shared| answer(host, |host| Ok(host.ports())).await,
+        )
+        .post("/v1/ports", "Adds a port", add_port)
+        .get("/v1/ports/{name}", "One port", port)
+        .patch("/v1/ports/{name}", "Changes settings of a port", set_port)
+        .delete(
+            "/v1/ports/{name}",
+            "Deletes a port and releases what it is attached to",
+            del_port,
+        )
+        .get(
+            "/v1/ports/{name}/policy",
+            "What applies to a port after inheritance, each setting with the object that decides it",
+            policy,
+        )
+        .get(
+            "/v1/uplinks",
+            "All uplinks",
+            async |host: Shared| answer(host, |host| Ok(host.uplinks())).await,
+        )
+        .post("/v1/uplinks", "Makes an interface an uplink of a standard switch", add_uplink)
+        .get("/v1/fdb", "The addresses that switches deliver, with their ports", fdb)
+        .get("/v1/stats", "Counters of ports and uplinks", stats)
+        .get(
+            "/v1/drops",
+            "Every drop reason with its count",
+            async |host: Shared| answer(host, |host| Ok(host.drops())).await,
+        )
+        .get(
+            "/v1/export",
+            "The configuration as a manifest, sorted: equal configurations give equal manifests",
+            async |host: Shared| answer(host, |host| Ok(host.export())).await,
+        )
+        .post("/v1/apply", "Makes the host as a manifest says, in one change", apply)
+        .get(
+            "/v1/history",
+            "The generations of the configuration, newest first",
+            async |host: Shared| answer(host, Host::history).await,
+        )
+        .get(
+            "/v1/history/{generation}",
+            "The configuration of one generation",
+            generation,
+        )
+        .post("/v1/rollback", "Makes the host as it was in an earlier generation", rollback)
+        .post("/v1/confirm", "Keeps a change that would go back by itself", confirm)
+}
+
 type Shared = State<Arc<Host>>;
-type Answer = Result<Response, Refusal>;
+type Answer<T> = Result<Json<T>, Refusal>;
 
 async fn no_such_path(path: axum::http::Uri) -> Refusal {
     let message = format!("the API has no path {}", path.path());
@@ -96,22 +147,29 @@ async fn no_such_path(path: axum::http::Uri) -> Refusal {
 }
 
 async fn no_such_method(method: axum::http::Method, path: axum::http::Uri) -> Refusal {
-    invalid(format!("the API has no {method} on {}", path.path())).into()
+    invalid(format!("the API has no {method} on {}", path.path()))
+        .with_remedy(SEE_THE_DOCUMENT)
+        .into()
 }
 
 /// Answers from what the host knows, off the threads that serve connections.
 async fn answer<T: Serialize + Send + 'static>(
     State(host): Shared,
     read: impl FnOnce(&Host) -> Result<T, Problem> + Send + 'static,
-) -> Answer {
+) -> Answer<T> {
     let value = tokio::task::spawn_blocking(move || read(&host))
         .await
         .map_err(|error| broken(&error))??;
-    Ok(Json(value).into_response())
+    Ok(Json(value))
 }
 
 /// Makes one change, and answers as soon as the request wants it.
-async fn change(host: Arc<Host>, change: Change, options: ChangeOptions, caller: Caller) -> Answer {
+async fn change(
+    host: Arc<Host>,
+    change: Change,
+    options: ChangeOptions,
+    caller: Caller,
+) -> Answer<ChangeResult> {
     made(options.wait, move |durable| {
         host.change(&change, options, &caller.to_string(), durable)
     })
@@ -122,7 +180,7 @@ async fn change(host: Arc<Host>, change: Change, options: ChangeOptions, caller:
 async fn made<T: Clone + Serialize + Send + 'static>(
     wait: Wait,
     work: impl FnOnce(&mut dyn FnMut(&T)) -> Result<T, Problem> + Send + 'static,
-) -> Answer {
+) -> Answer<T> {
     let (durable, became_durable) = tokio::sync::oneshot::channel::<T>();
     let mut durable = Some(durable);
     let mut work = tokio::task::spawn_blocking(move || {
@@ -136,10 +194,10 @@ async fn made<T: Clone + Serialize + Send + 'static>(
     if wait == Wait::None
         && let Ok(result) = became_durable.await
     {
-        return Ok(Json(result).into_response());
+        return Ok(Json(result));
     }
     let result = (&mut work).await.map_err(|error| broken(&error))??;
-    Ok(Json(result).into_response())
+    Ok(Json(result))
 }
 
 fn broken(error: &tokio::task::JoinError) -> Problem {
@@ -148,19 +206,14 @@ fn broken(error: &tokio::task::JoinError) -> Problem {
         .with_remedy("see the agent's log")
 }
 
-fn name<N: std::str::FromStr<Err = NameError>>(text: &str) -> Result<N, Problem> {
-    text.parse()
-        .map_err(|error: NameError| invalid(error.to_string()))
-}
-
 type Options = Asked<ChangeOptions>;
 
 macro_rules! object_routes {
-    ($($show:ident $add:ident $set:ident $del:ident: $Add:ident($Spec:ty) $Set:ident($Patch:ty) $Del:ident;)*) => {
+    ($($show:ident $add:ident $set:ident $del:ident: $Name:ty => $Object:ty;
+        $Add:ident($Spec:ty) $Set:ident($Patch:ty) $Del:ident;)*) => {
         $(
-            async fn $show(host: Shared, Named(named): Named<String>) -> Answer {
-                let named = name(&named)?;
-                answer(host, move |host| host.$show(&named)).await
+            async fn $show(host: Shared, Named(name): Named<$Name>) -> Answer<$Object> {
+                answer(host, move |host| host.$show(&name)).await
             }
 
             async fn $add(
@@ -168,41 +221,43 @@ macro_rules! object_routes {
                 CalledBy(caller): CalledBy,
                 Asked(options): Options,
                 Body(spec): Body<$Spec>,
-            ) -> Answer {
+            ) -> Answer<ChangeResult> {
                 change(host, Change::$Add(spec), options, caller).await
             }
 
             async fn $set(
                 State(host): Shared,
                 CalledBy(caller): CalledBy,
-                Named(named): Named<String>,
+                Named(name): Named<$Name>,
                 Asked(options): Options,
                 Body(patch): Body<$Patch>,
-            ) -> Answer {
-                change(host, Change::$Set(name(&named)?, patch), options, caller).await
+            ) -> Answer<ChangeResult> {
+                change(host, Change::$Set(name, patch), options, caller).await
             }
 
             async fn $del(
                 State(host): Shared,
                 CalledBy(caller): CalledBy,
-                Named(named): Named<String>,
+                Named(name): Named<$Name>,
                 Asked(options): Options,
-            ) -> Answer {
-                change(host, Change::$Del(name(&named)?), options, caller).await
+            ) -> Answer<ChangeResult> {
+                change(host, Change::$Del(name), options, caller).await
             }
         )*
     };
 }
 
 object_routes! {
-    vswitch add_vswitch set_vswitch del_vswitch: AddVswitch(VswitchSpec) SetVswitch(VswitchPatch) DelVswitch;
-    portgroup add_portgroup set_portgroup del_portgroup: AddPortgroup(PortgroupSpec) SetPortgroup(PortgroupPatch) DelPortgroup;
-    port add_port set_port del_port: AddPort(PortSpec) SetPort(PortPatch) DelPort;
+    vswitch add_vswitch set_vswitch del_vswitch: VswitchName => weft_api::Vswitch;
+        AddVswitch(VswitchSpec) SetVswitch(VswitchPatch) DelVswitch;
+    portgroup add_portgroup set_portgroup del_portgroup: PortgroupName => weft_api::Portgroup;
+        AddPortgroup(PortgroupSpec) SetPortgroup(PortgroupPatch) DelPortgroup;
+    port add_port set_port del_port: PortName => weft_api::Port;
+        AddPort(PortSpec) SetPort(PortPatch) DelPort;
 }
 
-async fn policy(host: Shared, Named(named): Named<String>) -> Answer {
-    let named = name(&named)?;
-    answer(host, move |host| host.policy(&named)).await
+async fn policy(host: Shared, Named(port): Named<PortName>) -> Answer<weft_api::PolicyReport> {
+    answer(host, move |host| host.policy(&port)).await
 }
 
 async fn add_uplink(
@@ -210,18 +265,19 @@ async fn add_uplink(
     CalledBy(caller): CalledBy,
     Asked(options): Options,
     Body(request): Body<UplinkRequest>,
-) -> Answer {
+) -> Answer<ChangeResult> {
     let UplinkRequest { vswitch, interface } = request;
-    change(host, Change::AddUplink(vswitch, interface), options, caller).await
+    let add = Change::AddUplink(vswitch, interface);
+    change(host, add, options, caller).await
 }
 
 async fn del_uplink(
     State(host): Shared,
     CalledBy(caller): CalledBy,
-    Named((vswitch, interface)): Named<(String, String)>,
+    Named((vswitch, interface)): Named<(VswitchName, InterfaceName)>,
     Asked(options): Options,
-) -> Answer {
-    let del = Change::DelUplink(name(&vswitch)?, name(&interface)?);
+) -> Answer<ChangeResult> {
+    let del = Change::DelUplink(vswitch, interface);
     change(host, del, options, caller).await
 }
 
@@ -230,7 +286,7 @@ async fn apply(
     CalledBy(caller): CalledBy,
     Asked(options): Asked<ApplyOptions>,
     Body(manifest): Body<Manifest>,
-) -> Answer {
+) -> Answer<ApplyResult> {
     made(options.wait, move |durable| {
         host.apply(&manifest, options, &caller.to_string(), durable)
     })
@@ -242,44 +298,42 @@ async fn rollback(
     CalledBy(caller): CalledBy,
     Asked(options): Asked<ApplyOptions>,
     Body(RollbackRequest { to }): Body<RollbackRequest>,
-) -> Answer {
+) -> Answer<ApplyResult> {
     made(options.wait, move |durable| {
         host.rollback(to, options, &caller.to_string(), durable)
     })
     .await
 }
 
-async fn confirm(host: Shared, CalledBy(caller): CalledBy) -> Answer {
+async fn confirm(host: Shared, CalledBy(caller): CalledBy) -> Answer<Confirmed> {
     answer(host, move |host| host.confirm(&caller.to_string())).await
 }
 
-async fn generation(host: Shared, Named(number): Named<u64>) -> Answer {
+async fn generation(host: Shared, Named(number): Named<u64>) -> Answer<Manifest> {
     answer(host, move |host| host.generation(number)).await
 }
 
-/// The parameters of a query by name; any other name is refused.
-fn values<'a>(query: &'a [(String, String)], key: &str) -> Result<Vec<&'a str>, Problem> {
-    let other = query.iter().find(|(name, _)| name != key);
-    match other {
-        Some((name, _)) => Err(invalid(format!(
-            "the path has no parameter {name:?}; it has {key:?}"
-        ))),
-        None => Ok(query.iter().map(|(_, value)| value.as_str()).collect()),
-    }
+/// Which addresses.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct FdbQuery {
+    /// Only those of this switch.
+    vswitch: Option<VswitchName>,
 }
 
-async fn fdb(host: Shared, Asked(query): Asked<Vec<(String, String)>>) -> Answer {
-    let vswitch = values(&query, "vswitch")?
-        .last()
-        .map(|text| name(text))
-        .transpose()?;
-    answer(host, move |host| host.fdb(vswitch.as_ref())).await
+async fn fdb(host: Shared, Asked(query): Asked<FdbQuery>) -> Answer<Vec<weft_api::FdbEntry>> {
+    answer(host, move |host| host.fdb(query.vswitch.as_ref())).await
 }
 
-async fn stats(host: Shared, Asked(query): Asked<Vec<(String, String)>>) -> Answer {
-    let names: Vec<_> = values(&query, "port")?
-        .into_iter()
-        .map(str::to_owned)
-        .collect();
-    answer(host, move |host| host.stats(&names)).await
+/// Whose counters.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct StatsQuery {
+    /// Only those of these ports, and of uplinks by their interface.
+    #[serde(default)]
+    port: Vec<String>,
+}
+
+async fn stats(host: Shared, Asked(query): Asked<StatsQuery>) -> Answer<Vec<weft_api::PortStats>> {
+    answer(host, move |host| host.stats(&query.port)).await
 }

@@ -3,14 +3,18 @@
 use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
 
+use serde_json::Value;
 use weft_api::{ChangeOptions, Client, Problem, ProblemKind, Wait};
 use weft_model::{Manifest, Outcome, PortgroupSpec, ResourceVersion, VswitchPatch, VswitchSpec};
 
+use super::extract::LARGEST_BODY;
 use super::{Socket, service};
 use crate::error::AgentError;
 use crate::host::Host;
 use crate::plane::testing::Memory;
 use crate::store::Store;
+
+mod document;
 
 /// An agent with made-up interfaces, and a client for it.
 struct Served {
@@ -160,70 +164,166 @@ async fn nobody_there_is_unreachable_with_a_remedy() {
     assert!(problem.remedy.unwrap().contains("weft agent --socket"));
 }
 
-/// The answer to a request that no client of ours sends.
-async fn raw(served: &Served, request: &str, body: &str) -> Problem {
+/// The status and the answer to a request that no client of ours sends.
+async fn exchange(served: &Served, request: &str, body: impl AsRef<[u8]>) -> (u16, Value) {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    let mut stream = tokio::net::UnixStream::connect(served.client.socket())
-        .await
-        .unwrap();
+    let socket = served.client.socket();
+    let mut stream = tokio::net::UnixStream::connect(socket).await.unwrap();
+    let body = body.as_ref();
     let head = format!(
         "{request} HTTP/1.1\r\nhost: weft\r\nconnection: close\r\ncontent-length: {}\r\n\r\n",
         body.len()
     );
-    stream
-        .write_all(format!("{head}{body}").as_bytes())
-        .await
-        .unwrap();
+    let sent = [head.as_bytes(), body].concat();
+    // One that sends too much is told so before all of it is read.
+    let _ = stream.write_all(&sent).await;
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await.unwrap();
-    let (_, body) = answer.split_once("\r\n\r\n").unwrap();
-    serde_json::from_str(body).unwrap_or_else(|error| panic!("{error}: {answer}"))
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+    let body = serde_json::from_str(body).unwrap_or_else(|error| panic!("{error}: {answer}"));
+    (status, body)
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_refusal_is_a_problem() {
+async fn every_refusal_is_a_problem_with_a_remedy() {
+    use ProblemKind::{Conflict, Invalid, NotFound};
     let served = serve();
-    for (request, body, kind, part) in [
-        ("GET /v2/status", "", ProblemKind::NotFound, "/v2/status"),
-        ("PUT /v1/status", "", ProblemKind::Invalid, "PUT"),
+    let switch = VswitchSpec::new("vSwitch1".parse().unwrap());
+    served.client.add_vswitch(&switch, NOW).await.unwrap();
+    let large = vec![b' '; LARGEST_BODY + 1];
+    let refusals: &[(&str, &[u8], ProblemKind, &str)] = &[
+        ("GET /", b"", NotFound, "no path /"),
+        ("GET /v2/status", b"", NotFound, "/v2/status"),
+        ("GET /v1/status/", b"", NotFound, "/v1/status/"),
+        ("PUT /v1/status", b"", Invalid, "PUT"),
+        ("POST /v1/export", b"{}", Invalid, "POST"),
         (
             "POST /v1/vswitches",
-            "{\"name\": \"a\", \"mtuu\": 1500}",
-            ProblemKind::Invalid,
+            b"{name: a, mtuu: 1500}",
+            Invalid,
             "did you mean mtu?",
         ),
         (
             "POST /v1/vswitches",
-            "{\"name\": \"a\", \"mtu\": 70000}",
-            ProblemKind::Invalid,
+            b"{name: a, mtu: 70000}",
+            Invalid,
             "1280-9000",
         ),
-        ("POST /v1/vswitches", "{", ProblemKind::Invalid, "line 1"),
+        ("POST /v1/vswitches", b"{\"name\": ", Invalid, "line 1"),
+        ("POST /v1/vswitches", b"", Invalid, ""),
+        ("POST /v1/vswitches", b"[]", Invalid, ""),
+        ("POST /v1/vswitches", b"<vswitch/>", Invalid, ""),
+        ("POST /v1/vswitches", b"{name: \xff}", Invalid, "UTF-8"),
+        ("POST /v1/vswitches", &large, Invalid, "larger than 16 MiB"),
         (
             "POST /v1/vswitches?dryrun=true",
-            "{\"name\": \"a\"}",
-            ProblemKind::Invalid,
+            b"{name: a}",
+            Invalid,
             "dryrun",
         ),
         (
+            "POST /v1/vswitches?dryRun=perhaps",
+            b"{name: a}",
+            Invalid,
+            "dryRun",
+        ),
+        (
+            "POST /v1/vswitches?wait=forever",
+            b"{name: a}",
+            Invalid,
+            "parameter wait",
+        ),
+        (
+            "POST /v1/vswitches?yes=true&yes=true",
+            b"{name: a}",
+            Invalid,
+            "yes",
+        ),
+        (
+            "POST /v1/vswitches?resourceVersion=-1",
+            b"{name: a}",
+            Invalid,
+            "resourceVersion",
+        ),
+        (
+            "POST /v1/vswitches",
+            b"{name: vSwitch1, mtu: 9000}",
+            Conflict,
+            "exists already",
+        ),
+        (
+            "PATCH /v1/vswitches/vSwitch1",
+            b"{name: b}",
+            Invalid,
+            "name",
+        ),
+        (
+            "PATCH /v1/vswitches/vSwitch1?resourceVersion=9",
+            b"{mtu: 9000}",
+            Conflict,
+            "version",
+        ),
+        (
             "POST /v1/portgroups",
-            "{\"name\": \"a\", \"vswitch\": \"b\", \"vlan\": 4096}",
-            ProblemKind::Invalid,
+            b"{name: a, vswitch: b, vlan: 4096}",
+            Invalid,
             "4096",
         ),
-        ("GET /v1/ports/a%2Fb", "", ProblemKind::Invalid, "port name"),
-        ("GET /v1/ports/%FF", "", ProblemKind::Invalid, ""),
-        ("GET /v1/stats?prt=a", "", ProblemKind::Invalid, "port"),
         (
-            "DELETE /v1/ports/a",
-            "",
-            ProblemKind::NotFound,
-            "port a does not exist",
+            "POST /v1/portgroups",
+            b"{name: a, vswitch: b}",
+            NotFound,
+            "standard switch b",
         ),
-    ] {
-        let problem = raw(&served, request, body).await;
-        assert_eq!(problem.kind, kind, "{request}: {problem}");
+        (
+            "POST /v1/ports",
+            b"{name: a, portgroup: b, veth: c, tap: d}",
+            Invalid,
+            "one of",
+        ),
+        (
+            "POST /v1/uplinks",
+            b"{vswitch: vSwitch1, interface: eth9}",
+            NotFound,
+            "eth9",
+        ),
+        ("GET /v1/ports/a%2Fb", b"", Invalid, "port name"),
+        ("GET /v1/ports/%FF", b"", Invalid, "UTF-8"),
+        ("GET /v1/ports/a", b"", NotFound, "port a does not exist"),
+        ("GET /v1/ports/a/policy", b"", NotFound, "port a"),
+        ("GET /v1/fdb?vswitch=a", b"", NotFound, "standard switch a"),
+        ("GET /v1/fdb?vswitch=a/b", b"", Invalid, "switch name"),
+        ("GET /v1/stats?prt=a", b"", Invalid, "prt"),
+        ("GET /v1/stats?port=a", b"", NotFound, "a"),
+        ("DELETE /v1/ports/a", b"", NotFound, "port a does not exist"),
+        (
+            "DELETE /v1/vswitches/vSwitch1/uplinks/eth1",
+            b"",
+            NotFound,
+            "eth1",
+        ),
+    ];
+    for (request, body, kind, part) in refusals {
+        let (status, answer) = exchange(&served, request, body).await;
+        let problem: Problem = serde_json::from_value(answer.clone()).unwrap();
+        assert_eq!(problem.kind, *kind, "{request}: {problem}");
+        assert_eq!(status, kind.http_status(), "{request}: {problem}");
         assert!(problem.to_string().contains(part), "{request}: {problem}");
+        assert!(
+            problem.remedy.is_some_and(|remedy| !remedy.is_empty()),
+            "{request}: {answer}"
+        );
+        let (method, path) = request.split_once(' ').unwrap();
+        let is_known = document::answer_schema(method, path, 200).is_some();
+        if let Some(schema) = document::answer_schema(method, path, status) {
+            document::conforms(&schema, &answer, request);
+        } else {
+            assert!(
+                !is_known,
+                "{request}: the document says nothing of {status}"
+            );
+        }
     }
 }
 
