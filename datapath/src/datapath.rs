@@ -105,6 +105,12 @@ pub struct ThreadStatus {
     pub cycles_per_frame: Option<f64>,
     /// Passes over its ports so far: its heartbeat.
     pub passes: u64,
+    /// Time stamp counter cycles since its start.
+    pub elapsed_cycles: u64,
+    /// Of these, in passes that moved frames.
+    pub busy_cycles: u64,
+    /// Nanoseconds since its start that it slept.
+    pub asleep_ns: u64,
 }
 
 struct Thread {
@@ -517,20 +523,24 @@ impl Datapath {
             .enumerate()
             .map(|(index, thread)| {
                 let shared = &thread.shared;
-                let cycles = clock::cycles().wrapping_sub(shared.started_cycles).max(1) as f64;
+                let elapsed_cycles = clock::cycles().wrapping_sub(shared.started_cycles).max(1);
                 let elapsed = clock::precise_nanoseconds()
                     .saturating_sub(shared.started_ns)
                     .max(1) as f64;
-                let (frames, busy) = (shared.frames.value(), shared.busy_cycles.value() as f64);
+                let (frames, busy_cycles) = (shared.frames.value(), shared.busy_cycles.value());
+                let (busy, asleep_ns) = (busy_cycles as f64, shared.asleep_ns.value());
                 ThreadStatus {
                     index,
                     core: shared.core,
                     queues: queues[index],
                     frames,
-                    busy: (busy / cycles).min(1.0),
-                    asleep: (shared.asleep_ns.value() as f64 / elapsed).min(1.0),
+                    busy: (busy / elapsed_cycles as f64).min(1.0),
+                    asleep: (asleep_ns as f64 / elapsed).min(1.0),
                     cycles_per_frame: (frames > 0).then(|| busy / frames as f64),
                     passes: shared.passes.value(),
+                    elapsed_cycles,
+                    busy_cycles,
+                    asleep_ns,
                 }
             })
             .collect()

@@ -3,6 +3,7 @@
 //! Changes come from requests and from interfaces that come and go. They are made one at a time, on a copy of the
 //! [`State`] that replaces it when all has succeeded.
 
+mod activity;
 mod change;
 mod counters;
 mod guests;
@@ -10,6 +11,7 @@ mod history;
 mod reconcile;
 mod report;
 mod status;
+mod strain;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, mpsc};
@@ -39,6 +41,7 @@ pub(crate) struct Host {
     /// Says that addresses are to be written.
     addresses_changed: mpsc::SyncSender<()>,
     guests: Mutex<guests::Guests>,
+    notes: Mutex<strain::Notes>,
     quota: Quota,
     /// What was wrong with the stored state when it was loaded.
     damaged: Vec<String>,
@@ -82,6 +85,7 @@ impl Host {
             addresses: Mutex::new(addresses),
             addresses_changed,
             guests: Mutex::default(),
+            notes: Mutex::default(),
             quota: Quota::default(),
             damaged: loaded.damaged,
         };
@@ -117,6 +121,10 @@ impl Host {
 
     fn guests(&self) -> MutexGuard<'_, guests::Guests> {
         self.guests.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn notes(&self) -> MutexGuard<'_, strain::Notes> {
+        self.notes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Has the addresses written soon. Where that is on its way, nothing more is needed.

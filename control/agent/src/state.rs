@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use weft_api::{Problem, ProblemKind};
+use weft_api::{Cause, Problem, ProblemKind};
 use weft_datapath::{Config, PortId, SwitchId};
 use weft_model::{
-    Attachment, IdPool, Intent, InterfaceName, LinkSetting, PortKey, PortName, PortSpec,
-    Realisation, Realised, VethEngine, VswitchName,
+    Attachment, IdPool, Intent, InterfaceName, LinkSetting, PortKey, PortSpec, Realisation,
+    Realised, VethEngine, VswitchName,
 };
 
 use crate::addresses::Addresses;
@@ -84,6 +84,8 @@ pub(crate) struct Engine {
 /// Why a port or uplink does not take part in forwarding.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Obstacle {
+    /// What kind of fault it is.
+    pub(crate) cause: Cause,
     /// What is wrong.
     pub(crate) reason: String,
     /// The command to run next.
@@ -194,6 +196,11 @@ impl State {
         self.ports.of(key).map(PortId)
     }
 
+    /// Every port and uplink with its number.
+    pub(crate) fn numbered(&self) -> impl Iterator<Item = (&PortKey, PortId)> {
+        self.ports.iter().map(|(key, id)| (key, PortId(id)))
+    }
+
     /// The port or uplink of a number.
     pub(crate) fn key(&self, id: PortId) -> Option<&PortKey> {
         self.ports.holder(id.0)
@@ -235,6 +242,7 @@ impl State {
         if port.block {
             let reason = "blocked by its administrator".to_owned();
             return Some(Obstacle {
+                cause: Cause::Blocked,
                 reason,
                 next: format!("weft port set {name} --block no"),
             });
@@ -242,6 +250,7 @@ impl State {
         if port.link == LinkSetting::Down {
             let reason = "its administrator set the link down".to_owned();
             return Some(Obstacle {
+                cause: Cause::LinkSetDown,
                 reason,
                 next: format!("weft port set {name} --link up"),
             });
@@ -257,14 +266,16 @@ impl State {
         if let (Attachment::Veth { interface, .. }, None) = (&*attachment, link) {
             let reason = format!("interface {interface} does not exist");
             return Some(Obstacle {
+                cause: Cause::NoInterface,
                 reason,
-                next: "ip link".to_owned(),
+                next: "ip -brief link".to_owned(),
             });
         }
         if !self.engines.contains_key(key) {
             let failure = self.failures.get(key);
             let reason = failure.map(|failure| failure.reason.clone());
             return Some(Obstacle {
+                cause: Cause::NotAttached,
                 reason: reason
                     .unwrap_or_else(|| format!("{} is not attached yet", place(&attachment))),
                 next: match interface {
@@ -314,6 +325,7 @@ fn obstacle_of(interface: &InterfaceName, link: Link) -> Option<Obstacle> {
     if !link.up {
         let reason = format!("interface {interface} is set down");
         return Some(Obstacle {
+            cause: Cause::InterfaceDown,
             reason,
             next: format!("ip link set {interface} up"),
         });
@@ -322,6 +334,7 @@ fn obstacle_of(interface: &InterfaceName, link: Link) -> Option<Obstacle> {
         let reason =
             format!("interface {interface} has no carrier: its other end is down or unplugged");
         return Some(Obstacle {
+            cause: Cause::NoCarrier,
             reason,
             next: format!("ip -details link show {interface}"),
         });
@@ -330,11 +343,11 @@ fn obstacle_of(interface: &InterfaceName, link: Link) -> Option<Obstacle> {
 }
 
 /// A name as a shell takes it.
-pub(crate) fn quoted(name: &PortName) -> String {
-    let name = name.as_str();
+pub(crate) fn quoted(name: &impl ToString) -> String {
+    let name = name.to_string();
     if name.contains(' ') {
         format!("'{name}'")
     } else {
-        name.to_owned()
+        name
     }
 }

@@ -11,6 +11,7 @@ use weft_model::{
     PortgroupSpec, VswitchName, VswitchPatch, VswitchSpec,
 };
 
+use crate::activity::Activity;
 use crate::apply::{ApplyOptions, ApplyResult, Confirmed, Generation, RollbackRequest};
 use crate::object::{ChangeOptions, ChangeResult, Port, Portgroup, Uplink, UplinkRequest, Vswitch};
 use crate::problem::Problem;
@@ -216,6 +217,11 @@ impl Client {
 
     pub async fn drops(&self) -> Answer<DropsReport> {
         self.read("/v1/drops").await
+    }
+
+    /// Everything that moves, at one instant.
+    pub async fn activity(&self) -> Answer<Activity> {
+        self.read("/v1/activity").await
     }
 
     pub async fn export(&self) -> Answer<Manifest> {

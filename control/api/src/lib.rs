@@ -5,16 +5,20 @@
 //! of [`ApplyOptions`]. Every answer that is not a success is a [`Problem`].
 #![forbid(unsafe_code)]
 
+mod activity;
 mod apply;
 mod caller;
 mod client;
+mod finding;
 mod object;
 mod problem;
 mod report;
 
+pub use activity::{Activity, PortActivity, ThreadActivity};
 pub use apply::{ApplyOptions, ApplyResult, Confirmed, Generation, ObjectChange, RollbackRequest};
 pub use caller::Caller;
 pub use client::Client;
+pub use finding::{Cause, Finding, FindingGroup};
 pub use object::{
     AddressSource, ChangeOptions, ChangeResult, EngineStatus, Envelope, GuestQueue, GuestStatus,
     Port, PortAddress, PortState, PortStatus, Portgroup, PortgroupStatus, Uplink, UplinkRequest,
@@ -22,7 +26,7 @@ pub use object::{
 };
 pub use problem::{Problem, ProblemKind};
 pub use report::{
-    AllVlans, Counts, DropCount, DropsReport, FdbEntry, FdbSource, FdbVlan, Finding, PolicyLeaf,
+    AllVlans, Counts, DropCount, DropsReport, FdbEntry, FdbSource, FdbVlan, PolicyLeaf,
     PolicyReport, PortDrops, PortStats, Status, ThreadReport,
 };
 

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use weft_model::{HostName, ObjectRef, PortName, VswitchName};
 use weft_packet::MacAddr;
 
+use crate::finding::Finding;
 use crate::object::AddressSource;
 
 /// The health of an agent.
@@ -67,18 +68,6 @@ pub struct Counts {
     pub uplinks: usize,
     /// Uplinks that are up.
     pub uplinks_up: usize,
-}
-
-/// Something that is wrong.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Finding {
-    /// What it is about.
-    pub object: ObjectRef,
-    /// What is wrong.
-    pub reason: String,
-    /// The command to run next.
-    pub next: String,
 }
 
 /// A port's policy after inheritance.

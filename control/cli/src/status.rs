@@ -1,7 +1,7 @@
 //! `weft status`: the health of an agent.
 
 use clap::Args;
-use weft_api::Status;
+use weft_api::{FindingGroup, Status};
 
 use crate::Context;
 use crate::failure::Failure;
@@ -68,11 +68,8 @@ fn text(style: Style, status: &Status) -> String {
     } else {
         "\nwhat is wrong:\n"
     };
-    for problem in problems {
-        text += &format!(
-            "  {}: {}\n    next: {}\n",
-            problem.object, problem.reason, problem.next
-        );
+    for group in FindingGroup::of(problems) {
+        text += &format!("  {group}\n    next: {}\n", group.next);
     }
     text
 }
@@ -82,7 +79,7 @@ fn percent(share: f64) -> String {
 }
 
 /// The two largest units.
-fn duration(seconds: u64) -> String {
+pub(crate) fn duration(seconds: u64) -> String {
     match seconds {
         0..60 => format!("{seconds} s"),
         60..3600 => format!("{} min {} s", seconds / 60, seconds % 60),

@@ -31,7 +31,7 @@ impl Host {
         found.collect()
     }
 
-    fn stats_of(&self, state: &State, key: &PortKey) -> PortStats {
+    pub(super) fn stats_of(&self, state: &State, key: &PortKey) -> PortStats {
         let (counters, rings) = self.counters(state, key);
         let occurred = |drops: &[u64; DropReason::COUNT]| -> BTreeMap<String, u64> {
             let named = DropReason::ALL
@@ -113,7 +113,7 @@ impl Host {
     }
 }
 
-fn name(key: &PortKey) -> &str {
+pub(super) fn name(key: &PortKey) -> &str {
     match key {
         PortKey::Port(name) => name.as_str(),
         PortKey::Uplink(interface) => interface.as_str(),

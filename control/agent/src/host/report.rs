@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::{PoisonError, RwLockReadGuard};
 
 use weft_api::{
-    AddressSource, EngineStatus, FdbEntry, FdbVlan, PolicyLeaf, PolicyReport, Port, PortAddress,
-    PortState, PortStatus, Portgroup, PortgroupStatus, Problem, Uplink, UplinkState, Vswitch,
-    VswitchStatus,
+    AddressSource, Cause, EngineStatus, FdbEntry, FdbVlan, PolicyLeaf, PolicyReport, Port,
+    PortAddress, PortState, PortStatus, Portgroup, PortgroupStatus, Problem, Uplink, UplinkState,
+    Vswitch, VswitchStatus,
 };
 use weft_datapath::{PortId, VhostState};
 use weft_model::{
@@ -221,14 +221,15 @@ impl Host {
         let socket = port.attachment.socket()?;
         let engine = state.engines.get(&PortKey::Port(port.name.clone()))?;
         let status = self.plane.datapath().vhost_status(engine.id)?;
-        let next = match status.state {
+        let show = || format!("weft port show {}", quoted(&port.name));
+        let (cause, next) = match status.state {
             VhostState::Running => return None,
-            VhostState::Waiting => format!("ls -l {socket}"),
-            VhostState::Negotiating | VhostState::Failed => {
-                format!("weft port show {}", quoted(&port.name))
-            }
+            VhostState::Waiting => (Cause::NoGuest, format!("ls -l {socket}")),
+            VhostState::Negotiating => (Cause::GuestNotReady, show()),
+            VhostState::Failed => (Cause::GuestFailed, show()),
         };
         Some(Obstacle {
+            cause,
             reason: status.reason,
             next,
         })

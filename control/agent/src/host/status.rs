@@ -1,40 +1,39 @@
 //! The host's health, and what to do about what is wrong.
 
-use weft_api::{Counts, Finding, Status, ThreadReport};
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use weft_api::{Cause, Counts, Finding, Status, ThreadReport};
 use weft_model::{ObjectKind, ObjectRef, PortKey};
 
 use super::Host;
 use super::change::remaining;
-use crate::state::{State, quoted};
+use crate::state::{Obstacle, State, quoted};
 
 /// Fewer frames than this say nothing about what one costs: they share wake-ups and cold caches.
 const ENOUGH_FRAMES: u64 = 1000;
+
+/// What keeps ports and uplinks from forwarding, looked at once for everything that is said about it.
+pub(super) struct Faults {
+    pub(super) obstacles: BTreeMap<PortKey, Obstacle>,
+}
 
 impl Host {
     /// The host's health.
     pub(crate) fn status(&self) -> Status {
         let state = self.view();
-        let ports_up = state
-            .intent
-            .ports
-            .values()
-            .filter(|port| self.obstacle(&state, &port.spec).is_none())
-            .count();
-        let uplinks: Vec<_> = state
-            .intent
-            .uplinks()
-            .map(|(_, uplink)| PortKey::Uplink(uplink.clone()))
-            .collect();
+        let faults = self.faults(&state);
+        let (ports, uplinks) = (state.intent.ports.len(), state.intent.uplinks().count());
+        let is_port = |key: &&PortKey| matches!(key, PortKey::Port(_));
+        let ports_down = faults.obstacles.keys().filter(is_port).count();
+        let uplinks_down = faults.obstacles.len() - ports_down;
         let counts = Counts {
             vswitches: state.intent.vswitches.len(),
             portgroups: state.intent.portgroups.len(),
-            ports: state.intent.ports.len(),
-            ports_up,
-            uplinks: uplinks.len(),
-            uplinks_up: uplinks
-                .iter()
-                .filter(|key| state.link_obstacle(key).is_none())
-                .count(),
+            ports,
+            ports_up: ports - ports_down,
+            uplinks,
+            uplinks_up: uplinks - uplinks_down,
         };
         let threads = self
             .plane
@@ -59,19 +58,37 @@ impl Host {
             uptime_seconds: self.started.elapsed().as_secs(),
             threads: threads.collect(),
             counts,
-            problems: self.findings(&state),
+            problems: self.findings(&state, &faults),
         }
     }
 
-    /// What is wrong: the store first, then uplinks, then ports, then what works but not as it should.
-    fn findings(&self, state: &State) -> Vec<Finding> {
+    /// What keeps each port and uplink from forwarding.
+    pub(super) fn faults(&self, state: &State) -> Faults {
+        let ports = state.intent.ports.values().filter_map(|object| {
+            let obstacle = self.obstacle(state, &object.spec)?;
+            Some((PortKey::Port(object.spec.name.clone()), obstacle))
+        });
+        let uplinks = state.intent.uplinks().filter_map(|(_, interface)| {
+            let key = PortKey::Uplink(interface.clone());
+            let obstacle = state.link_obstacle(&key)?;
+            Some((key, obstacle))
+        });
+        Faults {
+            obstacles: ports.chain(uplinks).collect(),
+        }
+    }
+
+    /// What is wrong: the worst cause first, and uplinks before ports, because every port of a switch needs its uplink.
+    pub(super) fn findings(&self, state: &State, faults: &Faults) -> Vec<Finding> {
         let damaged = self.damaged.iter().map(|problem| Finding {
             object: ObjectRef::new(ObjectKind::Host, &self.name),
+            cause: Cause::State,
             reason: format!("state file {problem}; the generation before it is in use"),
             next: "weft export".to_owned(),
         });
         let unconfirmed = state.unconfirmed.as_ref().map(|unconfirmed| Finding {
             object: ObjectRef::new(ObjectKind::Host, &self.name),
+            cause: Cause::Unconfirmed,
             reason: format!(
                 "generation {} waits for its confirmation{}, and is then taken back",
                 state.generation,
@@ -79,28 +96,18 @@ impl Host {
             ),
             next: "weft confirm".to_owned(),
         });
-        let uplinks = state.intent.uplinks().filter_map(|(_, interface)| {
-            let obstacle = state.link_obstacle(&PortKey::Uplink(interface.clone()))?;
-            let object = ObjectRef::new(ObjectKind::Uplink, interface);
-            Some(Finding {
-                object,
-                reason: obstacle.reason,
-                next: obstacle.next,
-            })
-        });
-        let ports = state.intent.ports.values().filter_map(|object| {
-            let obstacle = self.obstacle(state, &object.spec)?;
-            Some(Finding {
-                object: (&object.spec.name).into(),
-                reason: obstacle.reason,
-                next: obstacle.next,
-            })
+        let obstacles = faults.obstacles.iter().map(|(key, obstacle)| Finding {
+            object: object(key),
+            cause: obstacle.cause,
+            reason: obstacle.reason.clone(),
+            next: obstacle.next.clone(),
         });
         let addresses = self.addresses().clone();
         let conflicts = addresses
             .conflicts(&state.intent)
             .map(|conflict| Finding {
                 object: (&conflict.port).into(),
+                cause: Cause::AddressConflict,
                 reason: format!(
                     "its guest uses the address {}, which port {} has, so frames for it go there",
                     conflict.mac, conflict.holder
@@ -110,25 +117,40 @@ impl Host {
             .collect::<Vec<_>>();
         let warnings = state.engines.iter().filter_map(|(key, engine)| {
             let reason = self.engine(Some(engine.id))?.warnings.join(" ");
-            let (object, next) = match key {
-                PortKey::Port(name) => (name.into(), format!("weft port show {}", quoted(name))),
-                PortKey::Uplink(name) => (
-                    ObjectRef::new(ObjectKind::Uplink, name),
-                    "weft uplink list".to_owned(),
-                ),
-            };
-            (!reason.is_empty()).then_some(Finding {
-                object,
+            (!reason.is_empty()).then(|| Finding {
+                object: object(key),
+                cause: Cause::Warning,
                 reason,
-                next,
+                next: show(key),
             })
         });
-        damaged
+        let mut findings: Vec<_> = damaged
             .chain(unconfirmed)
-            .chain(uplinks)
-            .chain(ports)
+            .chain(obstacles)
             .chain(conflicts)
+            .chain(self.strains(state, Instant::now()))
             .chain(warnings)
-            .collect()
+            .collect();
+        findings.sort_by_key(|finding| {
+            let is_uplink = finding.object.kind == ObjectKind::Uplink;
+            (finding.cause, !is_uplink)
+        });
+        findings
+    }
+}
+
+/// A port or uplink as what a finding is about.
+pub(super) fn object(key: &PortKey) -> ObjectRef {
+    match key {
+        PortKey::Port(name) => name.into(),
+        PortKey::Uplink(interface) => ObjectRef::new(ObjectKind::Uplink, interface),
+    }
+}
+
+/// The command that shows it.
+pub(super) fn show(key: &PortKey) -> String {
+    match key {
+        PortKey::Port(name) => format!("weft port show {}", quoted(name)),
+        PortKey::Uplink(interface) => format!("weft uplink show {interface}"),
     }
 }

@@ -117,6 +117,11 @@ fn table() -> Table {
             async |host: Shared| answer(host, |host| Ok(host.drops())).await,
         )
         .get(
+            "/v1/activity",
+            "Counters of everything that moves, at one instant; two of them make rates",
+            async |host: Shared| answer(host, |host| Ok(host.activity())).await,
+        )
+        .get(
             "/v1/export",
             "The configuration as a manifest, sorted: equal configurations give equal manifests",
             async |host: Shared| answer(host, |host| Ok(host.export())).await,

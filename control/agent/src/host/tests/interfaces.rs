@@ -22,7 +22,7 @@ fn an_interface_that_vanishes_leaves_its_port_down_until_it_returns() {
         port.status.reason.as_deref(),
         Some("interface p-MyVM1 does not exist")
     );
-    assert_eq!(bench.host().status().problems[0].next, "ip link");
+    assert_eq!(bench.host().status().problems[0].next, "ip -brief link");
     assert!(bench.is_up("MyVM2"));
 
     let (name, link) = bench.memory.add("p-MyVM1");

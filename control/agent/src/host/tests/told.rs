@@ -1,5 +1,7 @@
 //! What is told of ports: counters, reasons, states.
 
+use std::time::{Duration, Instant};
+
 use weft_api::{PortState, ProblemKind};
 use weft_model::{Change, PortPatch};
 
@@ -107,4 +109,82 @@ fn what_the_administrator_took_down_or_blocked_says_so() {
         "weft port set MyVM1 --link up"
     );
     assert_eq!(set("{link: up}"), PortState::Up);
+}
+
+#[test]
+fn activity_tells_of_everything_that_moves() {
+    let bench = Bench::new(&["p-MyVM1", "p-MyVM2", "eth1"]);
+    bench.apply(LAB);
+    let uplink = Change::AddUplink("vSwitch1".parse().unwrap(), "eth1".parse().unwrap());
+    bench.change(&uplink).unwrap();
+    bench.memory.send("p-MyVM2", &frame(1, 2));
+    let of = |name: &str| {
+        let mut ports = bench.host().activity().ports.into_iter();
+        ports.find(|port| port.name == name).unwrap()
+    };
+    eventually("the frame is delivered", || of("MyVM1").tx_frames == 1);
+    assert_eq!((of("MyVM2").rx_frames, of("MyVM2").rx_bytes), (1, 60));
+    assert!(of("eth1").uplink && !of("MyVM1").uplink);
+
+    let (before, after) = (bench.host().activity(), bench.host().activity());
+    assert!(after.uptime_nanoseconds > before.uptime_nanoseconds);
+    let (before, after) = (&before.threads[0], &after.threads[0]);
+    assert!(after.elapsed_cycles > before.elapsed_cycles);
+    assert!(after.busy_cycles > 0 && after.busy_cycles < after.elapsed_cycles);
+    assert_eq!(after.frames, 1);
+
+    let patch: PortPatch = weft_model::from_text("{block: true}").unwrap();
+    let block = Change::SetPort("MyVM1".parse().unwrap(), patch);
+    bench.change(&block).unwrap();
+    assert_eq!(of("MyVM1").state, PortState::Blocked);
+    bench.memory.remove("eth1");
+    let gone = LinkEvent::Gone("eth1".parse().unwrap());
+    bench.host().links_changed(vec![gone]);
+    assert_eq!(of("eth1").state, PortState::Down);
+    let problems: Vec<_> = bench
+        .host()
+        .activity()
+        .problems
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    assert_eq!(
+        problems,
+        [
+            "uplink eth1: interface eth1 does not exist",
+            "port MyVM1: blocked by its administrator"
+        ]
+    );
+}
+
+#[test]
+fn drops_that_grow_are_told_with_their_reason_and_those_of_yesterday_are_not() {
+    let bench = Bench::new(&["p-MyVM1", "p-MyVM2"]);
+    bench.apply(LAB);
+    let reasons = || -> Vec<(String, String)> {
+        let problems = bench.host().status().problems.into_iter();
+        problems
+            .map(|problem| (problem.reason, problem.next))
+            .collect()
+    };
+    let ago = |seconds| Instant::now() - Duration::from_secs(seconds);
+    bench.host().note_counters(ago(4));
+    for _ in 0..8 {
+        bench.memory.send("p-MyVM2", &frame(9, 2));
+    }
+    let sent = || bench.host().stats(&["MyVM2".to_owned()]).unwrap()[0].rx_frames;
+    eventually("the frames are dropped", || sent() == 8);
+    assert_eq!(
+        reasons(),
+        [(
+            "UnknownUnicast drops 2 frames a second: no port of the switch has the destination MAC on this VLAN"
+                .to_owned(),
+            "weft fdb list --vswitch vSwitch1".to_owned()
+        )]
+    );
+    bench.host().note_counters(ago(2));
+    bench.host().note_counters(ago(0));
+    let later = Instant::now() + Duration::from_secs(5);
+    let state = bench.host().view();
+    assert_eq!(bench.host().strains(&state, later), []);
 }
