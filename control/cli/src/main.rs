@@ -22,6 +22,7 @@ mod portgroup;
 mod security;
 mod stats;
 mod status;
+mod top;
 mod uplink;
 mod usage;
 mod vswitch;
@@ -105,6 +106,7 @@ enum Command {
     Fdb(fdb::Command),
     Stats(stats::Arguments),
     Drops(drops::Arguments),
+    Top(top::Arguments),
     Apply(apply::Apply),
     Diff(apply::Diff),
     Export(export::Arguments),
@@ -149,6 +151,7 @@ fn run(command: Command, context: &Context) -> Result<(), Failure> {
         Command::Fdb(command) => wait_for(fdb::run(command, context)),
         Command::Stats(arguments) => wait_for(stats::run(arguments, context)),
         Command::Drops(arguments) => wait_for(drops::run(arguments, context)),
+        Command::Top(arguments) => wait_for(top::run(arguments, context)),
         Command::Apply(arguments) => wait_for(apply::apply(arguments, context)),
         Command::Diff(arguments) => wait_for(apply::diff(arguments, context)),
         Command::Export(arguments) => wait_for(export::run(arguments, context)),
@@ -203,6 +206,7 @@ mod tests {
             "fdb list --vswitch vSwitch1",
             "stats MyVM1 MyVM2 --watch",
             "drops --watch -o wide",
+            "top -n 10 -d 0.5 -o json",
             "apply -f host.yaml --dry-run",
             "apply -f - --confirm 60s",
             "confirm",

@@ -47,6 +47,11 @@ impl Output {
         self.terminal
     }
 
+    /// Whether colours are wanted.
+    pub(crate) fn has_colour(&self) -> bool {
+        self.colour
+    }
+
     /// Whether people are to read it.
     pub(crate) fn is_for_people(&self) -> bool {
         matches!(self.format, Format::Table | Format::Wide)
