@@ -239,7 +239,8 @@ pub fn nearest<'a>(unknown: &str, known: impl IntoIterator<Item = &'a str>) -> O
             )
         })
         .filter(|(distance, name)| *distance <= (unknown.len().max(name.len()) / 3).max(1))
-        .min()
+        // Letters are swapped more often than one is forgotten.
+        .min_by_key(|(distance, name)| (*distance, name.len().abs_diff(unknown.len()), *name))
         .map(|(_, name)| name)
 }
 
@@ -332,5 +333,7 @@ mod tests {
         assert_eq!(nearest("Labb", known), Some("Lab"));
         assert_eq!(nearest("Managment", known), Some("Management"));
         assert_eq!(nearest("Storage", known), None);
+        let alike = ["stats", "status"];
+        assert_eq!(nearest("stauts", alike), Some("status"), "as long as that");
     }
 }
