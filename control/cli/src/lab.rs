@@ -9,6 +9,7 @@ use weft_lab::{LabName, LabReport, LabState, UpOutcome, Wish};
 
 use crate::failure::Failure;
 use crate::output::{Style, or_dash};
+use crate::progress::{self, Progress};
 use crate::{Context, wait_for};
 
 /// Labs: hosts and VMs out of network namespaces, on this machine
@@ -89,7 +90,10 @@ pub(crate) fn run(command: Command, context: &Context) -> Result<(), Failure> {
             wait_for(async {
                 let wish = Wish::read(&file, name)?;
                 let lab = &wish.lab;
-                let line = match weft_lab::up(&wish, &weft, dry_run).await? {
+                let progress = Progress::of(format!("making lab {lab}"));
+                let outcome = weft_lab::up(&wish, &weft, dry_run).await;
+                drop(progress);
+                let line = match outcome? {
                     UpOutcome::Unchanged => format!("lab {lab}: unchanged\n"),
                     UpOutcome::Made if dry_run => format!("lab {lab} would be made\n"),
                     UpOutcome::Made => format!("lab {lab} is up; 'weft lab ls' shows it\n"),
@@ -98,7 +102,10 @@ pub(crate) fn run(command: Command, context: &Context) -> Result<(), Failure> {
             })
         }
         Command::Down { lab, dry_run } => wait_for(async {
-            let line = match weft_lab::down(lab.as_ref(), dry_run).await? {
+            let progress = Progress::of("removing the lab");
+            let removed = weft_lab::down(lab.as_ref(), dry_run).await;
+            drop(progress);
+            let line = match removed? {
                 None => "no lab is up: nothing to remove\n".to_owned(),
                 Some(lab) if dry_run => format!("lab {lab} would be removed\n"),
                 Some(lab) => format!("lab {lab} removed\n"),
@@ -123,12 +130,16 @@ pub(crate) fn run(command: Command, context: &Context) -> Result<(), Failure> {
 fn run_demo() -> Result<(), Failure> {
     let weft = executable()?;
     let mut unheard = None;
+    let progress = Progress::of("preparing the demo");
     let mut say = |text: &str| {
+        progress::pause();
+        progress::step("working");
         let mut stdout = io::stdout().lock();
         let said = writeln!(stdout, "{text}").and_then(|()| stdout.flush());
         said.inspect_err(|error| unheard = Some(Failure::of_output(error)))
     };
     let result = wait_for(async { Ok(weft_lab::demo(&weft, &mut say).await?) });
+    drop(progress);
     unheard.map_or(result, Err)
 }
 

@@ -19,6 +19,7 @@ mod output;
 mod policy;
 mod port;
 mod portgroup;
+mod progress;
 mod security;
 mod stats;
 mod status;
@@ -142,24 +143,30 @@ fn main() -> ExitCode {
 fn run(command: Command, context: &Context) -> Result<(), Failure> {
     match command {
         Command::Agent(arguments) => agent::run(arguments, context),
-        Command::Status(_) => wait_for(status::run(context)),
-        Command::Vswitch(command) => wait_for(vswitch::run(command, context)),
-        Command::Portgroup(command) => wait_for(portgroup::run(command, context)),
-        Command::Port(command) => wait_for(port::run(command, context)),
-        Command::Uplink(command) => wait_for(uplink::run(command, context)),
-        Command::Policy(command) => wait_for(policy::run(command, context)),
-        Command::Fdb(command) => wait_for(fdb::run(command, context)),
+        Command::Status(_) => ask(status::run(context)),
+        Command::Vswitch(command) => ask(vswitch::run(command, context)),
+        Command::Portgroup(command) => ask(portgroup::run(command, context)),
+        Command::Port(command) => ask(port::run(command, context)),
+        Command::Uplink(command) => ask(uplink::run(command, context)),
+        Command::Policy(command) => ask(policy::run(command, context)),
+        Command::Fdb(command) => ask(fdb::run(command, context)),
         Command::Stats(arguments) => wait_for(stats::run(arguments, context)),
         Command::Drops(arguments) => wait_for(drops::run(arguments, context)),
         Command::Top(arguments) => wait_for(top::run(arguments, context)),
         Command::Apply(arguments) => wait_for(apply::apply(arguments, context)),
         Command::Diff(arguments) => wait_for(apply::diff(arguments, context)),
-        Command::Export(arguments) => wait_for(export::run(arguments, context)),
-        Command::History(_) => wait_for(history::history(context)),
-        Command::Rollback(arguments) => wait_for(history::rollback(arguments, context)),
-        Command::Confirm(_) => wait_for(history::confirm(context)),
+        Command::Export(arguments) => ask(export::run(arguments, context)),
+        Command::History(_) => ask(history::history(context)),
+        Command::Rollback(arguments) => ask(history::rollback(arguments, context)),
+        Command::Confirm(_) => ask(history::confirm(context)),
         Command::Lab(command) => lab::run(command, context),
     }
+}
+
+/// The same with the agent, which may take its time.
+fn ask(work: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
+    let _progress = progress::Progress::of("waiting for the agent");
+    wait_for(work)
 }
 
 /// Runs one conversation; a command has nothing else to do meanwhile.

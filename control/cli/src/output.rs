@@ -7,6 +7,7 @@ use comfy_table::{Cell, CellAlignment, Color, ContentArrangement, Table, presets
 use serde::Serialize;
 
 use crate::failure::Failure;
+use crate::progress;
 
 /// How to print data.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -98,6 +99,7 @@ impl Output {
 
     /// Prints a text as it is.
     pub(crate) fn text(&self, text: &str) -> Result<(), Failure> {
+        progress::pause();
         let mut stdout = io::stdout().lock();
         stdout
             .write_all(text.as_bytes())
@@ -107,6 +109,7 @@ impl Output {
 
     /// Says something that is not data.
     pub(crate) fn note(&self, text: &str) {
+        progress::pause();
         let _ = writeln!(io::stderr(), "{text}");
     }
 }

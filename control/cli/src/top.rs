@@ -10,7 +10,7 @@ use std::time::Duration;
 use clap::Args;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval, interval_at};
 use weft_api::{Activity, Client, Problem};
 
 use crate::Context;
@@ -122,7 +122,8 @@ async fn ask(
     const PATIENCE: Duration = Duration::from_secs(5);
     let client = client.with_timeout(PATIENCE.max(delay));
     let mut paused = paused;
-    let mut ticks = interval(delay);
+    // Somebody has asked just now.
+    let mut ticks = interval_at(Instant::now() + delay, delay);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;

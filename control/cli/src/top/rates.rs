@@ -166,7 +166,8 @@ impl Flow {
             rx_bits_per_second: rate(|port| port.rx_bytes) * 8.0,
             tx_frames_per_second: rate(|port| port.tx_frames),
             tx_bits_per_second: rate(|port| port.tx_bytes) * 8.0,
-            drops_per_second: drops.values().sum(),
+            // The sum of none of them would be -0.0.
+            drops_per_second: drops.values().fold(0.0, |sum, rate| sum + rate),
             drops,
         }
     }

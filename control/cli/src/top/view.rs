@@ -281,7 +281,7 @@ impl View {
 
     fn away(&self) -> Option<Line> {
         let why = self.away.as_ref()?;
-        Some(Line::of(Look::Wrong, format!("{why}; trying again")))
+        Some(Line::of(Look::Wrong, format!("trying again: {why}")))
     }
 
     fn table(&mut self, width: usize, rows: usize) -> Vec<Line> {

@@ -175,7 +175,7 @@ fn an_agent_that_is_away_is_told_of_and_the_last_picture_stays() {
     let mut view = View::new();
     assert!(texts(&mut view, 80, 24)[0].contains("waiting for the first interval"));
     view.lost("no agent answers at /run/a.sock".to_owned());
-    assert!(texts(&mut view, 80, 24)[1].contains("no agent answers at /run/a.sock; trying again"));
+    assert!(texts(&mut view, 80, 24)[1].contains("trying again: no agent answers at /run/a.sock"));
     let mut view = self::view(&[("a", 5)]);
     view.lost("no agent answers at /run/a.sock".to_owned());
     let lines = texts(&mut view, 80, 24);
