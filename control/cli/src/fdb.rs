@@ -8,6 +8,7 @@ use crate::failure::Failure;
 
 /// The addresses that switches deliver to
 #[derive(Subcommand)]
+#[command(after_help = "Examples:\n  weft fdb list")]
 pub(crate) enum Command {
     /// List every address with its port
     #[command(

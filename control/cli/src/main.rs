@@ -8,13 +8,16 @@
 mod agent;
 mod apply;
 mod change;
+mod completion;
 mod drops;
 mod export;
 mod failure;
 mod fdb;
+mod help;
 mod history;
 mod lab;
 mod manifest;
+mod manual;
 mod output;
 mod policy;
 mod port;
@@ -29,11 +32,12 @@ mod usage;
 mod vswitch;
 mod watch;
 
+use std::ffi::OsString;
 use std::future::Future;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use weft_api::{Client, DEFAULT_SOCKET};
 
 use failure::Failure;
@@ -45,20 +49,7 @@ use output::{Format, Output};
     name = "weft",
     version,
     arg_required_else_help = true,
-    after_help = "\
-Try it on this machine, without hardware and without touching its network:
-  weft lab demo                                  promiscuous mode, step by step
-  weft lab up examples/mirror.yaml               hosts and VMs to play with
-  weft lab exec esxi01 -- weft status
-
-On a host:
-  weft agent                                     the switch itself, as root
-  weft vswitch add vSwitch1
-  weft portgroup add Lab --vswitch vSwitch1 --vlan 10
-  weft port add MyVM1 --portgroup Lab --veth p-MyVM1
-
-Exit codes: 0 done, 1 failed, 2 usage, 3 not found, 4 conflict or already exists, 5 unreachable, 6 partly applied, \
-7 timed out, 8 not permitted."
+    after_help = help::FIRST_STEPS
 )]
 struct Cli {
     /// How to print data: table, wide, json or yaml
@@ -116,6 +107,12 @@ enum Command {
     Confirm(history::Confirm),
     #[command(subcommand)]
     Lab(lab::Command),
+    Completion(completion::Arguments),
+    Man(manual::Arguments),
+    #[command(hide = true)]
+    Complete(completion::Question),
+    #[command(hide = true)]
+    PackageFiles(manual::PackageFiles),
 }
 
 /// What every command of an operator works with.
@@ -124,12 +121,17 @@ struct Context {
     output: Output,
 }
 
+/// The whole command line.
+pub(crate) fn command() -> clap::Command {
+    help::in_groups(Cli::command())
+}
+
 fn main() -> ExitCode {
     let Cli {
         output,
         agent,
         command,
-    } = Cli::try_parse().unwrap_or_else(|error| usage::explained(error).exit());
+    } = parse(std::env::args_os()).unwrap_or_else(|error| error.exit());
     let context = Context {
         client: Client::new(agent),
         output: Output::new(output),
@@ -138,6 +140,14 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => failure.report(),
     }
+}
+
+fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Cli, clap::Error> {
+    let mut command = command();
+    let matches = command.try_get_matches_from_mut(words);
+    matches
+        .and_then(|matches| Cli::from_arg_matches(&matches))
+        .map_err(|error| usage::explained(error, &command))
 }
 
 fn run(command: Command, context: &Context) -> Result<(), Failure> {
@@ -160,6 +170,10 @@ fn run(command: Command, context: &Context) -> Result<(), Failure> {
         Command::Rollback(arguments) => ask(history::rollback(arguments, context)),
         Command::Confirm(_) => ask(history::confirm(context)),
         Command::Lab(command) => lab::run(command, context),
+        Command::Completion(arguments) => completion::run(&arguments, context),
+        Command::Man(arguments) => manual::run(&arguments, context),
+        Command::Complete(question) => completion::answer(&question, context),
+        Command::PackageFiles(arguments) => manual::run_package_files(&arguments),
     }
 }
 
@@ -181,13 +195,11 @@ fn wait_for(work: impl Future<Output = Result<(), Failure>>) -> Result<(), Failu
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     #[test]
     fn the_command_line_is_consistent() {
-        Cli::command().debug_assert();
+        command().debug_assert();
     }
 
     /// Every form of the contract that this version serves.
@@ -227,6 +239,8 @@ mod tests {
             "lab ls",
             "lab exec MyVM1 -- ping -c 1 192.168.10.3",
             "lab demo",
+            "completion zsh",
+            "man /tmp/man",
             "--agent /run/x.sock port list",
         ] {
             let words = std::iter::once("weft").chain(line.split(' '));

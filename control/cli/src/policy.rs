@@ -8,6 +8,7 @@ use crate::failure::Failure;
 
 /// What applies to a port after inheritance
 #[derive(Subcommand)]
+#[command(after_help = "Examples:\n  weft policy show MyVM1")]
 pub(crate) enum Command {
     /// Show the policy in force on a port, each setting with the object that it comes from
     #[command(after_help = "Examples:\n  weft policy show MyVM1\n  weft policy show MyVM1 -o json")]

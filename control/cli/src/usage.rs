@@ -1,6 +1,8 @@
 //! Command lines that do not parse.
 
+use clap::Command;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
+use weft_model::nearest;
 
 /// What weft is to have and has not yet. Somebody who asks for one of these did not mean another one.
 const NOT_YET: &[&str] = &[
@@ -23,27 +25,108 @@ const NOT_YET: &[&str] = &[
 /// Flags of which the same holds.
 const FLAGS_NOT_YET: [&str; 2] = ["--context", "--join"];
 
-/// The error without guesses that lead astray: commands that are not supported yet say so, and a flag that does not exist is no
-/// value.
-pub(crate) fn explained(mut error: clap::Error) -> clap::Error {
+/// What other systems call our nouns.
+const NOUNS: [(&str, &[&str]); 8] = [
+    (
+        "vswitch",
+        &[
+            "switch",
+            "switches",
+            "vswitches",
+            "vss",
+            "bridge",
+            "bridges",
+            "br",
+        ],
+    ),
+    (
+        "portgroup",
+        &["pg", "pgs", "portgroups", "port-group", "network"],
+    ),
+    (
+        "port",
+        &["ports", "vm", "vms", "vnic", "nic", "interface", "iface"],
+    ),
+    ("uplink", &["uplinks", "vmnic", "vmnics", "pnic", "pnics"]),
+    ("fdb", &["mac", "macs", "mac-table", "bridge-table"]),
+    ("stats", &["counters", "statistics"]),
+    ("policy", &["policies", "security"]),
+    ("lab", &["labs"]),
+];
+
+/// And our verbs.
+const VERBS: [(&str, &[&str]); 5] = [
+    ("list", &["ls", "l"]),
+    ("show", &["get", "info", "describe", "view"]),
+    ("add", &["create", "new", "insert", "attach"]),
+    ("set", &["edit", "update", "modify", "change"]),
+    ("del", &["delete", "rm", "remove", "destroy", "detach"]),
+];
+
+/// And our flags.
+const FLAGS: [(&str, &[&str]); 9] = [
+    ("--portgroup", &["--pg", "--port-group", "--network"]),
+    ("--vswitch", &["--switch", "--vswitch-name", "--bridge"]),
+    (
+        "--veth",
+        &["--interface", "--dev", "--device", "--nic", "--vnic"],
+    ),
+    ("--vhost-user", &["--vhost", "--vhostuser"]),
+    ("--vlan", &["--vlan-id", "--vid", "--tag"]),
+    ("--uplink", &["--vmnic", "--pnic"]),
+    ("--mac", &["--mac-address", "--address"]),
+    ("--promiscuous", &["--promisc", "--allow-promiscuous"]),
+    ("-o", &["--json", "--yaml", "--format"]),
+];
+
+/// Our word for this one.
+fn ours(word: &str, words: &[(&'static str, &'static [&'static str])]) -> Option<&'static str> {
+    let known = words
+        .iter()
+        .find(|(_, theirs)| theirs.contains(&word.to_lowercase().as_str()));
+    known.map(|(ours, _)| *ours)
+}
+
+/// The error with the word that was most likely meant, and without guesses that lead astray: commands that are not supported
+/// yet say so, and a flag that does not exist is no value.
+pub(crate) fn explained(mut error: clap::Error, command: &Command) -> clap::Error {
     match error.kind() {
         ErrorKind::InvalidSubcommand => {
             let asked = error.get(ContextKind::InvalidSubcommand);
             if let Some(ContextValue::String(asked)) = asked
-                && NOT_YET.contains(&asked.as_str())
+                && let Some(tip) = subcommand_tip(asked, &error, command)
             {
-                let tip = format!("'{asked}' is not supported yet; 'weft help' lists what is");
                 error.remove(ContextKind::SuggestedSubcommand);
                 advise(&mut error, tip);
             }
         }
         ErrorKind::UnknownArgument => {
             error.remove(ContextKind::Suggested);
-            if let Some(ContextValue::String(asked)) = error.get(ContextKind::InvalidArg)
-                && let Some(flag) = FLAGS_NOT_YET.iter().find(|flag| asked.starts_with(**flag))
+            if let Some(ContextValue::String(asked)) = error.get(ContextKind::InvalidArg) {
+                let asked = asked.split('=').next().unwrap_or_default();
+                let not_yet = FLAGS_NOT_YET
+                    .contains(&asked)
+                    .then(|| format!("'{asked}' is not supported yet; '--help' lists what is"));
+                let ours = || {
+                    let format = asked.trim_start_matches('-');
+                    match ours(asked, &FLAGS)? {
+                        "-o" if asked != "--format" => {
+                            Some(format!("for {format} use '-o {format}'"))
+                        }
+                        flag => Some(format!("weft calls it '{flag}'")),
+                    }
+                };
+                if let Some(tip) = not_yet.or_else(ours) {
+                    error.remove(ContextKind::SuggestedArg);
+                    advise(&mut error, tip);
+                }
+            }
+        }
+        ErrorKind::ValueValidation => {
+            if let Some(ContextValue::String(asked)) = error.get(ContextKind::InvalidValue)
+                && let Some(near) = nearest_choice(asked, &error.to_string())
             {
-                let tip = format!("'{flag}' is not supported yet; '--help' lists what is");
-                advise(&mut error, tip);
+                advise(&mut error, format!("did you mean '{near}'?"));
             }
         }
         ErrorKind::MissingRequiredArgument => {
@@ -66,6 +149,48 @@ pub(crate) fn explained(mut error: clap::Error) -> clap::Error {
     error
 }
 
+/// What to say of a command that does not exist; `None` leaves it to clap, which knows similar ones.
+fn subcommand_tip(asked: &str, error: &clap::Error, command: &Command) -> Option<String> {
+    let usage = error.get(ContextKind::Usage).map(ToString::to_string);
+    // The noun that it was asked of, if any, stands in the line of usage.
+    let noun = command.get_subcommands().find(|noun| {
+        let start = format!("weft {} ", noun.get_name());
+        usage.as_ref().is_some_and(|usage| usage.contains(&start))
+    });
+    let nearest_of = |command: &Command| {
+        let names = command.get_subcommands();
+        let names = names.filter(|known| !known.is_hide_set());
+        let near = nearest(asked, names.map(Command::get_name))?.to_owned();
+        Some(format!("did you mean '{near}'?"))
+    };
+    let Some(noun) = noun else {
+        if NOT_YET.contains(&asked) {
+            return Some(format!(
+                "'{asked}' is not supported yet; 'weft help' lists what is"
+            ));
+        }
+        let ours = ours(asked, &NOUNS);
+        return ours
+            .map(|noun| format!("weft calls it '{noun}': see 'weft {noun} --help'"))
+            .or_else(|| nearest_of(command));
+    };
+    let is_known = |verb: &&str| {
+        let mut verbs = noun.get_subcommands();
+        verbs.any(|known| known.get_name() == *verb)
+    };
+    ours(asked, &VERBS)
+        .filter(is_known)
+        .map(|verb| format!("use 'weft {} {verb}'", noun.get_name()))
+        .or_else(|| nearest_of(noun))
+}
+
+/// The word nearest to one that is none of the choices which an error lists.
+fn nearest_choice(asked: &str, text: &str) -> Option<String> {
+    let (_, choices) = text.split_once("is not one of: ")?;
+    let choices = choices.lines().next()?.split(", ");
+    nearest(asked, choices).map(str::to_owned)
+}
+
 fn advise(error: &mut clap::Error, tip: String) {
     error.insert(
         ContextKind::Suggested,
@@ -75,14 +200,12 @@ fn advise(error: &mut clap::Error, tip: String) {
 
 #[cfg(test)]
 mod tests {
-    use clap::Parser;
-
     use super::*;
-    use crate::Cli;
 
     fn said(line: &str) -> (String, i32) {
         let words = std::iter::once("weft").chain(line.split(' '));
-        let error = explained(Cli::try_parse_from(words).err().unwrap());
+        let error = crate::parse(words.map(Into::into)).err();
+        let error = error.unwrap_or_else(|| panic!("{line} parses"));
         (error.to_string(), error.exit_code())
     }
 
@@ -139,5 +262,68 @@ mod tests {
         assert!(!text.contains("as a value"), "{text}");
         assert!(text.contains("'--join' is not supported yet"), "{text}");
         assert!(said("portgroup set Lab --vlam 10").0.contains("'--vlan'"));
+    }
+
+    #[test]
+    fn words_of_other_systems_lead_to_ours() {
+        for (line, tip) in [
+            ("ports", "weft calls it 'port'"),
+            ("vmnic list", "weft calls it 'uplink'"),
+            ("pg list", "weft calls it 'portgroup'"),
+            ("switch add a", "weft calls it 'vswitch'"),
+            ("port create a", "use 'weft port add'"),
+            ("portgroup rm a", "use 'weft portgroup del'"),
+            ("uplink remove a b", "use 'weft uplink del'"),
+            ("vswitch ls", "use 'weft vswitch list'"),
+            ("port add a --pg Lab", "weft calls it '--portgroup'"),
+            ("portgroup set a --vlan-id 5", "weft calls it '--vlan'"),
+            ("status --json", "for json use '-o json'"),
+            ("port add a --portgroup b --nic=x", "weft calls it '--veth'"),
+        ] {
+            let (text, code) = said(line);
+            assert_eq!(code, 2, "{line}: {text}");
+            assert!(text.contains(tip), "{line}: {text}");
+            assert!(!text.contains("similar"), "{line}: {text}");
+        }
+    }
+
+    #[test]
+    fn misspelt_words_are_answered_with_the_nearest() {
+        for (line, tip) in [
+            ("stauts", "'status'"),
+            ("tpo", "'top'"),
+            ("portgruop list", "'portgroup'"),
+            ("port lsit", "'list'"),
+            ("port shwo a", "'show'"),
+            ("fdb lit", "'list'"),
+            ("policy sow a", "'show'"),
+            ("lab exce a -- b", "'exec'"),
+            ("lab donw", "'down'"),
+            ("port set a --blokc yes", "'--block'"),
+            ("vswitch add a --promiscous accept", "'--promiscuous'"),
+            ("top --dealy 1", "'--delay'"),
+            ("status -o jsno", "'json'"),
+            ("completion bsah", "'bash'"),
+            (
+                "vswitch set a --promiscuous acept",
+                "did you mean 'accept'?",
+            ),
+            (
+                "portgroup set a --promiscuous inherti",
+                "did you mean 'inherit'?",
+            ),
+            ("port set a --link dwon", "did you mean 'down'?"),
+            ("port set a --block yse", "did you mean 'yes'?"),
+            (
+                "port add a --portgroup b --veth c --engine pakcet",
+                "did you mean 'packet'?",
+            ),
+            ("agent --poll adaptve", "did you mean 'adaptive'?"),
+            ("port del a --wait noen", "'none'"),
+        ] {
+            let (text, code) = said(line);
+            assert_eq!(code, 2, "{line}: {text}");
+            assert!(text.contains(tip), "{line}: {text}");
+        }
     }
 }

@@ -1,0 +1,303 @@
+//! What values may be: the names of objects that exist, interfaces, files, and words.
+//!
+//! Which is meant follows from how the command line calls a value, so that commands need not say it again.
+
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use clap::{Arg, Command, ValueHint};
+use clap_complete::engine::{ArgValueCandidates, CompletionCandidate};
+use weft_api::Client;
+use weft_model::{Attachment, Manifest};
+
+/// An agent that takes longer has other cares, and somebody waits in the middle of a line.
+const PATIENCE: Duration = Duration::from_millis(200);
+
+/// What stands for a value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Source {
+    Ports,
+    /// Ports, and uplinks by their interface.
+    PortsAndUplinks,
+    Portgroups,
+    Vswitches,
+    Uplinks,
+    /// The kernel's interfaces.
+    Interfaces,
+    Labs,
+    /// VMs and hosts of labs.
+    LabMembers,
+    Words(Vec<String>),
+    File,
+    Directory,
+    /// A command and its arguments.
+    Command,
+    /// Somebody makes it up.
+    Free,
+}
+
+/// The configuration of an agent, asked for once and only if it is needed.
+#[derive(Clone)]
+struct Known {
+    agent: Arc<PathBuf>,
+    manifest: Arc<OnceLock<Option<Manifest>>>,
+}
+
+/// The command line with candidates for every value.
+pub(super) fn with_candidates(command: Command, agent: PathBuf) -> Command {
+    let known = Known {
+        agent: Arc::new(agent),
+        manifest: Arc::default(),
+    };
+    equipped(command, &Rc::from([]), &known)
+}
+
+fn equipped(mut command: Command, path: &Rc<[String]>, known: &Known) -> Command {
+    let at = Rc::clone(path);
+    command = command.mut_args(|arg| equip(arg, &at, known));
+    let names: Vec<String> = command
+        .get_subcommands()
+        .map(|command| command.get_name().to_owned())
+        .collect();
+    for name in names {
+        let below: Rc<[String]> = path.iter().cloned().chain([name.clone()]).collect();
+        command = command.mut_subcommand(name, |command| equipped(command, &below, known));
+    }
+    command
+}
+
+fn equip(arg: Arg, path: &[String], known: &Known) -> Arg {
+    if !arg.get_possible_values().is_empty() {
+        return arg;
+    }
+    let source = source(&arg, path);
+    match source {
+        Source::File => arg.value_hint(ValueHint::FilePath),
+        Source::Directory => arg.value_hint(ValueHint::DirPath),
+        Source::Command => arg.value_hint(ValueHint::CommandWithArguments),
+        Source::Free => arg.value_hint(ValueHint::Other),
+        source => {
+            let known = known.clone();
+            arg.add(ArgValueCandidates::new(move || known.candidates(&source)))
+        }
+    }
+}
+
+/// What a value of an argument is, by what help calls it and by the command that takes it.
+fn source(arg: &Arg, path: &[String]) -> Source {
+    let words =
+        |words: &[&str]| Source::Words(words.iter().map(|word| (*word).to_owned()).collect());
+    let shown = arg.get_value_names().and_then(|names| names.first());
+    let shown = shown.map_or_else(
+        || arg.get_id().as_str().to_uppercase(),
+        |name| name.as_str().to_owned(),
+    );
+    let path: Vec<&str> = path.iter().map(String::as_str).collect();
+    match (path.as_slice(), shown.as_str()) {
+        ([noun, "show" | "set" | "del"], "NAME") => match *noun {
+            "port" => Source::Ports,
+            "portgroup" => Source::Portgroups,
+            "vswitch" => Source::Vswitches,
+            _ => Source::Free,
+        },
+        (["uplink", "show" | "del"], "DEV" | "INTERFACE") => Source::Uplinks,
+        (["lab", "down"], "LAB") => Source::Labs,
+        (["lab", "exec"], "NAME") => Source::LabMembers,
+        (["stats"], "PORT") => Source::PortsAndUplinks,
+        (_, "PORT") => Source::Ports,
+        (_, "PG" | "PORTGROUP") => Source::Portgroups,
+        (_, "SWITCH" | "VSWITCH") => Source::Vswitches,
+        (_, "DEV" | "INTERFACE") => Source::Interfaces,
+        (_, "FILE" | "PATH" | "SOCKET") => Source::File,
+        (_, "DIR") => Source::Directory,
+        (_, "CMD") => Source::Command,
+        (["vswitch", _], "P") => words(&["accept", "reject"]),
+        (_, "P") => words(&["accept", "reject", "inherit"]),
+        (_, "ENGINE") => words(&["af-xdp", "packet"]),
+        (_, "ROLE") => words(&["client", "server"]),
+        (["agent"], "HOW") => words(&["adaptive", "busy"]),
+        // A choice that is written out, as in up|down.
+        (_, choice) if choice.contains('|') => {
+            let is_word = |word: &&str| word.chars().all(|char| char.is_ascii_lowercase());
+            words(&choice.split('|').filter(is_word).collect::<Vec<_>>())
+        }
+        _ => Source::Free,
+    }
+}
+
+impl Known {
+    fn candidates(&self, source: &Source) -> Vec<CompletionCandidate> {
+        let names: Vec<(String, String)> = match source {
+            Source::Interfaces => interfaces(),
+            Source::Labs => labs(|lab| vec![(lab.name.clone(), "lab".to_owned())]),
+            Source::LabMembers => labs(|lab| {
+                let members = lab.members.iter();
+                members
+                    .map(|member| {
+                        (
+                            member.name.clone(),
+                            format!("{} of {}", member.kind, lab.name),
+                        )
+                    })
+                    .collect()
+            }),
+            Source::Words(words) => words
+                .iter()
+                .map(|word| (word.clone(), String::new()))
+                .collect(),
+            Source::Ports
+            | Source::PortsAndUplinks
+            | Source::Portgroups
+            | Source::Vswitches
+            | Source::Uplinks => self.objects(source),
+            Source::File | Source::Directory | Source::Command | Source::Free => Vec::new(),
+        };
+        let candidate = |(position, (name, help)): (usize, (String, String))| {
+            let help = Some(help).filter(|help| !help.is_empty());
+            CompletionCandidate::new(name)
+                .help(help.map(Into::into))
+                .display_order(Some(position))
+        };
+        names.into_iter().enumerate().map(candidate).collect()
+    }
+
+    /// Names of objects, and a word about each.
+    fn objects(&self, source: &Source) -> Vec<(String, String)> {
+        let manifest = self.manifest.get_or_init(|| ask(&self.agent));
+        let Some(manifest) = manifest else {
+            return Vec::new();
+        };
+        let uplinks = || {
+            manifest.vswitches.iter().flatten().flat_map(|switch| {
+                let of = format!("uplink of {}", switch.name);
+                let uplinks = switch.uplinks.iter();
+                uplinks.map(move |uplink| (uplink.to_string(), of.clone()))
+            })
+        };
+        let ports = || {
+            manifest.ports.iter().flatten().map(|port| {
+                let on = match &port.attachment {
+                    Attachment::VhostUser(_) => "a VM".to_owned(),
+                    attachment => attachment.to_string(),
+                };
+                (port.name.to_string(), format!("{} on {on}", port.portgroup))
+            })
+        };
+        match source {
+            Source::Ports => ports().collect(),
+            Source::PortsAndUplinks => ports().chain(uplinks()).collect(),
+            Source::Uplinks => uplinks().collect(),
+            Source::Vswitches => manifest
+                .vswitches
+                .iter()
+                .flatten()
+                .map(|switch| (switch.name.to_string(), "switch".to_owned()))
+                .collect(),
+            Source::Portgroups => manifest
+                .vswitches
+                .iter()
+                .flatten()
+                .flat_map(|switch| {
+                    let groups = switch.portgroups.iter();
+                    groups.map(|group| {
+                        let of = format!("VLAN {} of {}", group.vlan, switch.name);
+                        (group.name.to_string(), of)
+                    })
+                })
+                .collect(),
+            _ => Vec::new(),
+        }
+    }
+}
+
+/// The configuration of an agent; none if it does not answer at once.
+fn ask(agent: &Path) -> Option<Manifest> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .ok()?;
+    let client = Client::new(agent).with_timeout(PATIENCE);
+    runtime.block_on(client.export()).ok()
+}
+
+fn interfaces() -> Vec<(String, String)> {
+    let entries = std::fs::read_dir("/sys/class/net");
+    let mut names: Vec<_> = entries
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter_map(|entry| {
+            let name = entry.file_name().into_string().ok()?;
+            let state = std::fs::read_to_string(entry.path().join("operstate")).ok()?;
+            Some((name, state.trim().to_owned()))
+        })
+        .filter(|(name, _)| name != "lo")
+        .collect();
+    names.sort();
+    names
+}
+
+fn labs(of: impl Fn(&weft_lab::LabReport) -> Vec<(String, String)>) -> Vec<(String, String)> {
+    let labs = weft_lab::list().unwrap_or_default();
+    labs.iter().flat_map(of).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every value of every command, as `COMMAND VALUE`, and what stands for it.
+    fn sources(command: &Command, path: &[String], found: &mut Vec<(String, Source)>) {
+        for arg in command.get_arguments() {
+            if arg.get_action().takes_values() && arg.get_possible_values().is_empty() {
+                let name = format!("{} {}", path.join(" "), arg.get_id());
+                found.push((name, source(arg, path)));
+            }
+        }
+        for command in command.get_subcommands() {
+            let below = [path, &[command.get_name().to_owned()]].concat();
+            sources(command, &below, found);
+        }
+    }
+
+    #[test]
+    fn values_are_what_help_calls_them() {
+        let mut found = Vec::new();
+        sources(&crate::command(), &[], &mut found);
+        let of = |name: &str| {
+            let found = found.iter().find(|(known, _)| known == name);
+            &found
+                .unwrap_or_else(|| panic!("{name} is no value: {found:?}"))
+                .1
+        };
+        for (name, source) in [
+            (" agent", Source::File),
+            ("port set name", Source::Ports),
+            ("port add name", Source::Free),
+            ("port add portgroup", Source::Portgroups),
+            ("port add veth", Source::Interfaces),
+            ("port add tap", Source::Interfaces),
+            ("port add vhost_user", Source::File),
+            ("portgroup del name", Source::Portgroups),
+            ("portgroup add vswitch", Source::Vswitches),
+            ("vswitch add uplinks", Source::Interfaces),
+            ("uplink add vswitch", Source::Vswitches),
+            ("uplink add interface", Source::Interfaces),
+            ("uplink del interface", Source::Uplinks),
+            ("policy show port", Source::Ports),
+            ("stats ports", Source::PortsAndUplinks),
+            ("lab up file", Source::File),
+            ("lab down lab", Source::Labs),
+            ("lab exec name", Source::LabMembers),
+            ("agent state", Source::Directory),
+        ] {
+            assert_eq!(*of(name), source, "{name}");
+        }
+        let words = |list: &[&str]| Source::Words(list.iter().map(|word| (*word).into()).collect());
+        assert_eq!(*of("port set mac"), words(&["none"]));
+        assert_eq!(*of("port set block"), words(&["yes", "no"]));
+        assert_eq!(*of("agent poll"), words(&["adaptive", "busy"]));
+    }
+}
