@@ -88,7 +88,7 @@ mod tests {
     fn nobody_listens_by_default() {
         let set = PromiscuousSet::<u16>::default();
         assert!(set.is_empty());
-        assert_eq!(receivers(&set, 0, None), []);
+        assert!(receivers(&set, 0, None).is_empty());
     }
 
     #[test]
@@ -104,7 +104,7 @@ mod tests {
         assert_eq!(receivers(&set, 10, None), [2, 3]);
         assert_eq!(receivers(&set, 20, None), [3, 4]);
         assert_eq!(receivers(&set, 4094, None), [3]);
-        assert_eq!(receivers(&set, 4095, None), []);
+        assert!(receivers(&set, 4095, None).is_empty());
     }
 
     #[test]

@@ -114,7 +114,7 @@ fn what_the_administrator_took_down_or_blocked_says_so() {
 #[test]
 fn activity_tells_of_everything_that_moves() {
     let bench = Bench::new(&["p-MyVM1", "p-MyVM2", "eth1"]);
-    bench.apply(LAB);
+    bench.add(LAB);
     let uplink = Change::AddUplink("vSwitch1".parse().unwrap(), "eth1".parse().unwrap());
     bench.change(&uplink).unwrap();
     bench.memory.send("p-MyVM2", &frame(1, 2));
@@ -160,7 +160,7 @@ fn activity_tells_of_everything_that_moves() {
 #[test]
 fn drops_that_grow_are_told_with_their_reason_and_those_of_yesterday_are_not() {
     let bench = Bench::new(&["p-MyVM1", "p-MyVM2"]);
-    bench.apply(LAB);
+    bench.add(LAB);
     let reasons = || -> Vec<(String, String)> {
         let problems = bench.host().status().problems.into_iter();
         problems
