@@ -2,7 +2,7 @@
 
 use clap::{Args, ValueEnum};
 use weft_api::{ChangeOptions, ChangeResult, Wait};
-use weft_model::Outcome;
+use weft_model::{Outcome, ResourceVersion};
 
 use crate::Context;
 use crate::failure::Failure;
@@ -24,6 +24,10 @@ pub(crate) struct ChangeFlags {
         hide_possible_values = true
     )]
     wait: WaitFlag,
+
+    /// Refuse unless the object is still at this version, as 'show' tells it
+    #[arg(long, value_name = "N")]
+    if_version: Option<u64>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -44,6 +48,7 @@ impl ChangeFlags {
         ChangeOptions {
             dry_run: self.dry_run,
             wait,
+            resource_version: self.if_version.map(ResourceVersion),
             ..ChangeOptions::default()
         }
     }

@@ -324,7 +324,8 @@ fn table(style: Style, ports: &[Port]) -> String {
     style.table(&headings, rows)
 }
 
-fn fields(style: Style, Port { spec, status, .. }: &Port) -> String {
+fn fields(style: Style, port: &Port) -> String {
+    let Port { spec, status, .. } = port;
     let addresses: Vec<String> = status
         .addresses
         .iter()
@@ -350,6 +351,7 @@ fn fields(style: Style, Port { spec, status, .. }: &Port) -> String {
         ),
         ("link", spec.link.to_string()),
         ("blocked", if spec.block { "yes" } else { "no" }.to_owned()),
+        ("version", port.resource_version.0.to_string()),
     ];
     if let Some(engine) = &status.engine {
         fields.extend(engine_fields(engine));

@@ -183,7 +183,8 @@ fn table(style: Style, groups: &[Portgroup]) -> String {
     style.table(&headings, rows)
 }
 
-fn fields(style: Style, Portgroup { spec, status, .. }: &Portgroup) -> String {
+fn fields(style: Style, group: &Portgroup) -> String {
+    let Portgroup { spec, status, .. } = group;
     let [promiscuous, mac_changes, forged_transmits] = leaves(&spec.security);
     style.fields([
         ("port group", spec.name.to_string()),
@@ -193,6 +194,7 @@ fn fields(style: Style, Portgroup { spec, status, .. }: &Portgroup) -> String {
         ("promiscuous", promiscuous.to_string()),
         ("MAC changes", mac_changes.to_string()),
         ("forged transmits", forged_transmits.to_string()),
+        ("version", group.resource_version.0.to_string()),
     ])
 }
 

@@ -177,7 +177,8 @@ fn table(style: Style, switches: &[Vswitch]) -> String {
     style.table(&headings, rows)
 }
 
-fn fields(style: Style, Vswitch { spec, status, .. }: &Vswitch) -> String {
+fn fields(style: Style, switch: &Vswitch) -> String {
+    let Vswitch { spec, status, .. } = switch;
     let groups: Vec<&str> = status
         .portgroups
         .iter()
@@ -195,6 +196,7 @@ fn fields(style: Style, Vswitch { spec, status, .. }: &Vswitch) -> String {
             "forged transmits",
             spec.security.forged_transmits.to_string(),
         ),
+        ("version", switch.resource_version.0.to_string()),
     ])
 }
 

@@ -198,7 +198,31 @@ impl Intent {
         }
     }
 
-    fn version_of(&self, object: &ObjectRef) -> Option<ResourceVersion> {
+    /// In what an object is not as it was in an earlier configuration. Nothing, where it is not in both.
+    pub fn differing_from(&self, earlier: &Self, object: &ObjectRef) -> Vec<FieldChange> {
+        fn between<N: Ord, S: Serialize>(
+            name: Option<N>,
+            earlier: &Objects<N, S>,
+            now: &Objects<N, S>,
+        ) -> Vec<FieldChange> {
+            let objects = name.and_then(|name| Some((earlier.get(&name)?, now.get(&name)?)));
+            objects.map_or_else(Vec::new, |(before, after)| {
+                differing(&before.spec, &after.spec)
+            })
+        }
+        let name = &object.name;
+        match object.kind {
+            ObjectKind::Vswitch => between(name.parse().ok(), &earlier.vswitches, &self.vswitches),
+            ObjectKind::Portgroup => {
+                between(name.parse().ok(), &earlier.portgroups, &self.portgroups)
+            }
+            ObjectKind::Port => between(name.parse().ok(), &earlier.ports, &self.ports),
+            ObjectKind::Host | ObjectKind::Uplink | ObjectKind::Interface => Vec::new(),
+        }
+    }
+
+    /// The version of an object, where it has one.
+    pub fn version_of(&self, object: &ObjectRef) -> Option<ResourceVersion> {
         let name = &object.name;
         match object.kind {
             ObjectKind::Vswitch => self

@@ -157,8 +157,14 @@ impl Host {
         let order = Order::of_one(options, by);
         let made = self.transact(&mut self.writer(), &order, plan, |made| {
             durable(&made.clone().one(change.object()));
-        })?;
-        Ok(made.one(change.object()))
+        });
+        match (made, options.resource_version) {
+            (Ok(made), _) => Ok(made.one(change.object())),
+            (Err(problem), Some(read)) if problem.field.as_deref() == Some("resourceVersion") => {
+                Err(self.with_what_changed(problem, &change.object(), read))
+            }
+            (Err(problem), _) => Err(problem),
+        }
     }
 
     /// Makes changes together, whole or not at all. Calls `durable` as soon as nothing can undo them; returns when they are in

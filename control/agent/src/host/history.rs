@@ -1,7 +1,9 @@
 //! Whole configurations: a manifest that is applied, and generations that are gone back to.
 
+use std::sync::Arc;
+
 use weft_api::{ApplyOptions, ApplyResult, Confirmed, Generation, Problem, ProblemKind};
-use weft_model::{Intent, Manifest};
+use weft_model::{Intent, Manifest, ObjectRef, ResourceVersion};
 
 use super::Host;
 use super::change::Order;
@@ -90,6 +92,38 @@ impl Host {
     /// `notFound`, or it cannot be read.
     pub(crate) fn generation(&self, number: u64) -> Result<Manifest, Problem> {
         Ok(Manifest::export(&Store::load(&self.directory, number)?))
+    }
+
+    /// The refusal of a stale write with what others wrote since, as far as the generations that are kept tell it.
+    pub(super) fn with_what_changed(
+        &self,
+        problem: Problem,
+        object: &ObjectRef,
+        read: ResourceVersion,
+    ) -> Problem {
+        let now = Arc::clone(&self.view().intent);
+        let mut by = None;
+        for generation in self.history().unwrap_or_default() {
+            let Ok(then) = Store::load(&self.directory, generation.generation) else {
+                continue;
+            };
+            let version = then.version_of(object);
+            if version == now.version_of(object) {
+                by = generation.by;
+            }
+            if version != Some(read) {
+                continue;
+            }
+            let fields = now.differing_from(&then, object);
+            let mut fields: Vec<_> = fields.iter().map(ToString::to_string).collect();
+            if fields.is_empty() {
+                fields.push("changed and changed back".to_owned());
+            }
+            let by = by.map(|by| format!(", by {by}")).unwrap_or_default();
+            let message = format!("{}; since then: {}{by}", problem.message, fields.join(", "));
+            return Problem { message, ..problem };
+        }
+        problem
     }
 
     /// Takes back a generation that nobody confirmed in time, whether or not everything can be attached then.
