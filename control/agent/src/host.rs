@@ -14,14 +14,16 @@ mod status;
 mod strain;
 
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, mpsc};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, mpsc};
 use std::time::Instant;
 
+use weft_api::{EventDetails, EventKind};
 use weft_datapath::{Event, PortId};
-use weft_model::{HostName, PortKey, PortName};
+use weft_model::{HostName, ObjectKind, ObjectRef, PortKey, PortName};
 
 use crate::addresses::{self, Addresses, Conflict, Heard};
 use crate::error::AgentError;
+use crate::events::{Events, News};
 use crate::plane::Plane;
 use crate::quota::Quota;
 use crate::state::State;
@@ -43,6 +45,7 @@ pub(crate) struct Host {
     guests: Mutex<guests::Guests>,
     notes: Mutex<strain::Notes>,
     quota: Quota,
+    events: Arc<Events>,
     /// What was wrong with the stored state when it was loaded.
     damaged: Vec<String>,
 }
@@ -87,12 +90,24 @@ impl Host {
             guests: Mutex::default(),
             notes: Mutex::default(),
             quota: Quota::default(),
+            events: Arc::default(),
             damaged: loaded.damaged,
         };
         // Before anything is attached that is not to stay.
         host.take_back_unconfirmed();
+        for problem in &host.damaged {
+            let text = format!("state file {problem}; the generation before it is in use");
+            let damaged = News::error(EventKind::StateDamaged, text);
+            let object = ObjectRef::new(ObjectKind::Host, &host.name);
+            host.events.push(damaged.about(object));
+        }
         host.reconcile_all();
         Ok(host)
+    }
+
+    /// What happened.
+    pub(crate) fn events(&self) -> &Arc<Events> {
+        &self.events
     }
 
     /// The state as it is now.
@@ -176,6 +191,16 @@ impl Host {
         for Conflict { port, mac, holder } in conflicts {
             if self.may_log("conflict", port.as_str()) {
                 tracing::warn!(%port, %mac, %holder, "the port's guest uses an address that another port has");
+                let text = format!(
+                    "port {port}: its guest uses the address {mac}, which port {holder} has"
+                );
+                let details = EventDetails {
+                    mac: Some(mac.to_string()),
+                    holder: Some(holder.to_string()),
+                    ..EventDetails::default()
+                };
+                let conflict = News::warning(EventKind::AddressConflict, text);
+                self.events.push(conflict.about(port).with(details));
             }
         }
     }
@@ -189,6 +214,14 @@ impl Host {
     fn log_left_out(&self) {
         for (subject, object, lines) in self.quota.left_out(Instant::now()) {
             tracing::warn!(subject, object, lines, "lines were left out of this log");
+            let text =
+                format!("{lines} events and lines of the log are left out: {subject}, {object}");
+            let details = EventDetails {
+                count: Some(lines),
+                ..EventDetails::default()
+            };
+            let left_out = News::warning(EventKind::EventsLeftOut, text);
+            self.events.push(left_out.with(details));
         }
     }
 

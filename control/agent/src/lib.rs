@@ -16,6 +16,7 @@ mod addresses;
 mod capabilities;
 mod descriptors;
 mod error;
+mod events;
 mod host;
 mod links;
 mod offloads;
@@ -36,11 +37,13 @@ use std::sync::{Arc, Weak, mpsc};
 use std::time::{Duration, Instant};
 
 use tokio::signal::unix::{SignalKind, signal};
+use weft_api::EventKind;
 use weft_datapath::Event;
 
 pub use error::AgentError;
 pub use options::{CoreList, DEFAULT_STATE_DIR, Options, Poll, Settings};
 
+use events::News;
 use host::Host;
 use pace::Pace;
 use plane::Plane;
@@ -91,6 +94,10 @@ pub async fn run(options: Options) -> Result<(), AgentError> {
         let _ = stopped.await;
     });
     let mut serving = tokio::spawn(serving.into_future());
+    host.events().push(News::info(
+        EventKind::AgentStarted,
+        format!("the agent of {} is ready", options.host_name),
+    ));
     tracing::info!(host = %options.host_name, socket = %options.socket.display(), "the agent is ready");
     let signal = tokio::select! {
         _ = terminate.recv() => "SIGTERM",
@@ -101,6 +108,12 @@ pub async fn run(options: Options) -> Result<(), AgentError> {
         }
     };
     tracing::info!(signal, "the agent ends");
+    let stopping = News::info(
+        EventKind::AgentStopping,
+        format!("the agent ends: {signal}"),
+    );
+    host.events().push(stopping);
+    host.events().end();
     let _ = stop.send(());
     let _ = tokio::time::timeout(LAST_REQUESTS, &mut serving).await;
     serving.abort();

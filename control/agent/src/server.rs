@@ -4,6 +4,7 @@ mod caller;
 mod extract;
 mod operation;
 mod routes;
+mod stream;
 mod table;
 
 use std::io::ErrorKind;
@@ -32,7 +33,7 @@ pub(crate) struct Socket {
 }
 
 impl Socket {
-    /// Binds the socket, for root and its group only. What a dead agent left behind is removed.
+    /// Binds the socket, for root and a group only: this one, or the agent's own. What a dead agent left behind is removed.
     ///
     /// # Errors
     /// Another agent serves it, or the system refuses it.

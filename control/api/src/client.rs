@@ -2,6 +2,7 @@
 
 mod transport;
 
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -13,6 +14,7 @@ use weft_model::{
 
 use crate::activity::Activity;
 use crate::apply::{ApplyOptions, ApplyResult, Confirmed, Generation, RollbackRequest};
+use crate::event::Event;
 use crate::object::{ChangeOptions, ChangeResult, Port, Portgroup, Uplink, UplinkRequest, Vswitch};
 use crate::problem::Problem;
 use crate::report::{DropsReport, FdbEntry, PolicyReport, PortStats, Status};
@@ -222,6 +224,24 @@ impl Client {
     /// Everything that moves, at one instant.
     pub async fn activity(&self) -> Answer<Activity> {
         self.read("/v1/activity").await
+    }
+
+    /// What happened after the event of this number; all that is kept, if none is named.
+    pub async fn events(&self, since: Option<u64>) -> Answer<Vec<Event>> {
+        let query = since.map(|since| format!("?since={since}"));
+        self.read(&format!("/v1/events{}", query.unwrap_or_default()))
+            .await
+    }
+
+    /// What happens after the event of this number, or from now on, until the agent ends or `each` wants no more.
+    pub async fn watch_events(
+        &self,
+        since: Option<u64>,
+        each: impl FnMut(Event) -> ControlFlow<()>,
+    ) -> Answer<()> {
+        let since = since.map(|since| format!("&since={since}"));
+        let path = format!("/v1/events?watch=true{}", since.unwrap_or_default());
+        self.follow(&path, each).await
     }
 
     pub async fn export(&self) -> Answer<Manifest> {

@@ -9,6 +9,7 @@ mod activity;
 mod apply;
 mod caller;
 mod client;
+mod event;
 mod finding;
 mod object;
 mod problem;
@@ -18,6 +19,7 @@ pub use activity::{Activity, PortActivity, ThreadActivity};
 pub use apply::{ApplyOptions, ApplyResult, Confirmed, Generation, ObjectChange, RollbackRequest};
 pub use caller::Caller;
 pub use client::Client;
+pub use event::{Event, EventDetails, EventKind, Severity};
 pub use finding::{Cause, Finding, FindingGroup};
 pub use object::{
     AddressSource, ChangeOptions, ChangeResult, EngineStatus, Envelope, GuestQueue, GuestStatus,

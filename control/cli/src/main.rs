@@ -10,6 +10,7 @@ mod apply;
 mod change;
 mod completion;
 mod drops;
+mod events;
 mod export;
 mod failure;
 mod fdb;
@@ -99,6 +100,7 @@ enum Command {
     Stats(stats::Arguments),
     Drops(drops::Arguments),
     Top(top::Arguments),
+    Events(events::Arguments),
     Apply(apply::Apply),
     Diff(apply::Diff),
     Export(export::Arguments),
@@ -163,6 +165,7 @@ fn run(command: Command, context: &Context) -> Result<(), Failure> {
         Command::Stats(arguments) => wait_for(stats::run(arguments, context)),
         Command::Drops(arguments) => wait_for(drops::run(arguments, context)),
         Command::Top(arguments) => wait_for(top::run(arguments, context)),
+        Command::Events(arguments) => wait_for(events::run(arguments, context)),
         Command::Apply(arguments) => wait_for(apply::apply(arguments, context)),
         Command::Diff(arguments) => wait_for(apply::diff(arguments, context)),
         Command::Export(arguments) => ask(export::run(arguments, context)),
@@ -226,6 +229,8 @@ mod tests {
             "stats MyVM1 MyVM2 --watch",
             "drops --watch -o wide",
             "top -n 10 -d 0.5 -o json",
+            "events",
+            "events --watch --since 10m -o json",
             "apply -f host.yaml --dry-run",
             "apply -f - --confirm 60s",
             "confirm",

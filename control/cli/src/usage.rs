@@ -12,7 +12,6 @@ const NOT_YET: &[&str] = &[
     "controller",
     "dvportgroup",
     "dvs",
-    "events",
     "flows",
     "host",
     "migrate",

@@ -9,11 +9,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use weft_api::{
-    ApplyOptions, ApplyResult, ChangeOptions, ChangeResult, ObjectChange, Problem, ProblemKind,
+    ApplyOptions, ApplyResult, ChangeOptions, ChangeResult, EventDetails, EventKind, ObjectChange,
+    Problem, ProblemKind,
 };
 use weft_model::{Change, Intent, ObjectRef, Outcome, PortKey};
 
 use super::Host;
+use crate::events::News;
 use crate::state::State;
 use crate::store::{Note, Store, Unconfirmed};
 use consequences::Consequences;
@@ -229,6 +231,7 @@ impl Host {
             change = words,
             "changed"
         );
+        self.events.push(self::applied(order, &made, words));
         applied.map(|()| made)
     }
 
@@ -272,6 +275,26 @@ impl Host {
             }
             self.addresses_are_news();
         }
+    }
+}
+
+/// That a change is made, by whom and of what.
+fn applied(order: &Order, made: &Made, words: String) -> News {
+    let changed = made.outcomes.iter();
+    let changed = changed.filter(|(_, outcome, _)| *outcome != Outcome::Unchanged);
+    let objects: Vec<_> = changed.map(|(object, ..)| object.clone()).collect();
+    let details = EventDetails {
+        by: Some(order.by.clone()),
+        generation: Some(made.generation),
+        count: Some(objects.len() as u64),
+        objects: objects.clone(),
+        ..EventDetails::default()
+    };
+    let text = format!("{words}, by {}", order.by);
+    let news = News::info(EventKind::ConfigurationApplied, text).with(details);
+    match objects.as_slice() {
+        [one] => news.about(one.clone()),
+        _ => news,
     }
 }
 

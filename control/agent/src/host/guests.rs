@@ -4,10 +4,12 @@
 
 use std::collections::BTreeMap;
 
+use weft_api::{EventDetails, EventKind};
 use weft_datapath::{VhostState, VhostStatus};
 use weft_model::{PortKey, PortName};
 
 use super::Host;
+use crate::events;
 
 /// What the log last said of each port's guest.
 pub(super) type Guests = BTreeMap<PortName, Guest>;
@@ -53,10 +55,24 @@ impl Host {
             if !self.may_log("guest", port.as_str()) {
                 continue;
             }
-            match reason {
-                None => tracing::info!(%on, "port {port} is up"),
-                Some(reason) => tracing::warn!(%on, reason, "port {port} is down"),
-            }
+            let news = match &reason {
+                None => {
+                    tracing::info!(%on, "port {port} is up");
+                    let text = format!("port {port} is up: its guest uses the adapter");
+                    events::News::info(EventKind::GuestConnected, text)
+                }
+                Some(reason) => {
+                    tracing::warn!(%on, reason, "port {port} is down");
+                    let text = format!("port {port} is down: {reason}");
+                    events::News::warning(EventKind::GuestGone, text)
+                }
+            };
+            let details = EventDetails {
+                on: Some(on),
+                reason,
+                ..EventDetails::default()
+            };
+            self.events.push(news.about(&port).with(details));
         }
     }
 

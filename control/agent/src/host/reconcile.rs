@@ -4,11 +4,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use weft_api::Problem;
+use weft_api::{EventDetails, EventKind, Problem};
 use weft_datapath::PortId;
-use weft_model::PortKey;
+use weft_model::{ObjectKind, ObjectRef, PortKey};
 
 use super::Host;
+use crate::events::News;
 use crate::links::{Link, LinkEvent, Links};
 use crate::plane::{FULL_WAIT, attach_problem};
 use crate::state::{Engine, Failure, State};
@@ -123,12 +124,37 @@ impl Host {
                 None if wanted.attachment.socket().is_some() => {
                     tracing::info!(on = %wanted.attachment, "{name} is attached");
                 }
-                None => tracing::info!(on = %wanted.attachment, "{name} is up"),
+                None => {
+                    tracing::info!(on = %wanted.attachment, "{name} is up");
+                    self.tell_of_link(&key, &wanted, None);
+                }
                 Some(obstacle) => {
                     tracing::warn!(on = %wanted.attachment, reason = obstacle.reason, "{name} is down");
+                    self.tell_of_link(&key, &wanted, Some(obstacle.reason));
                 }
             }
         }
+    }
+
+    /// Tells of a port or uplink that came up, or went down for a reason.
+    fn tell_of_link(&self, key: &PortKey, wanted: &Wanted, reason: Option<String>) {
+        let (object, up, down) = match key {
+            PortKey::Port(name) => (name.into(), EventKind::PortUp, EventKind::PortDown),
+            PortKey::Uplink(interface) => {
+                let object = ObjectRef::new(ObjectKind::Uplink, interface);
+                (object, EventKind::LinkUp, EventKind::LinkDown)
+            }
+        };
+        let news = match &reason {
+            None => News::info(up, format!("{object} is up")),
+            Some(reason) => News::warning(down, format!("{object} is down: {reason}")),
+        };
+        let details = EventDetails {
+            on: Some(wanted.attachment.to_string()),
+            reason,
+            ..EventDetails::default()
+        };
+        self.events.push(news.about(object).with(details));
     }
 
     fn has_lost_a_device(&self, state: &State) -> bool {

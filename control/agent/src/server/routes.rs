@@ -8,8 +8,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use weft_api::{
-    ApplyOptions, ApplyResult, Caller, ChangeOptions, ChangeResult, Confirmed, Problem,
-    ProblemKind, RollbackRequest, UplinkRequest, Wait,
+    ApplyOptions, ApplyResult, Caller, ChangeOptions, ChangeResult, Confirmed, Event, EventKind,
+    Problem, ProblemKind, RollbackRequest, UplinkRequest, Wait,
 };
 use weft_model::{
     Change, InterfaceName, Manifest, PortName, PortPatch, PortSpec, PortgroupName, PortgroupPatch,
@@ -18,6 +18,7 @@ use weft_model::{
 
 use super::caller::CalledBy;
 use super::extract::{Asked, Body, LARGEST_BODY, Named, Refusal, SEE_THE_DOCUMENT, invalid};
+use super::stream::EventsAnswer;
 use super::table::Table;
 use crate::host::Host;
 
@@ -138,6 +139,11 @@ fn table() -> Table {
             generation,
         )
         .post("/v1/rollback", "Makes the host as it was in an earlier generation", rollback)
+        .get(
+            "/v1/events",
+            "What happened, oldest first; with `watch` what happens from now on, as a stream",
+            events,
+        )
         .post("/v1/confirm", "Keeps a change that would go back by itself", confirm)
 }
 
@@ -316,6 +322,35 @@ async fn confirm(host: Shared, CalledBy(caller): CalledBy) -> Answer<Confirmed> 
 
 async fn generation(host: Shared, Named(number): Named<u64>) -> Answer<Manifest> {
     answer(host, move |host| host.generation(number)).await
+}
+
+/// Which events.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct EventsQuery {
+    /// Only those after the one of this number. Absent: all that are kept, or with `watch` none.
+    since: Option<u64>,
+    /// Answer with a stream that goes on with what happens, one JSON object a line.
+    #[serde(default)]
+    watch: bool,
+}
+
+async fn events(
+    State(host): Shared,
+    Asked(query): Asked<EventsQuery>,
+) -> Result<EventsAnswer, Refusal> {
+    let events = host.events();
+    if query.watch {
+        let after = query.since.unwrap_or_else(|| events.newest());
+        return Ok(EventsAnswer::Stream(Arc::clone(events), after));
+    }
+    let kept = events.after(query.since.unwrap_or_default(), usize::MAX);
+    let is_missed = |event: &Event| event.kind == EventKind::EventsMissed;
+    // Who asks for all that are kept has missed none.
+    let asked = kept
+        .into_iter()
+        .skip_while(|event| query.since.is_none() && is_missed(event));
+    Ok(EventsAnswer::List(asked.collect()))
 }
 
 /// Which addresses.

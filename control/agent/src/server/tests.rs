@@ -10,6 +10,7 @@ use weft_model::{Manifest, Outcome, PortgroupSpec, ResourceVersion, VswitchPatch
 use super::extract::LARGEST_BODY;
 use super::{Socket, service};
 use crate::error::AgentError;
+use crate::events::Events;
 use crate::host::Host;
 use crate::plane::testing::Memory;
 use crate::store::Store;
@@ -17,13 +18,14 @@ use crate::store::Store;
 mod document;
 
 /// An agent with made-up interfaces, and a client for it.
-struct Served {
+pub(super) struct Served {
     directory: tempfile::TempDir,
-    client: Client,
+    pub(super) client: Client,
+    pub(super) events: Arc<Events>,
     _socket: Socket,
 }
 
-fn serve() -> Served {
+pub(super) fn serve() -> Served {
     let directory = tempfile::tempdir().unwrap();
     let memory = Memory::default();
     memory.add("p-MyVM1");
@@ -39,6 +41,7 @@ fn serve() -> Served {
         changed,
     )
     .unwrap();
+    let events = Arc::clone(host.events());
     let path = directory.path().join("agent.sock");
     let mut socket = Socket::bind(&path).unwrap();
     let listener = socket.listener().unwrap();
@@ -46,6 +49,7 @@ fn serve() -> Served {
     Served {
         directory,
         client: Client::new(path),
+        events,
         _socket: socket,
     }
 }

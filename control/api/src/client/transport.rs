@@ -1,9 +1,11 @@
 //! One request, one connection, one answer.
 
 use std::io::ErrorKind;
+use std::ops::ControlFlow;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
+use hyper::client::conn::http1::SendRequest;
 use hyper::header::{CONTENT_TYPE, HOST};
 use hyper::{Method, Request, StatusCode};
 use hyper_util::rt::TokioIo;
@@ -16,8 +18,13 @@ use crate::apply::{ApplyOptions, ApplyResult};
 use crate::object::{ChangeOptions, ChangeResult, Wait};
 use crate::problem::{Problem, ProblemKind};
 
+type Connection = hyper::client::conn::http1::Connection<TokioIo<UnixStream>, Full<Bytes>>;
+
 /// An answer is read whole; the largest is the list of all ports.
 const LARGEST_ANSWER: usize = 256 << 20;
+
+/// One value of many.
+const LONGEST_LINE: usize = 1 << 20;
 
 impl Client {
     /// Reads from a path.
@@ -87,14 +94,7 @@ impl Client {
                 Err(error) => Err(error),
             }
         };
-        parsed.map_err(|error| {
-            let message = format!(
-                "{} does not speak the agent's API (HTTP {status}): {error}",
-                self.socket.display()
-            );
-            Problem::new(ProblemKind::Failed, message)
-                .with_remedy("use a weft of the same version as its agent")
-        })
+        parsed.map_err(|error| self.no_agent(status, &error))
     }
 
     async fn exchange(
@@ -103,50 +103,84 @@ impl Client {
         path: &str,
         body: Bytes,
     ) -> Answer<(StatusCode, Bytes)> {
-        let stream = UnixStream::connect(&self.socket)
-            .await
-            .map_err(|error| self.no_connection(&error))?;
-        let lost = |error: &dyn std::fmt::Display| {
-            let message = format!(
-                "the connection to the agent at {} was lost: {error}",
-                self.socket.display()
-            );
-            Problem::new(ProblemKind::Unreachable, message)
-                .with_remedy("see whether the agent is still running")
-        };
-        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
-            .await
-            .map_err(|error| lost(&error))?;
-        let request = Request::builder()
-            .method(method)
-            .uri(path)
-            .header(HOST, "weft")
-            .header(CONTENT_TYPE, "application/json")
-            .body(Full::new(body))
-            .map_err(|error| {
-                Problem::new(
-                    ProblemKind::Failed,
-                    format!("{path} is no request path: {error}"),
-                )
-            })?;
+        let (mut sender, connection) = self.connect().await?;
         let conversation = async {
-            let response = sender
-                .send_request(request)
-                .await
-                .map_err(|error| lost(&error))?;
+            let request = request(method, path, body)?;
+            let response = sender.send_request(request).await;
+            let response = response.map_err(|error| self.lost(&error))?;
             let status = response.status();
             let body = Limited::new(response.into_body(), LARGEST_ANSWER)
                 .collect()
                 .await;
-            Ok((status, body.map_err(|error| lost(&error))?.to_bytes()))
+            Ok((status, body.map_err(|error| self.lost(&error))?.to_bytes()))
         };
-        // The connection moves the bytes of the conversation; its own end says nothing that the conversation does not.
-        let mut connection = std::pin::pin!(connection);
-        let mut conversation = std::pin::pin!(conversation);
-        tokio::select! {
-            answer = &mut conversation => answer,
-            _ = &mut connection => conversation.await,
-        }
+        during(connection, conversation).await
+    }
+
+    /// Reads values from a path for as long as there are some, one a line, and `each` wants more of them.
+    pub(super) async fn follow<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        mut each: impl FnMut(T) -> ControlFlow<()>,
+    ) -> Answer<()> {
+        let (mut sender, connection) = self.connect().await?;
+        let conversation = async {
+            let request = request(Method::GET, path, Bytes::new())?;
+            let response = sender.send_request(request).await;
+            let response = response.map_err(|error| self.lost(&error))?;
+            let status = response.status();
+            let mut body = response.into_body();
+            if !status.is_success() {
+                let body = Limited::new(body, LARGEST_ANSWER).collect().await;
+                let body = body.map_err(|error| self.lost(&error))?;
+                let problem = serde_json::from_slice(&body.to_bytes());
+                return Err(problem.unwrap_or_else(|error| self.no_agent(status, &error)));
+            }
+            let mut rest = Vec::new();
+            while let Some(frame) = body.frame().await {
+                let frame = frame.map_err(|error| self.lost(&error))?;
+                rest.extend_from_slice(&frame.into_data().unwrap_or_default());
+                while let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
+                    let value = serde_json::from_slice(&rest[..end]);
+                    let value = value.map_err(|error| self.no_agent(status, &error))?;
+                    rest.drain(..=end);
+                    if each(value).is_break() {
+                        return Ok(());
+                    }
+                }
+                if rest.len() > LONGEST_LINE {
+                    return Err(self.lost(&"it sends a line without end"));
+                }
+            }
+            Ok(())
+        };
+        during(connection, conversation).await
+    }
+
+    async fn connect(&self) -> Answer<(SendRequest<Full<Bytes>>, Connection)> {
+        let stream = UnixStream::connect(&self.socket)
+            .await
+            .map_err(|error| self.no_connection(&error))?;
+        let shaken = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await;
+        shaken.map_err(|error| self.lost(&error))
+    }
+
+    fn lost(&self, error: &dyn std::fmt::Display) -> Problem {
+        let message = format!(
+            "the connection to the agent at {} was lost: {error}",
+            self.socket.display()
+        );
+        Problem::new(ProblemKind::Unreachable, message)
+            .with_remedy("see whether the agent is still running")
+    }
+
+    fn no_agent(&self, status: StatusCode, error: &serde_json::Error) -> Problem {
+        let message = format!(
+            "{} does not speak the agent's API (HTTP {status}): {error}",
+            self.socket.display()
+        );
+        Problem::new(ProblemKind::Failed, message)
+            .with_remedy("use a weft of the same version as its agent")
     }
 
     fn no_connection(&self, error: &std::io::Error) -> Problem {
@@ -161,6 +195,29 @@ impl Client {
         Problem::new(ProblemKind::Unreachable, format!("no agent answers at {socket}: {error}")).with_remedy(format!(
             "is the agent running? start it with 'weft agent --socket {socket}', or name its socket with --agent"
         ))
+    }
+}
+
+fn request(method: Method, path: &str, body: Bytes) -> Answer<Request<Full<Bytes>>> {
+    let request = Request::builder()
+        .method(method)
+        .uri(path)
+        .header(HOST, "weft")
+        .header(CONTENT_TYPE, "application/json")
+        .body(Full::new(body));
+    request.map_err(|error| {
+        let message = format!("{path} is no request path: {error}");
+        Problem::new(ProblemKind::Failed, message)
+    })
+}
+
+/// The connection moves the bytes of the conversation; its own end says nothing that the conversation does not.
+async fn during<T>(connection: impl Future, conversation: impl Future<Output = T>) -> T {
+    let mut connection = std::pin::pin!(connection);
+    let mut conversation = std::pin::pin!(conversation);
+    tokio::select! {
+        answer = &mut conversation => answer,
+        _ = &mut connection => conversation.await,
     }
 }
 

@@ -142,6 +142,7 @@ async fn every_answer_is_as_the_document_says() {
         ("GET /v1/stats?port=MyVM1&port=eth1", ""),
         ("GET /v1/drops", ""),
         ("GET /v1/export", ""),
+        ("GET /v1/events?since=0", ""),
         ("GET /v1/openapi.json", ""),
         (
             "PATCH /v1/vswitches/vSwitch1?dryRun=true",
