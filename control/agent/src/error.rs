@@ -83,6 +83,14 @@ pub enum AgentError {
         /// What the system said.
         source: io::Error,
     },
+    /// The group of operators does not exist.
+    #[error(
+        "--group: group {group} does not exist; create it with 'groupadd --system {group}', or name another"
+    )]
+    NoGroup {
+        /// Its name.
+        group: String,
+    },
     /// The kernel's links cannot be watched.
     #[error("cannot watch the network interfaces: {0}")]
     Links(String),
@@ -104,6 +112,7 @@ impl AgentError {
             Self::ConfigFile { source, .. } if source.kind() == io::ErrorKind::NotFound => {
                 ProblemKind::NotFound
             }
+            Self::NoGroup { .. } => ProblemKind::NotFound,
             Self::Config { .. } | Self::Cores(_) => ProblemKind::Invalid,
             Self::StateInUse { .. } | Self::SocketInUse { .. } => ProblemKind::Conflict,
             Self::ConfigFile { source, .. }

@@ -41,7 +41,7 @@ use weft_api::EventKind;
 use weft_datapath::Event;
 
 pub use error::AgentError;
-pub use options::{CoreList, DEFAULT_STATE_DIR, Options, Poll, Settings};
+pub use options::{CoreList, DEFAULT_GROUP, DEFAULT_STATE_DIR, Options, Poll, Settings};
 
 use events::News;
 use host::Host;
@@ -73,7 +73,10 @@ pub async fn run(options: Options) -> Result<(), AgentError> {
     let mut terminate = signal(SignalKind::terminate()).map_err(AgentError::Threads)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(AgentError::Threads)?;
     let (store, loaded) = Store::open(&options.state_dir)?;
-    let mut socket = Socket::bind(&options.socket)?;
+    let mut socket = Socket::bind(
+        &options.socket,
+        server::operators(options.group.as_deref())?,
+    )?;
     let (events, seen) = crossbeam_channel::bounded(EVENTS);
     let plane = Plane::start(&options, &events)?;
     drop(events);

@@ -12,6 +12,9 @@ use crate::error::AgentError;
 /// Where an agent keeps its state unless told otherwise.
 pub const DEFAULT_STATE_DIR: &str = "/var/lib/weft";
 
+/// The group whose members may use the socket unless told otherwise.
+pub const DEFAULT_GROUP: &str = "weft";
+
 /// How an agent runs.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -19,6 +22,8 @@ pub struct Options {
     pub state_dir: PathBuf,
     /// Unix socket of the API.
     pub socket: PathBuf,
+    /// The group whose members may use the socket. `None`: [`DEFAULT_GROUP`], where there is one.
+    pub group: Option<String>,
     /// Cores of the poll threads; empty: one thread, not pinned.
     pub cores: Vec<usize>,
     /// What poll threads do when there is nothing to do.
@@ -36,6 +41,8 @@ pub struct Settings {
     pub state: Option<PathBuf>,
     /// See [`Options::socket`].
     pub socket: Option<PathBuf>,
+    /// See [`Options::group`].
+    pub group: Option<String>,
     /// See [`Options::cores`].
     pub cores: Option<CoreList>,
     /// See [`Options::poll`].
@@ -66,6 +73,7 @@ impl Settings {
         Self {
             state: self.state.or(others.state),
             socket: self.socket.or(others.socket),
+            group: self.group.or(others.group),
             cores: self.cores.or(others.cores),
             poll: self.poll.or(others.poll),
             host_name: self.host_name.or(others.host_name),
@@ -77,6 +85,7 @@ impl Settings {
         Options {
             state_dir: self.state.unwrap_or_else(|| DEFAULT_STATE_DIR.into()),
             socket: self.socket.unwrap_or_else(|| DEFAULT_SOCKET.into()),
+            group: self.group,
             cores: self.cores.map(|list| list.0).unwrap_or_default(),
             poll: self.poll.unwrap_or_default(),
             host_name: self.host_name.unwrap_or_else(system_name),

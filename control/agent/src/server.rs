@@ -8,22 +8,40 @@ mod stream;
 mod table;
 
 use std::io::ErrorKind;
-use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::os::unix::fs::{FileTypeExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::connect_info::IntoMakeServiceWithConnectInfo;
+use nix::unistd::{Gid, Group};
 use tokio::net::UnixListener;
 
 use crate::error::AgentError;
 use crate::host::Host;
+use crate::options::DEFAULT_GROUP;
 use crate::patience::once_its_holder_died;
 use caller::Peer;
 
 /// The API as a service for each connection, which knows who connected.
 pub(crate) fn service(host: Arc<Host>) -> IntoMakeServiceWithConnectInfo<Router, Peer> {
     routes::router(host).into_make_service_with_connect_info()
+}
+
+/// The group whose members may use the socket: the one of this name, or the default one where the host has it.
+///
+/// # Errors
+/// There is no group of this name.
+pub(crate) fn operators(name: Option<&str>) -> Result<Option<Gid>, AgentError> {
+    let group = Group::from_name(name.unwrap_or(DEFAULT_GROUP))
+        .ok()
+        .flatten();
+    match (name, group) {
+        (Some(name), None) => Err(AgentError::NoGroup {
+            group: name.to_owned(),
+        }),
+        (_, group) => Ok(group.map(|group| group.gid)),
+    }
 }
 
 /// A bound socket, removed when it is dropped.
@@ -37,7 +55,7 @@ impl Socket {
     ///
     /// # Errors
     /// Another agent serves it, or the system refuses it.
-    pub(crate) fn bind(path: &Path) -> Result<Self, AgentError> {
+    pub(crate) fn bind(path: &Path, group: Option<Gid>) -> Result<Self, AgentError> {
         let failed = |source| AgentError::Socket {
             path: path.into(),
             source,
@@ -54,6 +72,9 @@ impl Socket {
             listener: Some(listener),
             path: path.into(),
         };
+        if let Some(group) = group {
+            chown(path, None, Some(group.as_raw())).map_err(failed)?;
+        }
         std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o660)).map_err(failed)?;
         Ok(socket)
     }

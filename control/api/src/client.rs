@@ -1,5 +1,6 @@
 //! A client for one agent.
 
+mod permission;
 mod transport;
 
 use std::ops::ControlFlow;

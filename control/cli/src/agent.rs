@@ -34,6 +34,10 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "PATH")]
     socket: Option<PathBuf>,
 
+    /// Let members of this group use the socket too [default: weft, where there is such a group]
+    #[arg(long, value_name = "NAME")]
+    group: Option<String>,
+
     /// Run one poll thread on each of these cores, such as 2,4-6 [default: one thread on any core]
     #[arg(long, value_name = "LIST")]
     cores: Option<CoreList>,
@@ -52,6 +56,7 @@ pub(crate) fn run(arguments: Arguments, _context: &Context) -> Result<(), Failur
         config,
         state,
         socket,
+        group,
         cores,
         poll,
         host_name,
@@ -67,6 +72,7 @@ pub(crate) fn run(arguments: Arguments, _context: &Context) -> Result<(), Failur
     let flags = Settings {
         state,
         socket,
+        group,
         cores,
         poll,
         host_name,

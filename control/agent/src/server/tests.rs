@@ -43,7 +43,7 @@ pub(super) fn serve() -> Served {
     .unwrap();
     let events = Arc::clone(host.events());
     let path = directory.path().join("agent.sock");
-    let mut socket = Socket::bind(&path).unwrap();
+    let mut socket = Socket::bind(&path, None).unwrap();
     let listener = socket.listener().unwrap();
     tokio::spawn(async move { axum::serve(listener, service(Arc::new(host))).await });
     Served {
@@ -355,7 +355,7 @@ async fn a_socket_belongs_to_one_agent_and_goes_with_it() {
         std::fs::metadata(&path).unwrap().permissions().mode() & 0o777,
         0o660
     );
-    let error = Socket::bind(&path).err().unwrap();
+    let error = Socket::bind(&path, None).err().unwrap();
     assert!(
         matches!(error, AgentError::SocketInUse { .. }) && error.to_string().contains("agent.sock"),
         "{error}"
@@ -363,11 +363,11 @@ async fn a_socket_belongs_to_one_agent_and_goes_with_it() {
 
     let stale = served.directory.path().join("stale.sock");
     drop(std::os::unix::net::UnixListener::bind(&stale).unwrap());
-    drop(Socket::bind(&stale).unwrap());
+    drop(Socket::bind(&stale, None).unwrap());
     assert!(!stale.exists());
 
     let file = served.directory.path().join("file");
     std::fs::write(&file, "precious").unwrap();
-    assert!(Socket::bind(&file).is_err());
+    assert!(Socket::bind(&file, None).is_err());
     assert_eq!(std::fs::read_to_string(&file).unwrap(), "precious");
 }

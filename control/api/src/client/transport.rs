@@ -13,6 +13,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
 
+use super::permission::not_permitted;
 use super::{Answer, Client};
 use crate::apply::{ApplyOptions, ApplyResult};
 use crate::object::{ChangeOptions, ChangeResult, Wait};
@@ -186,11 +187,7 @@ impl Client {
     fn no_connection(&self, error: &std::io::Error) -> Problem {
         let socket = self.socket.display();
         if error.kind() == ErrorKind::PermissionDenied {
-            return Problem::new(
-                ProblemKind::NotPermitted,
-                format!("no permission to talk to the agent at {socket}"),
-            )
-            .with_remedy("run as root, or as a member of the socket's group");
+            return not_permitted(&self.socket);
         }
         Problem::new(ProblemKind::Unreachable, format!("no agent answers at {socket}: {error}")).with_remedy(format!(
             "is the agent running? start it with 'weft agent --socket {socket}', or name its socket with --agent"
