@@ -2,6 +2,7 @@
 
 mod control;
 mod cores;
+mod trace;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

@@ -7,14 +7,18 @@
 //! 2. `destinations`: every admitted frame is looked up, and noted with each of its destinations.
 //! 3. `transmit`: each destination is served once: one lock, one copy per frame, one publish. What a sender left to its
 //!    NIC goes on to a destination that takes it, and is carried out for any other.
+//!
+//! What the first two decide, `trace` has them decide about a frame that nobody sent.
 
 mod admit;
 mod destinations;
+mod trace;
 mod transmit;
 
 use arrayvec::ArrayVec;
 use crossbeam_channel::Sender;
 use weft_packet::TagEdit;
+use weft_vlan::Admitted;
 
 use crate::engine::Flushed;
 use crate::frame::{BURST, Burst};
@@ -22,7 +26,11 @@ use crate::snapshot::{PortEntry, Snapshot};
 use crate::{Event, PortId};
 
 pub(crate) use admit::Source;
+pub use admit::SourceJudgement;
+pub use destinations::CopyKind;
 use destinations::Destinations;
+pub(crate) use trace::trace;
+pub use trace::{Step, Trace};
 
 /// A frame that was admitted and waits for its look-up.
 struct Pending {
@@ -39,6 +47,14 @@ struct Edits {
 }
 
 impl Edits {
+    #[inline]
+    fn of(admitted: &Admitted) -> Self {
+        Self {
+            tagged: admitted.to_tagged,
+            untagged: admitted.to_untagged,
+        }
+    }
+
     /// The one for this destination.
     #[inline]
     fn for_port(&self, entry: &PortEntry) -> TagEdit {

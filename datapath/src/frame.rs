@@ -283,6 +283,14 @@ impl Burst {
     }
 }
 
+/// Shows `look` a burst of this one frame, which asks for nothing.
+pub(crate) fn with_frame<R>(frame: &[u8], look: impl FnOnce(&Burst) -> R) -> R {
+    let mut burst = Box::<Burst>::default();
+    // SAFETY: `frame` is borrowed for longer than the burst lives, and nobody can write it meanwhile.
+    unsafe { burst.push(&[frame], SHORT_HEAD) };
+    look(&burst)
+}
+
 impl Piece {
     #[inline]
     fn as_slice(&self) -> &[u8] {

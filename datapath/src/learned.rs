@@ -72,28 +72,40 @@ impl LearnedTable {
         self.insert(key, port, |_| true)
     }
 
+    /// Whether [`claim`](Self::claim) would give `key` to `port`.
+    pub(crate) fn is_free(&self, key: u64, port: PortId) -> bool {
+        self.place(key, |holder| holder == port).is_some()
+    }
+
     fn insert(&self, key: u64, port: PortId, may_replace: impl Fn(PortId) -> bool) -> bool {
         let _writer = self.writer.lock();
-        let held = self
-            .window(key)
-            .find(|slot| slot.key.load(Ordering::Relaxed) == key + 1);
-        if held.is_some_and(|slot| !may_replace(PortId(slot.port.load(Ordering::Relaxed) as u16))) {
-            return false;
-        }
-        let free = || {
-            self.window(key)
-                .find(|slot| slot.key.load(Ordering::Relaxed) == 0)
-        };
-        let Some(slot) = held.or_else(free) else {
+        let Some(slot) = self.place(key, may_replace) else {
             return false;
         };
+        let held = slot.key.load(Ordering::Relaxed) != 0;
         slot.key.store(0, Ordering::Release);
         slot.port.store(u64::from(port.0), Ordering::Release);
         slot.key.store(key + 1, Ordering::Release);
-        if held.is_none() {
+        if !held {
             self.entries.fetch_add(1, Ordering::Relaxed);
         }
         true
+    }
+
+    /// The slot of a key, which whoever has it may have to give up, or an empty one.
+    fn place(&self, key: u64, may_replace: impl Fn(PortId) -> bool) -> Option<&Slot> {
+        let held = self
+            .window(key)
+            .find(|slot| slot.key.load(Ordering::Relaxed) == key + 1);
+        match held {
+            Some(slot) => {
+                let holder = PortId(slot.port.load(Ordering::Relaxed) as u16);
+                may_replace(holder).then_some(slot)
+            }
+            None => self
+                .window(key)
+                .find(|slot| slot.key.load(Ordering::Relaxed) == 0),
+        }
     }
 
     /// Takes `key` away from `port`, if it has it.

@@ -50,6 +50,7 @@ pub use engine::{
     AttachError, EngineInfo, EngineSpec, RingStatistics, SocketRole, VhostQueue, VhostState,
     VhostStatus,
 };
+pub use forward::{CopyKind, SourceJudgement, Step, Trace};
 pub use offloads::Offloads;
 #[cfg(any(test, feature = "testing"))]
 pub use poll::Worker;

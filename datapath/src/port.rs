@@ -59,6 +59,17 @@ impl Port {
         Self::new(id, transmit(TxEngine::Absent), None, counters)
     }
 
+    /// A port that is nobody's and looks attached: for configurations that are only tried.
+    pub(crate) fn likeness(id: PortId) -> Self {
+        let counters = Arc::new(CounterSet::new(0));
+        Self::new(
+            id,
+            transmit(TxEngine::Absent),
+            Some(EngineInfo::Memory),
+            counters,
+        )
+    }
+
     pub(crate) fn new(
         id: PortId,
         tx: Transmit,
@@ -101,6 +112,12 @@ impl Port {
     pub(crate) fn set_adopted(&self, mac: Option<MacAddr>) {
         self.adopted
             .store(mac.map_or(NO_ADDRESS, MacAddr::to_bits), Ordering::Relaxed);
+    }
+
+    /// Has the addresses that another port has from its traffic.
+    pub(crate) fn copy_learned(&self, other: &Self) {
+        self.taken.store(other.taken_bits(), Ordering::Relaxed);
+        self.adopted.store(other.adopted_bits(), Ordering::Relaxed);
     }
 
     /// The addresses that came from traffic.

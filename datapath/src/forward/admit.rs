@@ -1,9 +1,10 @@
 //! Stage 1: every frame of a burst is admitted, or dropped with a reason.
 
 use crossbeam_channel::Sender;
-use weft_packet::Head;
-use weft_vlan::Refusal;
+use weft_packet::{Head, MacAddr};
+use weft_vlan::{Admitted, Refusal};
 
+use super::trace::{Nobody, Step, Witness};
 use super::{Edits, Forwarder, Pending};
 use crate::frame::Burst;
 use crate::mac_table::key;
@@ -43,29 +44,18 @@ impl Forwarder {
         let mut bytes = 0;
         for index in 0..burst.len() {
             bytes += burst.frames()[index].len() as u64;
-            let admitted = parse(entry, burst, index).and_then(|(head, admitted)| {
-                let foreign = !entry.is_uplink && head.src.to_bits() != entry.mac_bits;
-                if foreign {
-                    check_source(
-                        entry,
-                        switch,
-                        source,
-                        &head,
-                        admitted.vlan,
-                        now,
-                        &self.events,
-                    )?;
+            let check_source = |head: &Head, vlan, _: &mut Nobody| {
+                // The rule, and nothing that would have to be called.
+                if head.src.to_bits() == entry.mac_bits {
+                    return Ok(());
                 }
-                Ok((head, admitted))
-            });
-            match admitted {
+                check_source(entry, switch, source, head, vlan, now, &self.events)
+            };
+            match judge(entry, burst, index, &mut Nobody, check_source) {
                 Ok((head, admitted)) => {
                     let key = key(admitted.vlan, head.dst);
                     switch.addresses.prefetch(key);
-                    self.edits[index] = Edits {
-                        tagged: admitted.to_tagged,
-                        untagged: admitted.to_untagged,
-                    };
+                    self.edits[index] = Edits::of(&admitted);
                     let frame = index as u8;
                     self.pending.push(Pending { key, frame });
                 }
@@ -77,13 +67,31 @@ impl Forwarder {
     }
 }
 
+/// Parses a frame, admits it to a VLAN, and has a source that is to be checked checked.
+#[inline(always)]
+pub(super) fn judge<W: Witness>(
+    entry: &PortEntry,
+    burst: &Burst,
+    index: usize,
+    witness: &mut W,
+    check_source: impl FnOnce(&Head, u16, &mut W) -> Result<(), DropReason>,
+) -> Result<(Head, Admitted), DropReason> {
+    let (head, admitted) = parse(entry, burst, index, witness)?;
+    if !entry.is_uplink {
+        check_source(&head, admitted.vlan, witness)?;
+    }
+    Ok((head, admitted))
+}
+
 /// Parses a frame and admits it to a VLAN.
 #[inline]
 fn parse(
     entry: &PortEntry,
     burst: &Burst,
     index: usize,
-) -> Result<(Head, weft_vlan::Admitted), DropReason> {
+    witness: &mut impl Witness,
+) -> Result<(Head, Admitted), DropReason> {
+    witness.note(|| Step::Port);
     if let Some(reason) = entry.closed {
         return Err(reason);
     }
@@ -91,16 +99,75 @@ fn parse(
     if let Some(reason) = frame.fault {
         return Err(reason);
     }
+    witness.note(|| Step::Parse);
     let head = burst.parse(index).map_err(|_| DropReason::Runt)?;
-    if frame.finished_len() - usize::from(head.header_len) > entry.mtu {
+    let payload = frame.finished_len() - usize::from(head.header_len);
+    witness.note(|| Step::Length {
+        payload,
+        mtu: entry.mtu,
+    });
+    if payload > entry.mtu {
         return Err(DropReason::TooLong);
     }
+    witness.note(|| Step::Vlan {
+        outer: head.outer,
+        tags: head.tags,
+    });
     let admitted = weft_vlan::admit(&entry.vlan, &head).map_err(|refusal| match refusal {
         Refusal::TagNotAllowed => DropReason::VlanTagNotAllowed,
         Refusal::NotMember => DropReason::VlanNotMember,
         Refusal::Reserved => DropReason::VlanReserved,
     })?;
     Ok((head, admitted))
+}
+
+/// What a source is to the port that sends from it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SourceJudgement {
+    /// One of its addresses.
+    Own,
+    /// The first that a port without an address sends from: it becomes the port's.
+    First,
+    /// None of its addresses.
+    Foreign,
+}
+
+/// What a source is to a port.
+pub(super) fn judge_source(
+    entry: &PortEntry,
+    switch: &Switch,
+    src: MacAddr,
+    vlan: u16,
+) -> SourceJudgement {
+    let port = &entry.port;
+    let own = [entry.mac_bits, port.adopted_bits(), port.taken_bits()];
+    if own.contains(&src.to_bits()) {
+        return SourceJudgement::Own;
+    }
+    let is_free = || {
+        let holder = switch.find(key(vlan, src));
+        holder.is_none_or(|holder| holder == port.id)
+            && switch.learned.is_free(entry.key(src), port.id)
+    };
+    if src.is_unicast_source() && is_nameless(entry) && is_free() {
+        SourceJudgement::First
+    } else {
+        SourceJudgement::Foreign
+    }
+}
+
+/// Whether a port may send from a source.
+pub(super) fn verdict(entry: &PortEntry, judgement: SourceJudgement) -> Result<(), DropReason> {
+    if judgement == SourceJudgement::Foreign && !entry.forged_transmits {
+        Err(DropReason::ForgedTransmit)
+    } else {
+        Ok(())
+    }
+}
+
+/// Whether a port has no address yet.
+fn is_nameless(entry: &PortEntry) -> bool {
+    entry.mac_bits == NO_ADDRESS && entry.port.taken_bits() == NO_ADDRESS
 }
 
 /// The source is not the configured address: it may be one that the port took or adopted, become one, or be forged.
@@ -114,40 +181,42 @@ fn check_source(
     now: u64,
     events: &Sender<Event>,
 ) -> Result<(), DropReason> {
-    let (port, src) = (&entry.port, head.src.to_bits());
-    if src == port.adopted_bits() || src == port.taken_bits() {
-        return Ok(());
+    let judgement = judge_source(entry, switch, head.src, vlan);
+    match judgement {
+        SourceJudgement::Own => return Ok(()),
+        SourceJudgement::First if take(entry, switch, head.src, events) => return Ok(()),
+        SourceJudgement::First | SourceJudgement::Foreign => {}
     }
-    if head.src.is_unicast_source() {
-        let nameless = entry.mac_bits == NO_ADDRESS && port.taken_bits() == NO_ADDRESS;
-        let holder = switch.find(key(vlan, head.src));
-        if nameless && holder.is_none_or(|holder| holder == port.id) {
-            // Noted before it is claimed: the control side takes back claims of addresses that no port has.
-            port.set_taken(Some(head.src));
-            if switch.learned.claim(entry.key(head.src), port.id) {
-                // A full channel loses nothing: the control side also reads the address from the port.
-                let _ = events.try_send(Event::AddressTaken {
-                    port: port.id,
-                    mac: head.src,
-                });
-                return Ok(());
-            }
-            port.set_taken(None);
-        }
-        if (nameless || entry.mac_changes) && now >= source.next_report {
-            let event = Event::SourceSeen {
-                port: port.id,
-                vlan,
-                mac: head.src,
-            };
-            if events.try_send(event).is_ok() {
-                source.next_report = now + REPORT_INTERVAL_NS;
-            }
+    if head.src.is_unicast_source()
+        && (is_nameless(entry) || entry.mac_changes)
+        && now >= source.next_report
+    {
+        let event = Event::SourceSeen {
+            port: entry.port.id,
+            vlan,
+            mac: head.src,
+        };
+        if events.try_send(event).is_ok() {
+            source.next_report = now + REPORT_INTERVAL_NS;
         }
     }
-    if entry.forged_transmits {
-        Ok(())
+    verdict(entry, SourceJudgement::Foreign)
+}
+
+/// Makes a source the address of its port. False where another port was faster.
+fn take(entry: &PortEntry, switch: &Switch, src: MacAddr, events: &Sender<Event>) -> bool {
+    let port = &entry.port;
+    // Noted before it is claimed: the control side takes back claims of addresses that no port has.
+    port.set_taken(Some(src));
+    let claimed = switch.learned.claim(entry.key(src), port.id);
+    if claimed {
+        // A full channel loses nothing: the control side also reads the address from the port.
+        let _ = events.try_send(Event::AddressTaken {
+            port: port.id,
+            mac: src,
+        });
     } else {
-        Err(DropReason::ForgedTransmit)
+        port.set_taken(None);
     }
+    claimed
 }

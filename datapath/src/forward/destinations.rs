@@ -22,13 +22,11 @@ impl FrameCopy {
     const EXTRA: u8 = 0x80;
 
     #[inline]
-    const fn original(frame: u8) -> Self {
-        Self(frame)
-    }
-
-    #[inline]
-    const fn extra(frame: u8) -> Self {
-        Self(frame | Self::EXTRA)
+    const fn new(frame: u8, kind: CopyKind) -> Self {
+        match kind {
+            CopyKind::Original => Self(frame),
+            CopyKind::Promiscuous => Self(frame | Self::EXTRA),
+        }
     }
 
     /// The frame's index in the burst.
@@ -90,71 +88,99 @@ impl Destinations {
         batch.copies[usize::from(batch.len)] = copy;
         batch.len += 1;
     }
+}
 
-    /// Unicast: to the port that has the address, else to the uplink; copies to promiscuous ports either way.
-    #[inline]
-    fn unicast(
-        &mut self,
-        entry: &PortEntry,
-        switch: &Switch,
-        key: u64,
-        frame: u8,
-    ) -> Result<(), DropReason> {
-        let source = entry.port.id;
-        let destination = match switch.find(key) {
-            Some(port) if port == source => Err(DropReason::SamePort),
-            Some(port) => Ok(port),
-            None if entry.is_uplink => Err(DropReason::UnknownUnicast),
-            None => match switch.uplink {
-                Some(uplink) => Ok(uplink),
-                None if switch.has_uplinks => Err(DropReason::NoUplink),
-                None => Err(DropReason::UnknownUnicast),
-            },
-        };
-        if let Ok(port) = destination {
-            self.add(port, FrameCopy::original(frame));
-        }
-        if !switch.promiscuous.is_empty() {
-            for port in switch.promiscuous.receivers(vlan_of(key), Some(source)) {
-                if destination != Ok(port) {
-                    self.add(port, FrameCopy::extra(frame));
-                }
-            }
-        }
-        destination.map(|_| ())
+/// What a copy is to the frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum CopyKind {
+    /// Its delivery.
+    Original,
+    /// One for a port in promiscuous mode.
+    Promiscuous,
+}
+
+/// Tells `add` every destination of an admitted frame with this key. `find` knows who has an address: [`Switch::find`].
+///
+/// # Errors
+/// Why the frame itself goes nowhere; promiscuous ports may get a copy all the same.
+#[inline(always)]
+pub(super) fn look_up(
+    entry: &PortEntry,
+    switch: &Switch,
+    key: u64,
+    find: impl FnOnce(u64) -> Option<PortId>,
+    add: impl FnMut(PortId, CopyKind),
+) -> Result<(), DropReason> {
+    if mac_of(key).is_multicast() {
+        flood(entry, switch, vlan_of(key), add)
+    } else {
+        unicast(entry, switch, key, find, add)
     }
+}
 
-    /// Broadcast and multicast: to every other port of the VLAN and, from a VM, to one uplink. A promiscuous port that
-    /// admits the VLAN is one of these ports, so nobody gets a copy on top.
-    #[inline(never)]
-    fn flood(
-        &mut self,
-        entry: &PortEntry,
-        switch: &Switch,
-        vlan: u16,
-        frame: u8,
-    ) -> Result<(), DropReason> {
-        let source = entry.port.id;
-        let mut reached = false;
-        for port in switch.members(vlan).filter(|&port| port != source) {
-            self.add(port, FrameCopy::original(frame));
-            reached = true;
-        }
-        if !entry.is_uplink {
-            match switch.uplink {
-                Some(uplink) => {
-                    self.add(uplink, FrameCopy::original(frame));
-                    reached = true;
-                }
-                None if switch.has_uplinks && !reached => return Err(DropReason::NoUplink),
-                None => {}
+/// Unicast: to the port that has the address, else to the uplink; copies to promiscuous ports either way.
+#[inline]
+fn unicast(
+    entry: &PortEntry,
+    switch: &Switch,
+    key: u64,
+    find: impl FnOnce(u64) -> Option<PortId>,
+    mut add: impl FnMut(PortId, CopyKind),
+) -> Result<(), DropReason> {
+    let source = entry.port.id;
+    let destination = match find(key) {
+        Some(port) if port == source => Err(DropReason::SamePort),
+        Some(port) => Ok(port),
+        None if entry.is_uplink => Err(DropReason::UnknownUnicast),
+        None => match switch.uplink {
+            Some(uplink) => Ok(uplink),
+            None if switch.has_uplinks => Err(DropReason::NoUplink),
+            None => Err(DropReason::UnknownUnicast),
+        },
+    };
+    if let Ok(port) = destination {
+        add(port, CopyKind::Original);
+    }
+    if !switch.promiscuous.is_empty() {
+        for port in switch.promiscuous.receivers(vlan_of(key), Some(source)) {
+            if destination != Ok(port) {
+                add(port, CopyKind::Promiscuous);
             }
         }
-        if reached {
-            Ok(())
-        } else {
-            Err(DropReason::NoReceiver)
+    }
+    destination.map(|_| ())
+}
+
+/// Broadcast and multicast: to every other port of the VLAN and, from a VM, to one uplink. A promiscuous port that
+/// admits the VLAN is one of these ports, so nobody gets a copy on top.
+#[inline(never)]
+fn flood(
+    entry: &PortEntry,
+    switch: &Switch,
+    vlan: u16,
+    mut add: impl FnMut(PortId, CopyKind),
+) -> Result<(), DropReason> {
+    let source = entry.port.id;
+    let mut reached = false;
+    for port in switch.members(vlan).filter(|&port| port != source) {
+        add(port, CopyKind::Original);
+        reached = true;
+    }
+    if !entry.is_uplink {
+        match switch.uplink {
+            Some(uplink) => {
+                add(uplink, CopyKind::Original);
+                reached = true;
+            }
+            None if switch.has_uplinks && !reached => return Err(DropReason::NoUplink),
+            None => {}
         }
+    }
+    if reached {
+        Ok(())
+    } else {
+        Err(DropReason::NoReceiver)
     }
 }
 
@@ -165,13 +191,10 @@ impl Forwarder {
     pub(super) fn look_up(&mut self, entry: &PortEntry, switch: &Switch) -> u32 {
         let counters = entry.port.thread_counters(self.thread);
         let mut attempted = 0;
+        let destinations = &mut self.destinations;
         for &Pending { key, frame } in &self.pending {
-            let sent = if mac_of(key).is_multicast() {
-                self.destinations.flood(entry, switch, vlan_of(key), frame)
-            } else {
-                self.destinations.unicast(entry, switch, key, frame)
-            };
-            match sent {
+            let add = |port, kind| destinations.add(port, FrameCopy::new(frame, kind));
+            match look_up(entry, switch, key, |key| switch.find(key), add) {
                 Ok(()) => attempted |= 1 << frame,
                 Err(reason) => counters.rx_drops[reason as usize].add(1),
             }

@@ -1,6 +1,8 @@
 //! The packet path against the reference switch: random configurations, changes and frames must give the same copies, byte
 //! for byte, the same drops by reason, and balanced counters after every step.
 
+mod traces;
+
 use std::collections::BTreeMap;
 
 use proptest::collection::vec;
@@ -236,6 +238,7 @@ fn exchange(
     wait: &[Vec<u8>],
     frames: &[Vec<u8>],
 ) {
+    traces::check(rig, reference, port, frames);
     let before = drops(rig);
     let expected = expect(reference, port, &[wait, frames].concat());
     let got = rig.exchange(port, frames);
@@ -313,6 +316,7 @@ fn check(first: &Config, absent: u16, steps: Vec<Step>) {
     reference.apply(&without(first, absent));
     let mut config = first.clone();
     let mut waiting = Waiting::default();
+    let mut sent = Vec::new();
     for step in steps {
         match step {
             Step::Adopt { port, .. } | Step::Send { port, .. } if port == absent => {}
@@ -321,7 +325,13 @@ fn check(first: &Config, absent: u16, steps: Vec<Step>) {
             }
             Step::Apply(next) => {
                 config = next;
+                let would = traces::of_all(&sent, |port, frame| {
+                    let config = without(&config, absent);
+                    rig.datapath.trace_in(&config, port, frame)
+                });
                 rig.apply(&config);
+                let does = traces::of_all(&sent, |port, frame| rig.datapath.trace(port, frame));
+                assert_eq!(would, does, "what would happen in {config:?}");
                 reference.apply(&without(&config, absent));
                 if has(&config, waiting.port) {
                     let (port, wait) = (PortId(waiting.port), std::mem::take(&mut waiting.frames));
@@ -333,6 +343,7 @@ fn check(first: &Config, absent: u16, steps: Vec<Step>) {
                 reference.adopt(PortId(port), mac);
             }
             Step::Send { port, frames } => {
+                sent.extend(frames.first().cloned());
                 // The frames of a burst are admitted before the first of them is looked up. Where the burst gives the port
                 // its address, a frame to that address would tell: such a port sends one by one.
                 let nameless = rig.datapath.learned(PortId(port)).0.is_none();

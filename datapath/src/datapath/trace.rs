@@ -1,0 +1,66 @@
+//! Dry frames: what would happen to them, in the configuration in force or in another one.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::Datapath;
+use super::control::Control;
+use crate::config::{Config, PortId, SwitchId};
+use crate::forward::{self, Trace};
+use crate::port::Port;
+use crate::snapshot::{Attached, Snapshot};
+
+impl Datapath {
+    /// What would happen to a frame that a port sends, by the configuration in force. Nothing changes by it.
+    ///
+    /// `None` for a port that is in no configuration: what it sends waits for one.
+    pub fn trace(&self, port: PortId, frame: &[u8]) -> Option<Trace> {
+        let snapshot = self.snapshot.load();
+        Some(forward::trace(&snapshot, snapshot.port(port)?, frame))
+    }
+
+    /// What would happen to it if `config` were in force, and every port that is open there had an engine. Nothing changes
+    /// by it.
+    pub fn trace_in(&self, config: &Config, port: PortId, frame: &[u8]) -> Option<Trace> {
+        let switch = config.ports.iter().find(|own| own.id == port)?.switch;
+        let config = of_switch(config, switch);
+        let ports = self.control.lock().likenesses(&config);
+        let attached = Attached {
+            ports: &ports,
+            // The switch gets a table of its own, with the addresses that would be in it.
+            learned: &HashMap::new(),
+        };
+        let snapshot = Snapshot::build(&config, &attached, self.seed);
+        snapshot.offer_learned();
+        Some(forward::trace(&snapshot, snapshot.port(port)?, frame))
+    }
+}
+
+/// What of a configuration concerns one switch: no other one sees its frames.
+fn of_switch(config: &Config, id: SwitchId) -> Config {
+    let switches = config.switches.iter().filter(|switch| switch.id == id);
+    let ports = config.ports.iter().filter(|port| port.switch == id);
+    Config {
+        switches: switches.cloned().collect(),
+        ports: ports.cloned().collect(),
+    }
+}
+
+impl Control {
+    /// The ports of a configuration with the addresses that they have from their traffic, and nothing that anybody else
+    /// uses.
+    fn likenesses(&self, config: &Config) -> HashMap<PortId, Arc<Port>> {
+        let likeness = |id: PortId| {
+            let port = Port::likeness(id);
+            if let Some(attachment) = self.attachments.get(&id) {
+                port.copy_learned(&attachment.port);
+            }
+            Arc::new(port)
+        };
+        config
+            .ports
+            .iter()
+            .map(|port| (port.id, likeness(port.id)))
+            .collect()
+    }
+}
