@@ -19,6 +19,7 @@ use crate::event::Event;
 use crate::object::{ChangeOptions, ChangeResult, Port, Portgroup, Uplink, UplinkRequest, Vswitch};
 use crate::problem::Problem;
 use crate::report::{DropsReport, FdbEntry, PolicyReport, PortStats, Status};
+use crate::trace::{TraceReport, TraceRequest};
 use transport::encoded;
 
 /// How long a manifest of thousands of ports may take.
@@ -273,6 +274,11 @@ impl Client {
 
     pub async fn confirm(&self) -> Answer<Confirmed> {
         self.send(Method::POST, "/v1/confirm", NOTHING).await
+    }
+
+    /// What would happen to a frame.
+    pub async fn trace(&self, request: &TraceRequest) -> Answer<TraceReport> {
+        self.send(Method::POST, "/v1/trace", Some(request)).await
     }
 }
 

@@ -21,7 +21,9 @@ pub struct Finding {
 }
 
 /// Kinds of faults, worst first: what an operator should look at before anything else comes before it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "camelCase")]
 pub enum Cause {
     /// The stored configuration is damaged.

@@ -14,6 +14,7 @@ mod finding;
 mod object;
 mod problem;
 mod report;
+mod trace;
 
 pub use activity::{Activity, PortActivity, ThreadActivity};
 pub use apply::{ApplyOptions, ApplyResult, Confirmed, Generation, ObjectChange, RollbackRequest};
@@ -30,6 +31,10 @@ pub use problem::{Problem, ProblemKind};
 pub use report::{
     AllVlans, Counts, DropCount, DropsReport, FdbEntry, FdbSource, FdbVlan, PolicyLeaf,
     PolicyReport, PortDrops, PortStats, Status, ThreadReport,
+};
+pub use trace::{
+    EtherType, Priority, TraceFrame, TraceNext, TraceOutcome, TraceReport, TraceRequest, TraceStep,
+    TraceTag, Vid,
 };
 
 /// The socket of an agent that nothing else was said about.
