@@ -12,6 +12,7 @@ mod reconcile;
 mod report;
 mod status;
 mod strain;
+mod trace;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, mpsc};

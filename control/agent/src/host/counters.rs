@@ -113,6 +113,7 @@ impl Host {
     }
 }
 
+/// The name by which people know a port or uplink.
 pub(super) fn name(key: &PortKey) -> &str {
     match key {
         PortKey::Port(name) => name.as_str(),
@@ -120,7 +121,8 @@ pub(super) fn name(key: &PortKey) -> &str {
     }
 }
 
-fn unknown<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Problem {
+/// Says that there is no port or uplink of this name.
+pub(super) fn unknown<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Problem {
     let shown: String = name.chars().take(80).collect();
     let object = ObjectRef::new(ObjectKind::Port, shown);
     let suggestion = nearest(name, known).map(str::to_owned);

@@ -236,7 +236,7 @@ impl Host {
     }
 
     /// A port's addresses, the effective one first: configured or taken, then adopted.
-    fn addresses_of(&self, state: &State, port: &PortSpec) -> Vec<PortAddress> {
+    pub(super) fn addresses_of(&self, state: &State, port: &PortSpec) -> Vec<PortAddress> {
         let kept = self.addresses().of(&port.name);
         let engine = state.engines.get(&PortKey::Port(port.name.clone()));
         let (taken, adopted) = engine.map_or((None, None), |engine| {

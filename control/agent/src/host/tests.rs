@@ -17,6 +17,7 @@ mod guests;
 mod interfaces;
 mod thousands;
 mod told;
+mod trace;
 mod whole;
 
 /// A host in a directory of its own, which can be restarted.

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use weft_api::{
     ApplyOptions, ApplyResult, Caller, ChangeOptions, ChangeResult, Confirmed, Event, EventKind,
-    Problem, ProblemKind, RollbackRequest, UplinkRequest, Wait,
+    Problem, ProblemKind, RollbackRequest, TraceReport, TraceRequest, UplinkRequest, Wait,
 };
 use weft_model::{
     Change, InterfaceName, Manifest, PortName, PortPatch, PortSpec, PortgroupName, PortgroupPatch,
@@ -126,6 +126,11 @@ fn table() -> Table {
             "/v1/export",
             "The configuration as a manifest, sorted: equal configurations give equal manifests",
             async |host: Shared| answer(host, |host| Ok(host.export())).await,
+        )
+        .post(
+            "/v1/trace",
+            "What would happen to a frame, which object decides, and what would let it pass; changes nothing",
+            trace,
         )
         .post("/v1/apply", "Makes the host as a manifest says, in one change", apply)
         .get(
@@ -376,4 +381,8 @@ struct StatsQuery {
 
 async fn stats(host: Shared, Asked(query): Asked<StatsQuery>) -> Answer<Vec<weft_api::PortStats>> {
     answer(host, move |host| host.stats(&query.port)).await
+}
+
+async fn trace(host: Shared, Body(request): Body<TraceRequest>) -> Answer<TraceReport> {
+    answer(host, move |host| host.trace(&request)).await
 }

@@ -4,8 +4,10 @@ use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
 
 use serde_json::Value;
-use weft_api::{ChangeOptions, Client, Problem, ProblemKind, Wait};
-use weft_model::{Manifest, Outcome, PortgroupSpec, ResourceVersion, VswitchPatch, VswitchSpec};
+use weft_api::{ChangeOptions, Client, Problem, ProblemKind, TraceRequest, Wait};
+use weft_model::{
+    Change, Manifest, Outcome, PortgroupSpec, ResourceVersion, VswitchPatch, VswitchSpec,
+};
 
 use super::extract::LARGEST_BODY;
 use super::{Socket, service};
@@ -370,4 +372,37 @@ async fn a_socket_belongs_to_one_agent_and_goes_with_it() {
     std::fs::write(&file, "precious").unwrap();
     assert!(Socket::bind(&file, None).is_err());
     assert_eq!(std::fs::read_to_string(&file).unwrap(), "precious");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_frame_is_traced() {
+    let served = serve();
+    let client = &served.client;
+    let manifest = "
+vswitches: [{name: vSwitch1, portgroups: [{name: Lab, vlan: 10}]}]
+ports: [{name: MyVM1, portgroup: Lab, mac: '02:00:00:00:00:01', veth: p-MyVM1}]";
+    for change in Manifest::parse(manifest).unwrap().changes() {
+        match change {
+            Change::AddVswitch(spec) | Change::PutVswitch(spec) => {
+                client.add_vswitch(&spec, NOW).await
+            }
+            Change::AddPortgroup(spec) | Change::PutPortgroup(spec) => {
+                client.add_portgroup(&spec, NOW).await
+            }
+            Change::AddPort(spec) | Change::PutPort(spec) => client.add_port(&spec, NOW).await,
+            other => panic!("{other:?}"),
+        }
+        .unwrap();
+    }
+    let mut request = TraceRequest::new("MyVM1", "02:00:00:00:00:02".parse().unwrap());
+    let report = client.trace(&request).await.unwrap();
+    assert_eq!(report.reason.as_deref(), Some("UnknownUnicast"));
+    assert_eq!(
+        report.next.unwrap().commands,
+        ["weft uplink add vSwitch1 eth1"]
+    );
+    request.port = "MyVM2".to_owned();
+    let problem = client.trace(&request).await.unwrap_err();
+    assert_eq!(problem.kind, ProblemKind::NotFound);
+    assert_eq!(problem.suggestion.as_deref(), Some("MyVM1"));
 }

@@ -141,6 +141,11 @@ async fn every_answer_is_as_the_document_says() {
         ("GET /v1/fdb?vswitch=vSwitch1", ""),
         ("GET /v1/stats?port=MyVM1&port=eth1", ""),
         ("GET /v1/drops", ""),
+        ("GET /v1/activity", ""),
+        (
+            "POST /v1/trace",
+            "{port: MyVM1, dst: '02:00:00:00:00:02', vlans: [4095], priority: 5, ethertype: 2054}",
+        ),
         ("GET /v1/export", ""),
         ("GET /v1/events?since=0", ""),
         ("GET /v1/openapi.json", ""),
