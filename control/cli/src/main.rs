@@ -28,6 +28,7 @@ mod security;
 mod stats;
 mod status;
 mod top;
+mod trace;
 mod uplink;
 mod usage;
 mod vswitch;
@@ -103,6 +104,7 @@ enum Command {
     Events(events::Arguments),
     Apply(apply::Apply),
     Diff(apply::Diff),
+    Trace(trace::Arguments),
     Export(export::Arguments),
     History(history::History),
     Rollback(history::Rollback),
@@ -164,6 +166,7 @@ fn run(command: Command, context: &Context) -> Result<(), Failure> {
         Command::Fdb(command) => ask(fdb::run(command, context)),
         Command::Stats(arguments) => wait_for(stats::run(arguments, context)),
         Command::Drops(arguments) => wait_for(drops::run(arguments, context)),
+        Command::Trace(arguments) => ask(trace::run(arguments, context)),
         Command::Top(arguments) => wait_for(top::run(arguments, context)),
         Command::Events(arguments) => wait_for(events::run(arguments, context)),
         Command::Apply(arguments) => wait_for(apply::apply(arguments, context)),
@@ -235,6 +238,9 @@ mod tests {
             "apply -f - --confirm 60s",
             "confirm",
             "diff -f host.yaml",
+            "trace --port MyVM1 --dst 02:00:00:00:00:02",
+            "trace --port MyVM1 --dst ff:ff:ff:ff:ff:ff --src 02:00:00:00:00:01 --vlan 10 --ethertype 0x0806 -o json",
+            "trace --port eth1 --dst 02:00:00:00:00:02 --vlan 20 --vlan 10 --priority 5 --length 1514 --ethertype arp",
             "export",
             "history",
             "rollback",
@@ -267,6 +273,12 @@ mod tests {
             "vswitch set vSwitch1",
             "portgroup set Lab",
             "port set MyVM1",
+            "trace --port MyVM1",
+            "trace --dst 02:00:00:00:00:02",
+            "trace --port MyVM1 --dst 02:00:00:00:00:02 --vlan 4096",
+            "trace --port MyVM1 --dst 02:00:00:00:00:02 --priority 8",
+            "trace --port MyVM1 --dst 02:00:00:00:00:02 --ethertype 0x8100",
+            "trace --port MyVM1 --dst 02:00:00:00:00:02 --length 65536",
             "agent --cores 3-1",
             "lab exec MyVM1",
             "apply",

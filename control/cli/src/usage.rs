@@ -17,7 +17,6 @@ const NOT_YET: &[&str] = &[
     "migrate",
     "mirror",
     "netflow",
-    "trace",
     "vmk",
 ];
 

@@ -204,6 +204,23 @@ pub(crate) const SETUPS: &[Setup] = &[
     },
     // QEMU emulates the processor: what this machine calls KVM may not run anything.
     Setup {
+        document: "docs/trace.md",
+        before: "",
+        script: TWO_VMS,
+    },
+    Setup {
+        document: "docs/trace.md",
+        before: "",
+        script: "for n in 1 2; do
+            weft port add vm$n --portgroup Lab --veth p-vm$n --mac 02:00:00:00:00:0$n
+        done",
+    },
+    Setup {
+        document: "docs/trace.md",
+        before: "weft port set vm2 --block yes",
+        script: "until weft port show vm2 | grep 'p-vm2 is set down'; do sleep 0.05; done",
+    },
+    Setup {
         document: "docs/virtual-machines.md",
         before: "",
         script: "touch no-kvm
