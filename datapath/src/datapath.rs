@@ -6,6 +6,7 @@ mod trace;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -102,6 +103,10 @@ pub struct ThreadStatus {
     pub busy: f64,
     /// Share of the time since start that the thread slept, 0-1.
     pub asleep: f64,
+    /// Time that the thread spent on frames; never less than what was said before.
+    pub busy_time: Duration,
+    /// Time that the thread slept.
+    pub asleep_time: Duration,
     /// Time stamp counter cycles in passes that moved frames, per frame; `None` before the first one.
     pub cycles_per_frame: Option<f64>,
     /// Passes over its ports so far: its heartbeat.
@@ -118,6 +123,12 @@ struct Thread {
     shared: Arc<ThreadShared>,
     commands: Sender<Command>,
     handle: Option<JoinHandle<()>>,
+    /// Receive queues that it owns. Written by whoever holds the control lock, and read without it: a change that waits for a
+    /// stalled thread holds the lock, and it must be visible meanwhile.
+    queues: AtomicUsize,
+    /// The busy time that was told last (ns). It is cycles in terms of two clocks, one of which is adjusted while it runs, so a
+    /// later one could come out smaller.
+    busy_told: AtomicU64,
 }
 
 #[cfg(any(test, feature = "testing"))]
@@ -222,8 +233,9 @@ impl Datapath {
             shared,
             commands,
             handle: None,
+            queues: AtomicUsize::new(0),
+            busy_told: AtomicU64::new(0),
         });
-        self.control.get_mut().queues.push(0);
         self.control.get_mut().first_queues.push(0);
         Ok(worker)
     }
@@ -298,12 +310,15 @@ impl Datapath {
         let mut threads = Vec::new();
         // The first queue, which is often the only one in use, goes where the fewest such are; the others follow in turn.
         let first = (0..self.threads.len())
-            .min_by_key(|&thread| (control.first_queues[thread], control.queues[thread]))
+            .min_by_key(|&thread| {
+                let queues = self.threads[thread].queues.load(Ordering::Relaxed);
+                (control.first_queues[thread], queues)
+            })
             .unwrap_or_default();
         for (number, engine) in queues.into_iter().enumerate() {
             let thread = (first + number) % self.threads.len();
             control.first_queues[thread] += usize::from(number == 0);
-            control.queues[thread] += 1;
+            self.threads[thread].queues.fetch_add(1, Ordering::Relaxed);
             threads.push(thread);
             self.command(thread, Command::Add { port: id, engine });
         }
@@ -347,7 +362,7 @@ impl Datapath {
                 control.first_queues[first] -= 1;
             }
             for &thread in &attachment.threads {
-                control.queues[thread] -= 1;
+                self.threads[thread].queues.fetch_sub(1, Ordering::Relaxed);
                 let (done, wait) = bounded(1);
                 let port = attachment.port.id;
                 self.command(thread, Command::Remove { port, done });
@@ -516,9 +531,8 @@ impl Datapath {
             .and_then(|attachment| attachment.port.info.clone())
     }
 
-    /// The poll threads.
+    /// The poll threads. Waits for nobody, so it also tells of a thread that a change waits for.
     pub fn threads(&self) -> Vec<ThreadStatus> {
-        let queues = self.control.lock().queues.clone();
         self.threads
             .iter()
             .enumerate()
@@ -530,13 +544,22 @@ impl Datapath {
                     .max(1) as f64;
                 let (frames, busy_cycles) = (shared.frames.value(), shared.busy_cycles.value());
                 let (busy, asleep_ns) = (busy_cycles as f64, shared.asleep_ns.value());
+                let (frames, busy) = (shared.frames.value(), shared.busy_cycles.value() as f64);
+                let asleep = shared.asleep_ns.value();
+                let share = (busy / cycles).min(1.0);
+                let busy_ns = (share * elapsed) as u64;
+                let told = thread.busy_told.fetch_max(busy_ns, Ordering::Relaxed);
                 ThreadStatus {
                     index,
                     core: shared.core,
-                    queues: queues[index],
+                    queues: thread.queues.load(Ordering::Relaxed),
                     frames,
                     busy: (busy / elapsed_cycles as f64).min(1.0),
                     asleep: (asleep_ns as f64 / elapsed).min(1.0),
+                    busy: share,
+                    asleep: (asleep as f64 / elapsed).min(1.0),
+                    busy_time: Duration::from_nanos(busy_ns.max(told)),
+                    asleep_time: Duration::from_nanos(asleep),
                     cycles_per_frame: (frames > 0).then(|| busy / frames as f64),
                     passes: shared.passes.value(),
                     elapsed_cycles,

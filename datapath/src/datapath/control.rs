@@ -29,9 +29,7 @@ pub(super) struct Control {
     pub(super) counters: HashMap<PortId, Arc<CounterSet>>,
     pub(super) learned: HashMap<SwitchId, Arc<LearnedTable>>,
     pub(super) config: Config,
-    /// Receive queues of each thread.
-    pub(super) queues: Vec<usize>,
-    /// Of these, first ones of a port.
+    /// Of each thread: receive queues that are the first ones of a port.
     pub(super) first_queues: Vec<usize>,
 }
 
