@@ -544,9 +544,7 @@ impl Datapath {
                     .max(1) as f64;
                 let (frames, busy_cycles) = (shared.frames.value(), shared.busy_cycles.value());
                 let (busy, asleep_ns) = (busy_cycles as f64, shared.asleep_ns.value());
-                let (frames, busy) = (shared.frames.value(), shared.busy_cycles.value() as f64);
-                let asleep = shared.asleep_ns.value();
-                let share = (busy / cycles).min(1.0);
+                let share = (busy / elapsed_cycles as f64).min(1.0);
                 let busy_ns = (share * elapsed) as u64;
                 let told = thread.busy_told.fetch_max(busy_ns, Ordering::Relaxed);
                 ThreadStatus {
@@ -554,12 +552,10 @@ impl Datapath {
                     core: shared.core,
                     queues: thread.queues.load(Ordering::Relaxed),
                     frames,
-                    busy: (busy / elapsed_cycles as f64).min(1.0),
-                    asleep: (asleep_ns as f64 / elapsed).min(1.0),
                     busy: share,
-                    asleep: (asleep as f64 / elapsed).min(1.0),
+                    asleep: (asleep_ns as f64 / elapsed).min(1.0),
                     busy_time: Duration::from_nanos(busy_ns.max(told)),
-                    asleep_time: Duration::from_nanos(asleep),
+                    asleep_time: Duration::from_nanos(asleep_ns),
                     cycles_per_frame: (frames > 0).then(|| busy / frames as f64),
                     passes: shared.passes.value(),
                     elapsed_cycles,

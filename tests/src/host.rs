@@ -96,7 +96,9 @@ impl Host {
     pub fn agent_command(&self, state: &Path, socket: &Path) -> Command {
         let mut command = Command::new("ip");
         command.args(["netns", "exec", self.namespace.name()]);
-        command.arg(weft()).args(["agent", "--poll", "adaptive"]);
+        command
+            .arg(weft())
+            .args(["agent", "--config", "/dev/null", "--poll", "adaptive"]);
         command
             .args(["--host-name", "esxi01", "--state"])
             .arg(state);

@@ -1,6 +1,7 @@
 //! Why an agent does not start.
 
 use std::io;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use weft_api::{Problem, ProblemKind};
@@ -30,6 +31,14 @@ pub enum AgentError {
         path: PathBuf,
         /// What is wrong.
         error: ManifestError,
+    },
+    /// A variable of the environment has a value that is none.
+    #[error("{name}: {problem}; correct it, or unset it")]
+    Environment {
+        /// The variable.
+        name: &'static str,
+        /// What is wrong.
+        problem: String,
     },
     /// Another agent uses the state directory.
     #[error("another agent{holder} uses the state directory {}; stop it, or name another with --state", .path.display())]
@@ -91,6 +100,17 @@ pub enum AgentError {
         /// Its name.
         group: String,
     },
+    /// The address of the metrics cannot be served.
+    #[error(
+        "cannot serve metrics on {address}: {source}; name another address with --metrics, or leave it out: the socket \
+             serves them too"
+    )]
+    Metrics {
+        /// The address.
+        address: SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
     /// The kernel's links cannot be watched.
     #[error("cannot watch the network interfaces: {0}")]
     Links(String),
@@ -113,9 +133,13 @@ impl AgentError {
                 ProblemKind::NotFound
             }
             Self::NoGroup { .. } => ProblemKind::NotFound,
-            Self::Config { .. } | Self::Cores(_) => ProblemKind::Invalid,
+            Self::Config { .. } | Self::Environment { .. } | Self::Cores(_) => ProblemKind::Invalid,
             Self::StateInUse { .. } | Self::SocketInUse { .. } => ProblemKind::Conflict,
+            Self::Metrics { source, .. } if source.kind() == io::ErrorKind::AddrInUse => {
+                ProblemKind::Conflict
+            }
             Self::ConfigFile { source, .. }
+            | Self::Metrics { source, .. }
             | Self::State { source, .. }
             | Self::Socket { source, .. }
                 if source.kind() == io::ErrorKind::PermissionDenied =>

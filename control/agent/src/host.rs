@@ -8,6 +8,7 @@ mod change;
 mod counters;
 mod guests;
 mod history;
+mod metrics;
 mod reconcile;
 mod report;
 mod status;
@@ -15,11 +16,12 @@ mod strain;
 mod trace;
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, mpsc};
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
-use weft_api::{EventDetails, EventKind};
-use weft_datapath::{Event, PortId};
+use weft_api::{EventDetails, EventKind, Problem};
+use weft_datapath::{Config, Event, PortId};
 use weft_model::{HostName, ObjectKind, ObjectRef, PortKey, PortName};
 
 use crate::addresses::{self, Addresses, Conflict, Heard};
@@ -34,6 +36,11 @@ use crate::store::{Loaded, Store};
 pub(crate) struct Host {
     name: HostName,
     started: Instant,
+    started_at: SystemTime,
+    /// The newest generation that is durable.
+    durable_generation: AtomicU64,
+    /// The generation that poll threads forward by.
+    applied_generation: AtomicU64,
     plane: Plane,
     /// Whoever holds it may change the state.
     store: Mutex<Store>,
@@ -82,6 +89,9 @@ impl Host {
         let host = Self {
             name,
             started: Instant::now(),
+            started_at: SystemTime::now(),
+            durable_generation: AtomicU64::new(state.generation),
+            applied_generation: AtomicU64::new(0),
             plane,
             directory: store.directory().to_owned(),
             store: Mutex::new(store),
@@ -122,6 +132,17 @@ impl Host {
     /// Makes a new state the current one. Its caller holds the store.
     fn commit(&self, state: State) {
         *self.state.write().unwrap_or_else(PoisonError::into_inner) = state;
+    }
+
+    /// Has the poll threads forward by a configuration, which is that of this state.
+    ///
+    /// # Errors
+    /// `timedOut`: a poll thread does not answer; the configuration is in force as soon as it goes on.
+    fn bring_in_force(&self, config: &Config, state: &State) -> Result<(), Problem> {
+        self.plane.apply(config)?;
+        self.applied_generation
+            .store(state.generation, Ordering::Relaxed);
+        Ok(())
     }
 
     /// The right to change the state. A panic of an earlier change left the state as it was.

@@ -19,6 +19,7 @@ mod error;
 mod events;
 mod host;
 mod links;
+mod metrics;
 mod offloads;
 mod options;
 mod pace;
@@ -41,13 +42,15 @@ use weft_api::EventKind;
 use weft_datapath::Event;
 
 pub use error::AgentError;
-pub use options::{CoreList, DEFAULT_GROUP, DEFAULT_STATE_DIR, Options, Poll, Settings};
+pub use options::{
+    CoreList, DEFAULT_CONFIG, DEFAULT_GROUP, DEFAULT_STATE_DIR, Options, Poll, Settings,
+};
 
 use events::News;
 use host::Host;
 use pace::Pace;
 use plane::Plane;
-use server::{Socket, service};
+use server::{Exporter, Socket, service};
 use store::Store;
 
 /// Events of the data path that can wait for the control side; more are dropped, and come again.
@@ -77,6 +80,10 @@ pub async fn run(options: Options) -> Result<(), AgentError> {
         &options.socket,
         server::operators(options.group.as_deref())?,
     )?;
+    let exporter = match options.metrics {
+        Some(address) => Some(Exporter::bind(address).await?),
+        None => None,
+    };
     let (events, seen) = crossbeam_channel::bounded(EVENTS);
     let plane = Plane::start(&options, &events)?;
     drop(events);
@@ -91,6 +98,7 @@ pub async fn run(options: Options) -> Result<(), AgentError> {
     follow_events(&host, seen).map_err(AgentError::Threads)?;
     follow_addresses(&host, changed, &options.state_dir).map_err(AgentError::Threads)?;
     let links = tokio::spawn(follow_links(Arc::downgrade(&host)));
+    let exporting = exporter.map(|exporter| tokio::spawn(exporter.serve(Arc::clone(&host))));
     let listener = socket.listener().expect("the listener is taken here only");
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let serving = axum::serve(listener, service(Arc::clone(&host))).with_graceful_shutdown(async {
@@ -121,6 +129,9 @@ pub async fn run(options: Options) -> Result<(), AgentError> {
     let _ = tokio::time::timeout(LAST_REQUESTS, &mut serving).await;
     serving.abort();
     links.abort();
+    if let Some(exporting) = exporting {
+        exporting.abort();
+    }
     drop(socket);
     let directory = options.state_dir;
     let end = move || {

@@ -1,5 +1,9 @@
 //! How to start an agent: flags before environment before file before defaults.
 
+use std::ffi::OsString;
+use std::fmt::Display;
+use std::io::ErrorKind;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
@@ -14,6 +18,9 @@ pub const DEFAULT_STATE_DIR: &str = "/var/lib/weft";
 
 /// The group whose members may use the socket unless told otherwise.
 pub const DEFAULT_GROUP: &str = "weft";
+
+/// The configuration file that is read where it exists and no other is named.
+pub const DEFAULT_CONFIG: &str = "/etc/weft/agent.yaml";
 
 /// How an agent runs.
 #[derive(Clone, Debug)]
@@ -30,6 +37,8 @@ pub struct Options {
     pub poll: Poll,
     /// The host's name.
     pub host_name: HostName,
+    /// Where metrics are served beside the socket.
+    pub metrics: Option<SocketAddr>,
 }
 
 /// What was said about how to run; what was not said is absent. The keys of the configuration file are the names of
@@ -49,10 +58,12 @@ pub struct Settings {
     pub poll: Option<Poll>,
     /// See [`Options::host_name`].
     pub host_name: Option<HostName>,
+    /// See [`Options::metrics`].
+    pub metrics: Option<SocketAddr>,
 }
 
 impl Settings {
-    /// Reads a configuration file (YAML).
+    /// Reads a configuration file (YAML). One that holds only comments says nothing.
     ///
     /// # Errors
     /// The file cannot be read, or holds a field or value that is not known; with line and column.
@@ -61,9 +72,49 @@ impl Settings {
             path: path.into(),
             source,
         })?;
+        let says_nothing = |line: &str| {
+            let line = line.trim_start();
+            line.is_empty() || line.starts_with('#')
+        };
+        if text.lines().all(says_nothing) {
+            return Ok(Self::default());
+        }
         weft_model::from_text(&text).map_err(|error| AgentError::Config {
             path: path.into(),
             error,
+        })
+    }
+
+    /// Reads [`DEFAULT_CONFIG`], if it exists.
+    ///
+    /// # Errors
+    /// As [`Settings::read`].
+    pub fn read_default() -> Result<Self, AgentError> {
+        match Self::read(Path::new(DEFAULT_CONFIG)) {
+            Err(AgentError::ConfigFile { source, .. }) if source.kind() == ErrorKind::NotFound => {
+                Ok(Self::default())
+            }
+            read => read,
+        }
+    }
+
+    /// What variables of the environment say. `variable` looks one up; an empty one says nothing.
+    ///
+    /// # Errors
+    /// The variable whose value is none.
+    pub fn from_environment(
+        variable: impl Fn(&str) -> Option<OsString>,
+    ) -> Result<Self, AgentError> {
+        let variable = |name: &str| variable(name).filter(|value| !value.is_empty());
+        let path = |name: &str| variable(name).map(PathBuf::from);
+        Ok(Self {
+            state: path("WEFT_STATE"),
+            // Where operators say which agent they talk to, they need not say it twice.
+            socket: path("WEFT_SOCKET").or_else(|| path("WEFT_AGENT")),
+            cores: parsed("WEFT_CORES", &variable)?,
+            poll: parsed("WEFT_POLL", &variable)?,
+            host_name: parsed("WEFT_HOST_NAME", &variable)?,
+            metrics: parsed("WEFT_METRICS", &variable)?,
         })
     }
 
@@ -77,6 +128,7 @@ impl Settings {
             cores: self.cores.or(others.cores),
             poll: self.poll.or(others.poll),
             host_name: self.host_name.or(others.host_name),
+            metrics: self.metrics.or(others.metrics),
         }
     }
 
@@ -89,8 +141,27 @@ impl Settings {
             cores: self.cores.map(|list| list.0).unwrap_or_default(),
             poll: self.poll.unwrap_or_default(),
             host_name: self.host_name.unwrap_or_else(system_name),
+            metrics: self.metrics,
         }
     }
+}
+
+/// The value of a variable that is set.
+fn parsed<T: FromStr<Err: Display>>(
+    name: &'static str,
+    variable: impl Fn(&str) -> Option<OsString>,
+) -> Result<Option<T>, AgentError> {
+    let wrong = |problem| AgentError::Environment { name, problem };
+    let Some(value) = variable(name) else {
+        return Ok(None);
+    };
+    let value = value
+        .into_string()
+        .map_err(|_| wrong("the value is not UTF-8".to_owned()))?;
+    let value = value
+        .parse()
+        .map_err(|error: T::Err| wrong(format!("{value:?}: {error}")))?;
+    Ok(Some(value))
 }
 
 /// What poll threads do when there is nothing to do.
@@ -176,18 +247,73 @@ mod tests {
         }
     }
 
+    /// Every setting, in each place where it can be said.
     #[test]
-    fn flags_go_before_the_file() {
+    fn flags_go_before_the_environment_and_that_before_the_file() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("agent.yaml");
-        std::fs::write(&path, "socket: /run/a.sock\ncores: '1-2'\npoll: busy\n").unwrap();
+        let file = "state: /1\nsocket: /1.sock\ncores: '1'\npoll: busy\nhost-name: h1\nmetrics: '[::]:1'\n";
+        std::fs::write(&path, file).unwrap();
+        let file = Settings::read(&path).unwrap();
+        let environment = Settings::from_environment(|name| {
+            let value = match name {
+                "WEFT_STATE" => "/2",
+                "WEFT_SOCKET" => "/2.sock",
+                "WEFT_AGENT" => "/3.sock",
+                "WEFT_CORES" => "2",
+                "WEFT_POLL" => "adaptive",
+                "WEFT_HOST_NAME" => "h2",
+                "WEFT_METRICS" => "127.0.0.1:2",
+                _ => panic!("{name} is not a setting"),
+            };
+            Some(value.into())
+        });
+        let environment = environment.unwrap();
+        let Options {
+            state_dir,
+            socket,
+            cores,
+            poll,
+            host_name,
+            metrics,
+        } = environment.clone().or(file.clone()).options();
+        assert_eq!(state_dir, Path::new("/2"));
+        assert_eq!(socket, Path::new("/2.sock"));
+        assert_eq!((cores, poll), (vec![2], Poll::Adaptive));
+        assert_eq!(host_name.as_str(), "h2");
+        assert_eq!(metrics, Some("127.0.0.1:2".parse().unwrap()));
         let flags = Settings {
-            socket: Some("/run/b.sock".into()),
+            host_name: Some("h3".parse().unwrap()),
             ..Settings::default()
         };
-        let options = flags.or(Settings::read(&path).unwrap()).options();
-        assert_eq!(options.socket, Path::new("/run/b.sock"));
-        assert_eq!((options.cores, options.poll), (vec![1, 2], Poll::Busy));
+        let options = flags.or(environment).or(file.clone()).options();
+        assert_eq!(options.host_name.as_str(), "h3");
+        let options = Settings::default().or(file).options();
+        assert_eq!((options.cores, options.poll), (vec![1], Poll::Busy));
+    }
+
+    #[test]
+    fn the_environment_may_name_the_agent_as_its_operators_do() {
+        let only = |wanted: &'static str, value: &'static str| {
+            Settings::from_environment(move |name| (name == wanted).then(|| value.into()))
+        };
+        let socket = only("WEFT_AGENT", "/a.sock").unwrap().socket;
+        assert_eq!(socket.as_deref(), Some(Path::new("/a.sock")));
+        assert_eq!(only("WEFT_CORES", "").unwrap(), Settings::default());
+        let error = only("WEFT_CORES", "3-1").unwrap_err();
+        let text = error.to_string();
+        assert_eq!(error.kind().exit_code(), 2, "{text}");
+        assert!(text.starts_with("WEFT_CORES: \"3-1\": "), "{text}");
+    }
+
+    #[test]
+    fn a_file_of_comments_says_nothing() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("agent.yaml");
+        for text in ["", "\n", "# cores: '1'\n\n  # poll: busy"] {
+            std::fs::write(&path, text).unwrap();
+            assert_eq!(Settings::read(&path).unwrap(), Settings::default());
+        }
     }
 
     #[test]

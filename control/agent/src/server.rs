@@ -2,6 +2,7 @@
 
 mod caller;
 mod extract;
+mod metrics;
 mod operation;
 mod routes;
 mod stream;
@@ -22,6 +23,7 @@ use crate::host::Host;
 use crate::options::DEFAULT_GROUP;
 use crate::patience::once_its_holder_died;
 use caller::Peer;
+pub(crate) use metrics::Exporter;
 
 /// The API as a service for each connection, which knows who connected.
 pub(crate) fn service(host: Arc<Host>) -> IntoMakeServiceWithConnectInfo<Router, Peer> {

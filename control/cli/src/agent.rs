@@ -1,6 +1,7 @@
 //! `weft agent`: the switch of this host.
 
 use std::io::{self, IsTerminal};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::Args;
@@ -19,10 +20,10 @@ Examples:
   weft agent --cores 2,4-6 --poll busy
   weft agent --state /tmp/a --socket /tmp/a.sock      a second agent on the same host
 
-The configuration file is YAML; its fields are the names of the flags. Flags go before the environment (WEFT_AGENT), the \
-environment before the file. WEFT_LOG=debug logs more.")]
+The configuration file is YAML; its fields are the names of the flags. Flags go before the environment (WEFT_STATE, \
+WEFT_SOCKET, WEFT_CORES, WEFT_POLL, WEFT_HOST_NAME, WEFT_METRICS), the environment before the file. WEFT_LOG=debug logs more.")]
 pub(crate) struct Arguments {
-    /// Read settings from this file
+    /// Read settings from this file [default: /etc/weft/agent.yaml, if it exists]
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
 
@@ -49,6 +50,10 @@ pub(crate) struct Arguments {
     /// The name of this host [default: what the system says]
     #[arg(long, value_name = "NAME")]
     host_name: Option<HostName>,
+
+    /// Serve metrics for Prometheus on this TCP address too, to anybody who can reach it [default: on the socket only]
+    #[arg(long, value_name = "ADDR:PORT")]
+    metrics: Option<SocketAddr>,
 }
 
 pub(crate) fn run(arguments: Arguments, _context: &Context) -> Result<(), Failure> {
@@ -60,15 +65,13 @@ pub(crate) fn run(arguments: Arguments, _context: &Context) -> Result<(), Failur
         cores,
         poll,
         host_name,
+        metrics,
     } = arguments;
-    let file = config
-        .map(|path| Settings::read(&path))
-        .transpose()?
-        .unwrap_or_default();
-    let environment = Settings {
-        socket: std::env::var_os("WEFT_AGENT").map(PathBuf::from),
-        ..Settings::default()
+    let file = match config {
+        Some(path) => Settings::read(&path)?,
+        None => Settings::read_default()?,
     };
+    let environment = Settings::from_environment(|name| std::env::var_os(name))?;
     let flags = Settings {
         state,
         socket,
@@ -76,6 +79,7 @@ pub(crate) fn run(arguments: Arguments, _context: &Context) -> Result<(), Failur
         cores,
         poll,
         host_name,
+        metrics,
     };
     log_to_stderr();
     let runtime = tokio::runtime::Builder::new_multi_thread()

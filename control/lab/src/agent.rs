@@ -32,11 +32,25 @@ impl StartedAgent {
         let start = || -> std::io::Result<Child> {
             std::fs::create_dir_all(paths.directory())?;
             let log = std::fs::File::create(paths.log())?;
-            program("ip")
-                .args(["netns", "exec", &host.namespace])
+            let mut ip = program("ip");
+            // What is said about the agent of this machine is not meant for those of a lab.
+            let settings = std::env::vars_os().map(|(name, _)| name);
+            for name in settings.filter(|name| name != "WEFT_LOG") {
+                if name.as_encoded_bytes().starts_with(b"WEFT_") {
+                    ip.env_remove(name);
+                }
+            }
+            ip.args(["netns", "exec", &host.namespace])
                 .arg(weft)
                 .arg("agent")
-                .args(["--poll", "adaptive", "--host-name", &host.name])
+                .args([
+                    "--config",
+                    "/dev/null",
+                    "--poll",
+                    "adaptive",
+                    "--host-name",
+                    &host.name,
+                ])
                 .arg("--state")
                 .arg(paths.state())
                 .arg("--socket")

@@ -6,6 +6,7 @@ mod interfaces;
 mod words;
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use weft_api::{
@@ -223,6 +224,8 @@ impl Host {
         }
         made.generation = store.current();
         next.note_generation(store);
+        self.durable_generation
+            .store(next.generation, Ordering::Relaxed);
         durable(&made);
         let applied = self.put_in_force(next);
         tracing::info!(
@@ -249,7 +252,7 @@ impl Host {
             }
             next.compile(&addresses)
         };
-        let applied = self.plane.apply(&config);
+        let applied = self.bring_in_force(&config, &next);
         let wanted = next.wanted();
         let unwanted = next
             .engines

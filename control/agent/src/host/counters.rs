@@ -102,7 +102,7 @@ impl Host {
         }
     }
 
-    fn counters(&self, state: &State, key: &PortKey) -> (PortCounters, RingStatistics) {
+    pub(super) fn counters(&self, state: &State, key: &PortKey) -> (PortCounters, RingStatistics) {
         let id = state.id(key);
         let datapath = self.plane.datapath();
         (

@@ -100,8 +100,9 @@ impl Host {
         self.close_stale(&mut next);
         self.open_missing(&mut next, now, busy_wait, is_its_turn);
         let config = next.compile(&self.addresses());
-        if (config != old_config || next.engines != before.engines)
-            && let Err(problem) = self.plane.apply(&config)
+        let is_behind = self.applied_generation.load(Ordering::Relaxed) != next.generation;
+        if (config != old_config || next.engines != before.engines || is_behind)
+            && let Err(problem) = self.bring_in_force(&config, &next)
         {
             tracing::error!(%problem, "link changes are not in force yet");
         }

@@ -3,6 +3,7 @@
 use std::sync::{Arc, LazyLock};
 
 use axum::extract::{DefaultBodyLimit, State};
+use axum::routing::get;
 use axum::{Json, Router};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -18,6 +19,7 @@ use weft_model::{
 
 use super::caller::CalledBy;
 use super::extract::{Asked, Body, LARGEST_BODY, Named, Refusal, SEE_THE_DOCUMENT, invalid};
+use super::metrics::metrics;
 use super::stream::EventsAnswer;
 use super::table::Table;
 use crate::host::Host;
@@ -26,6 +28,7 @@ use crate::host::Host;
 pub(crate) fn router(host: Arc<Host>) -> Router {
     let routes = table().into_router();
     routes
+        .route("/metrics", get(metrics))
         .fallback(no_such_path)
         .method_not_allowed_fallback(no_such_method)
         .layer(DefaultBodyLimit::max(LARGEST_BODY))

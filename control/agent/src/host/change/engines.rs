@@ -161,7 +161,7 @@ impl Host {
             }
         }
         let config = before.compile(&self.addresses());
-        if let Err(problem) = self.plane.apply(&config) {
+        if let Err(problem) = self.bring_in_force(&config, &before) {
             tracing::error!(%problem, "the configuration before a refused change is not in force yet");
         }
         self.commit(before);

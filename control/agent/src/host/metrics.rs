@@ -1,0 +1,172 @@
+//! What the host tells Prometheus.
+
+use std::sync::atomic::Ordering;
+use std::time::UNIX_EPOCH;
+
+use prometheus_client::registry::Unit;
+use weft_datapath::DropReason;
+use weft_model::PortKey;
+
+use super::Host;
+use crate::metrics::{Family, Labels, Scrape};
+use crate::state::State;
+
+impl Host {
+    /// Everything that is measured. Works on a copy of the state, and has the data path to itself for one port at a time: a
+    /// change waits for no scrape.
+    pub(crate) fn scrape(&self) -> Scrape {
+        let state = self.state();
+        let mut families = self.of_the_agent(&state);
+        families.extend(self.of_threads());
+        families.extend(self.of_ports(&state, "port"));
+        families.extend(self.of_ports(&state, "uplink"));
+        let started = self.started_at.duration_since(UNIX_EPOCH);
+        Scrape {
+            host: self.name.clone(),
+            started: started.unwrap_or_default().as_secs_f64(),
+            families,
+        }
+    }
+
+    fn of_the_agent(&self, state: &State) -> Vec<Family> {
+        let version = vec![("version", env!("CARGO_PKG_VERSION").to_owned())];
+        let mut generation = Family::gauge(
+            "agent_generation",
+            "The newest configuration that is durable (desired), and the one that the poll threads forward by (applied)",
+        );
+        for (kind, number) in [
+            ("desired", &self.durable_generation),
+            ("applied", &self.applied_generation),
+        ] {
+            let number = number.load(Ordering::Relaxed);
+            generation.add(vec![("kind", kind.to_owned())], number as f64);
+        }
+        let mut objects = Family::gauge("agent_objects", "How many objects are configured");
+        for (kind, count) in [
+            ("vswitch", state.intent.vswitches.len()),
+            ("portgroup", state.intent.portgroups.len()),
+            ("port", state.intent.ports.len()),
+            ("uplink", state.intent.uplinks().count()),
+        ] {
+            objects.add(vec![("kind", kind.to_owned())], count as f64);
+        }
+        vec![
+            Family::info("build", "The version of the agent", version),
+            generation,
+            objects,
+        ]
+    }
+
+    fn of_threads(&self) -> Vec<Family> {
+        let seconds = || Some(Unit::Seconds);
+        let mut busy = Family::counter(
+            "poll_busy",
+            seconds(),
+            "Time spent in passes that moved frames",
+        );
+        let mut asleep = Family::counter("poll_asleep", seconds(), "Time asleep");
+        let mut frames =
+            Family::counter("poll_packets", None, "Frames received by the poll thread");
+        let mut passes = Family::counter(
+            "poll_passes",
+            None,
+            "Passes over its ports; at least one a second, also asleep",
+        );
+        let mut queues = Family::gauge("poll_queues", "Receive queues that the poll thread owns");
+        for thread in self.plane.datapath().threads() {
+            let labels = || vec![("thread", thread.index.to_string())];
+            busy.add(labels(), thread.busy_time.as_secs_f64());
+            asleep.add(labels(), thread.asleep_time.as_secs_f64());
+            frames.add(labels(), thread.frames as f64);
+            passes.add(labels(), thread.passes as f64);
+            queues.add(labels(), thread.queues as f64);
+        }
+        vec![busy, asleep, frames, passes, queues]
+    }
+
+    /// Of all ports or of all uplinks, each under names and with a label of its kind: they share no namespace, and a sum over
+    /// both would count what passes an uplink twice.
+    fn of_ports(&self, state: &State, kind: &'static str) -> Vec<Family> {
+        let counter =
+            |name: &str, unit, help| Family::counter(format!("{kind}_{name}"), unit, help);
+        let bytes = || Some(Unit::Bytes);
+        let mut rx_frames = counter(
+            "receive_packets",
+            None,
+            "Frames that the switch received from it",
+        );
+        let mut rx_bytes = counter("receive", bytes(), "Octets of these");
+        let mut tx_frames = counter(
+            "transmit_packets",
+            None,
+            "Frames that the switch delivered to it",
+        );
+        let mut tx_bytes = counter("transmit", bytes(), "Octets of these");
+        let mut drops = counter(
+            "drops",
+            None,
+            "Frames that were dropped: received from it (in), or copies meant for it (out). Only reasons that occurred",
+        );
+        let mut kernel = counter(
+            "kernel_drops",
+            None,
+            "Frames that the kernel dropped before the switch could see them. Only reasons that occurred",
+        );
+        let mut up = Family::gauge(format!("{kind}_up"), "Whether it takes part in forwarding");
+        for (key, switch, is_up) in self.standing(state, kind) {
+            let name = match &key {
+                PortKey::Port(name) => name.to_string(),
+                PortKey::Uplink(interface) => interface.to_string(),
+            };
+            let labels = || -> Labels { vec![("switch", switch.clone()), (kind, name.clone())] };
+            let with = |more: &[(&'static str, &str)]| -> Labels {
+                let more = more
+                    .iter()
+                    .map(|(label, value)| (*label, (*value).to_owned()));
+                labels().into_iter().chain(more).collect()
+            };
+            up.add(labels(), f64::from(is_up));
+            let (counters, rings) = self.counters(state, &key);
+            rx_frames.add(labels(), counters.rx_frames as f64);
+            rx_bytes.add(labels(), counters.rx_bytes as f64);
+            tx_frames.add(labels(), counters.tx_frames as f64);
+            tx_bytes.add(labels(), counters.tx_bytes as f64);
+            for (direction, counts) in [("in", &counters.rx_drops), ("out", &counters.tx_drops)] {
+                for &reason in DropReason::ALL {
+                    let count = counts[reason as usize];
+                    if count > 0 {
+                        let labels = with(&[("reason", reason.name()), ("direction", direction)]);
+                        drops.add(labels, count as f64);
+                    }
+                }
+            }
+            for (reason, count) in rings.kernel_drops {
+                if count > 0 {
+                    kernel.add(with(&[("reason", reason)]), count as f64);
+                }
+            }
+        }
+        vec![up, rx_frames, rx_bytes, tx_frames, tx_bytes, drops, kernel]
+    }
+
+    /// Every port or every uplink with its switch, and whether it is up.
+    fn standing(&self, state: &State, kind: &str) -> Vec<(PortKey, String, bool)> {
+        let intent = &state.intent;
+        if kind == "uplink" {
+            let uplinks = intent.uplinks().map(|(switch, interface)| {
+                let key = PortKey::Uplink(interface.clone());
+                let is_up = state.link_obstacle(&key).is_none();
+                (key, switch.to_string(), is_up)
+            });
+            return uplinks.collect();
+        }
+        let ports = intent.ports.values().filter_map(|object| {
+            let port = &object.spec;
+            let group = intent.portgroups.get(&port.portgroup)?;
+            let key = PortKey::Port(port.name.clone());
+            let is_up = self.obstacle(state, port).is_none();
+            Some((key, group.spec.vswitch.to_string(), is_up))
+        });
+        ports.collect()
+    }
+}
