@@ -16,6 +16,9 @@ pub enum AgentError {
         /// Their names.
         missing: String,
     },
+    /// Privileges that are not needed cannot be given up.
+    #[error("cannot give up privileges: {0}")]
+    Privileges(io::Error),
     /// The configuration file cannot be read.
     #[error("cannot read the configuration file {}: {source}", .path.display())]
     ConfigFile {

@@ -7,6 +7,7 @@ mod activity;
 mod change;
 mod counters;
 mod guests;
+mod health;
 mod history;
 mod metrics;
 mod reconcile;
@@ -28,6 +29,7 @@ use crate::addresses::{self, Addresses, Conflict, Heard};
 use crate::error::AgentError;
 use crate::events::{Events, News};
 use crate::plane::Plane;
+use crate::progress::Progress;
 use crate::quota::Quota;
 use crate::state::State;
 use crate::store::{Loaded, Store};
@@ -54,6 +56,7 @@ pub(crate) struct Host {
     notes: Mutex<strain::Notes>,
     quota: Quota,
     events: Arc<Events>,
+    progress: Mutex<Progress>,
     /// What was wrong with the stored state when it was loaded.
     damaged: Vec<String>,
 }
@@ -102,6 +105,7 @@ impl Host {
             notes: Mutex::default(),
             quota: Quota::default(),
             events: Arc::default(),
+            progress: Mutex::default(),
             damaged: loaded.damaged,
         };
         // Before anything is attached that is not to stay.

@@ -1,7 +1,11 @@
 //! The agent of one host: its API, its durable state, its network interfaces, and the data path that it drives.
 //!
 //! ```no_run
-//! # async fn example() -> Result<(), weft_agent::AgentError> {
+//! # fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! weft_agent::confine()?;
+//! # Ok(())
+//! # }
+//! # async fn serve() -> Result<(), weft_agent::AgentError> {
 //! let settings = weft_agent::Settings { socket: Some("/tmp/agent.sock".into()), ..Default::default() };
 //! weft_agent::run(settings.options()).await
 //! # }
@@ -25,6 +29,7 @@ mod options;
 mod pace;
 mod patience;
 mod plane;
+mod progress;
 mod quota;
 mod server;
 mod state;
@@ -32,15 +37,18 @@ mod store;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod wanted;
+mod watch;
 
 use std::path::Path;
 use std::sync::{Arc, Weak, mpsc};
 use std::time::{Duration, Instant};
 
+use sd_notify::NotifyState;
 use tokio::signal::unix::{SignalKind, signal};
 use weft_api::EventKind;
 use weft_datapath::Event;
 
+pub use capabilities::confine;
 pub use error::AgentError;
 pub use options::{
     CoreList, DEFAULT_CONFIG, DEFAULT_GROUP, DEFAULT_STATE_DIR, Options, Poll, Settings,
@@ -66,12 +74,13 @@ const TICK: Duration = Duration::from_secs(1);
 const LAST_REQUESTS: Duration = Duration::from_secs(5);
 
 /// Runs an agent until SIGTERM or SIGINT: restores the host, then serves its API. The socket answers as soon as
-/// everything that can be attached is in force.
+/// everything that can be attached is in force, and a service manager is told then.
+///
+/// Call [`confine`] first, before any thread is made.
 ///
 /// # Errors
 /// Why the agent does not start. A port that cannot be attached is none: it is down and says why.
 pub async fn run(options: Options) -> Result<(), AgentError> {
-    capabilities::check()?;
     descriptors::raise_limit();
     let mut terminate = signal(SignalKind::terminate()).map_err(AgentError::Threads)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(AgentError::Threads)?;
@@ -88,6 +97,8 @@ pub async fn run(options: Options) -> Result<(), AgentError> {
     let plane = Plane::start(&options, &events)?;
     drop(events);
     let (addresses_changed, changed) = mpsc::sync_channel(1);
+    let ports = loaded.intent.ports.len();
+    watch::notify(&[NotifyState::Status(&format!("restoring {ports} ports"))]);
     let name = options.host_name.clone();
     let restore = move || Host::restore(name, store, loaded, plane, addresses_changed);
     let host = Arc::new(
@@ -109,6 +120,8 @@ pub async fn run(options: Options) -> Result<(), AgentError> {
         EventKind::AgentStarted,
         format!("the agent of {} is ready", options.host_name),
     ));
+    let watching = watch::start(&host).map_err(AgentError::Threads)?;
+    watch::notify(&[NotifyState::Ready, NotifyState::Status(&host.in_a_line())]);
     tracing::info!(host = %options.host_name, socket = %options.socket.display(), "the agent is ready");
     let signal = tokio::select! {
         _ = terminate.recv() => "SIGTERM",
@@ -125,6 +138,8 @@ pub async fn run(options: Options) -> Result<(), AgentError> {
     );
     host.events().push(stopping);
     host.events().end();
+    watch::notify(&[NotifyState::Stopping, NotifyState::Status("ending")]);
+    drop(watching);
     let _ = stop.send(());
     let _ = tokio::time::timeout(LAST_REQUESTS, &mut serving).await;
     serving.abort();

@@ -26,6 +26,8 @@ pub struct Finding {
 )]
 #[serde(rename_all = "camelCase")]
 pub enum Cause {
+    /// A poll thread stands still.
+    Stalled,
     /// The stored configuration is damaged.
     State,
     /// A change waits for its confirmation and is taken back without it.
@@ -63,7 +65,7 @@ impl Cause {
     fn is_shared(self) -> bool {
         !matches!(
             self,
-            Self::State | Self::Unconfirmed | Self::Saturated | Self::Drops
+            Self::Stalled | Self::State | Self::Unconfirmed | Self::Saturated | Self::Drops
         )
     }
 
@@ -82,7 +84,7 @@ impl Cause {
             Self::Blocked => "blocked by their administrator",
             Self::LinkSetDown => "their administrator set the link down",
             // Never shared.
-            Self::State | Self::Unconfirmed | Self::Saturated | Self::Drops => {
+            Self::Stalled | Self::State | Self::Unconfirmed | Self::Saturated | Self::Drops => {
                 "the same is wrong with them"
             }
         }

@@ -47,6 +47,9 @@ pub struct ThreadReport {
     pub busy_share: f64,
     /// Share of the time since its start that it slept, 0-1.
     pub asleep_share: f64,
+    /// For how long it has been standing still, in seconds, if it is stalled.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stalled_seconds: Option<u64>,
     /// Cycles of the time stamp counter per frame, once it moved 1,000.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cycles_per_frame: Option<f64>,

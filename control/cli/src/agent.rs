@@ -82,6 +82,8 @@ pub(crate) fn run(arguments: Arguments, _context: &Context) -> Result<(), Failur
         metrics,
     };
     log_to_stderr();
+    // Threads inherit what is left, so it comes before the first one.
+    weft_agent::confine()?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()

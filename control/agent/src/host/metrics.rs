@@ -73,6 +73,10 @@ impl Host {
             "Passes over its ports; at least one a second, also asleep",
         );
         let mut queues = Family::gauge("poll_queues", "Receive queues that the poll thread owns");
+        let mut stalled = Family::gauge("poll_stalled", "Whether the poll thread stands still");
+        let mut stalls =
+            Family::counter("poll_stalls", None, "How often the poll thread stood still");
+        let progress = self.progress();
         for thread in self.plane.datapath().threads() {
             let labels = || vec![("thread", thread.index.to_string())];
             busy.add(labels(), thread.busy_time.as_secs_f64());
@@ -80,8 +84,11 @@ impl Host {
             frames.add(labels(), thread.frames as f64);
             passes.add(labels(), thread.passes as f64);
             queues.add(labels(), thread.queues as f64);
+            let standing = progress.of(thread.index);
+            stalled.add(labels(), f64::from(standing.stalled.is_some()));
+            stalls.add(labels(), standing.stalls as f64);
         }
-        vec![busy, asleep, frames, passes, queues]
+        vec![busy, asleep, frames, passes, queues, stalled, stalls]
     }
 
     /// Of all ports or of all uplinks, each under names and with a label of its kind: they share no namespace, and a sum over

@@ -23,18 +23,8 @@ impl Host {
     pub(crate) fn status(&self) -> Status {
         let state = self.view();
         let faults = self.faults(&state);
-        let (ports, uplinks) = (state.intent.ports.len(), state.intent.uplinks().count());
-        let is_port = |key: &&PortKey| matches!(key, PortKey::Port(_));
-        let ports_down = faults.obstacles.keys().filter(is_port).count();
-        let uplinks_down = faults.obstacles.len() - ports_down;
-        let counts = Counts {
-            vswitches: state.intent.vswitches.len(),
-            portgroups: state.intent.portgroups.len(),
-            ports,
-            ports_up: ports - ports_down,
-            uplinks,
-            uplinks_up: uplinks - uplinks_down,
-        };
+        let counts = counts(&state, &faults);
+        let progress = self.progress();
         let threads = self
             .plane
             .datapath()
@@ -47,16 +37,22 @@ impl Host {
                 frames_total: thread.frames,
                 busy_share: thread.busy,
                 asleep_share: thread.asleep,
+                stalled_seconds: progress
+                    .of(thread.index)
+                    .stalled
+                    .map(|still| still.as_secs()),
                 cycles_per_frame: thread
                     .cycles_per_frame
                     .filter(|_| thread.frames >= ENOUGH_FRAMES),
-            });
+            })
+            .collect();
+        drop(progress);
         Status {
             host: self.name.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),
             uptime_seconds: self.started.elapsed().as_secs(),
-            threads: threads.collect(),
+            threads,
             counts,
             problems: self.findings(&state, &faults),
         }
@@ -80,6 +76,12 @@ impl Host {
 
     /// What is wrong: the worst cause first, and uplinks before ports, because every port of a switch needs its uplink.
     pub(super) fn findings(&self, state: &State, faults: &Faults) -> Vec<Finding> {
+        let stalled = self.ailments().into_iter().map(|ailment| Finding {
+            object: ObjectRef::new(ObjectKind::Host, &self.name),
+            cause: Cause::Stalled,
+            reason: format!("{ailment}: its ports do not forward"),
+            next: "systemctl restart weft-agent".to_owned(),
+        });
         let damaged = self.damaged.iter().map(|problem| Finding {
             object: ObjectRef::new(ObjectKind::Host, &self.name),
             cause: Cause::State,
@@ -124,7 +126,8 @@ impl Host {
                 next: show(key),
             })
         });
-        let mut findings: Vec<_> = damaged
+        let mut findings: Vec<_> = stalled
+            .chain(damaged)
             .chain(unconfirmed)
             .chain(obstacles)
             .chain(conflicts)
@@ -136,6 +139,22 @@ impl Host {
             (finding.cause, !is_uplink)
         });
         findings
+    }
+}
+
+/// How many objects there are, and how many of them are up.
+pub(super) fn counts(state: &State, faults: &Faults) -> Counts {
+    let (ports, uplinks) = (state.intent.ports.len(), state.intent.uplinks().count());
+    let is_port = |key: &&PortKey| matches!(key, PortKey::Port(_));
+    let ports_down = faults.obstacles.keys().filter(is_port).count();
+    let uplinks_down = faults.obstacles.len() - ports_down;
+    Counts {
+        vswitches: state.intent.vswitches.len(),
+        portgroups: state.intent.portgroups.len(),
+        ports,
+        ports_up: ports - ports_down,
+        uplinks,
+        uplinks_up: uplinks - uplinks_down,
     }
 }
 

@@ -44,6 +44,23 @@ async fn scrape(host: Arc<Host>, headers: &HeaderMap) -> Response {
     }
 }
 
+/// `/livez`: whether everything moves.
+pub(super) async fn livez(State(host): State<Arc<Host>>) -> Response {
+    verdict(&host.ailments())
+}
+
+/// `/readyz`: whether it also forwards by the newest configuration.
+pub(super) async fn readyz(State(host): State<Arc<Host>>) -> Response {
+    verdict(&host.arrears())
+}
+
+fn verdict(wrong: &[String]) -> Response {
+    if wrong.is_empty() {
+        return "ok\n".into_response();
+    }
+    (StatusCode::SERVICE_UNAVAILABLE, wrong.join("\n") + "\n").into_response()
+}
+
 /// A TCP address that serves `/metrics` and nothing else, to anybody who can reach it.
 pub(crate) struct Exporter {
     listener: TcpListener,

@@ -19,7 +19,7 @@ use weft_model::{
 
 use super::caller::CalledBy;
 use super::extract::{Asked, Body, LARGEST_BODY, Named, Refusal, SEE_THE_DOCUMENT, invalid};
-use super::metrics::metrics;
+use super::metrics::{livez, metrics, readyz};
 use super::stream::EventsAnswer;
 use super::table::Table;
 use crate::host::Host;
@@ -29,6 +29,8 @@ pub(crate) fn router(host: Arc<Host>) -> Router {
     let routes = table().into_router();
     routes
         .route("/metrics", get(metrics))
+        .route("/livez", get(livez))
+        .route("/readyz", get(readyz))
         .fallback(no_such_path)
         .method_not_allowed_fallback(no_such_method)
         .layer(DefaultBodyLimit::max(LARGEST_BODY))
