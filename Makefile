@@ -10,10 +10,10 @@ AS_ROOT := $(if $(SUDO),--config 'target."cfg(all())".runner="sudo -E"')
 
 # What the build links with, and what the lab and the tests run.
 PACKAGES := gcc libc6-dev iproute2 iputils-ping tcpdump ethtool util-linux curl iperf3 perl qemu-system-x86 busybox-static \
-    mmdebstrap e2fsprogs libvirt-clients tmux zsh fish man-db mandoc python3-prometheus-client debhelper lintian systemd
+    mmdebstrap e2fsprogs libvirt-clients tmux zsh fish man-db mandoc python3-prometheus-client debhelper lintian systemd systemd-container
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench soak build setup
+.PHONY: help demo test lint bench soak build deb setup
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 16
@@ -40,6 +40,9 @@ soak: setup ## the same tests for an hour: kill loops and random frames, WEFT_SO
 
 build: setup ## the release binary, target/release/weft
 	cargo build --release --locked -p weft-cli
+
+deb: build ## the Debian package, target/weft_VERSION_ARCHITECTURE.deb
+	packaging/build-deb $(TARGET)/release/weft $(TARGET)
 
 setup: ## install the Debian packages that are missing
 	@command -v cargo >/dev/null || { echo "error: cargo is not installed" >&2; \

@@ -21,6 +21,7 @@
 
 mod answer;
 mod binary;
+mod debian;
 mod docs;
 mod frame;
 mod guest;
@@ -36,6 +37,7 @@ mod wire;
 
 pub use answer::Answer;
 pub use binary::weft;
+pub use debian::Debian;
 pub use docs::{Block, Document, Step};
 pub use frame::Frame;
 pub use guest::{GUEST_VLAN, Guest};

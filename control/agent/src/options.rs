@@ -307,6 +307,31 @@ mod tests {
     }
 
     #[test]
+    fn the_file_of_the_package_names_every_setting_and_says_nothing() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("agent.yaml");
+        let packaged = include_str!("../../../packaging/agent.yaml");
+        std::fs::write(&path, packaged).unwrap();
+        assert_eq!(Settings::read(&path).unwrap(), Settings::default());
+        // A comment has a space behind its sign, a setting that is left out has none.
+        let settings = packaged
+            .lines()
+            .filter(|line| !line.starts_with("# "))
+            .map(|line| format!("{}\n", line.trim_start_matches('#')));
+        std::fs::write(&path, settings.collect::<String>()).unwrap();
+        let Settings {
+            state,
+            socket,
+            cores,
+            poll,
+            host_name,
+            metrics,
+        } = Settings::read(&path).unwrap();
+        assert!(state.is_some() && socket.is_some() && cores.is_some() && poll.is_some());
+        assert!(host_name.is_some() && metrics.is_some());
+    }
+
+    #[test]
     fn a_file_of_comments_says_nothing() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("agent.yaml");
