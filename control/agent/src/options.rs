@@ -115,6 +115,7 @@ impl Settings {
             poll: parsed("WEFT_POLL", &variable)?,
             host_name: parsed("WEFT_HOST_NAME", &variable)?,
             metrics: parsed("WEFT_METRICS", &variable)?,
+            group: parsed("WEFT_GROUP", &variable)?,
         })
     }
 
@@ -264,6 +265,7 @@ mod tests {
                 "WEFT_POLL" => "adaptive",
                 "WEFT_HOST_NAME" => "h2",
                 "WEFT_METRICS" => "127.0.0.1:2",
+                "WEFT_GROUP" => "g2",
                 _ => panic!("{name} is not a setting"),
             };
             Some(value.into())

@@ -244,6 +244,11 @@ pub(crate) const OUTPUTS: &[(&str, &str, &str)] = &[
         "grep -v '^#' examples/uplink.yaml | sed 1d",
     ),
     (
+        "docs/install.md",
+        "yaml",
+        "cat packaging/prometheus.yaml",
+    ),
+    (
         "docs/virtual-machines.md",
         "xml",
         "cat examples/debian1.xml",
@@ -267,6 +272,10 @@ pub(crate) const ENDLESS: &[&str] = &[
 /// First words of commands that need the internet. They run in this machine's network.
 pub(crate) const ONLINE: &[&str] = &["apt-get install", "mmdebstrap"];
 
+/// Why the commands about the package are not run here.
+const IN_A_CONTAINER: &str =
+    "tests/package.rs does it with dpkg, on a Debian that has booted with systemd";
+
 /// Commands that are not run, and why.
 pub(crate) const NOT_RUN: &[(&str, &str, &str)] = &[
     (
@@ -275,6 +284,29 @@ pub(crate) const NOT_RUN: &[(&str, &str, &str)] = &[
         "it builds; `weft lab demo`, which it then runs, is compared with the text",
     ),
     ("README.md", "make test", "it runs this test"),
+    ("docs/install.md", "make deb", IN_A_CONTAINER),
+    (
+        "docs/install.md",
+        "apt-get install ./target/weft_0.1.0_amd64.deb",
+        IN_A_CONTAINER,
+    ),
+    (
+        "docs/install.md",
+        "systemctl restart weft-agent",
+        IN_A_CONTAINER,
+    ),
+    (
+        "docs/install.md",
+        "apt-get install ./target/weft_0.1.1_amd64.deb",
+        IN_A_CONTAINER,
+    ),
+    (
+        "docs/install.md",
+        "WEFT_RESTART=yes apt-get install ./target/weft_0.1.1_amd64.deb",
+        IN_A_CONTAINER,
+    ),
+    ("docs/install.md", "apt-get remove weft", IN_A_CONTAINER),
+    ("docs/install.md", "apt-get purge weft", IN_A_CONTAINER),
     (
         "docs/virtual-machines.md",
         "virsh start debian1",
