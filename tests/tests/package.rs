@@ -71,7 +71,7 @@ fn files(root: &Path) -> BTreeSet<String> {
     let found = Answer::of(&mut find).succeeds();
     let kept = found.lines().filter(|path| {
         let of_books = |book: &&str| path.starts_with(book);
-        !books.iter().any(|book| of_books(&book))
+        !books.iter().any(of_books)
     });
     kept.map(str::to_owned).collect()
 }

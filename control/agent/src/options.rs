@@ -111,11 +111,11 @@ impl Settings {
             state: path("WEFT_STATE"),
             // Where operators say which agent they talk to, they need not say it twice.
             socket: path("WEFT_SOCKET").or_else(|| path("WEFT_AGENT")),
-            cores: parsed("WEFT_CORES", &variable)?,
-            poll: parsed("WEFT_POLL", &variable)?,
-            host_name: parsed("WEFT_HOST_NAME", &variable)?,
-            metrics: parsed("WEFT_METRICS", &variable)?,
-            group: parsed("WEFT_GROUP", &variable)?,
+            cores: parsed("WEFT_CORES", variable)?,
+            poll: parsed("WEFT_POLL", variable)?,
+            host_name: parsed("WEFT_HOST_NAME", variable)?,
+            metrics: parsed("WEFT_METRICS", variable)?,
+            group: parsed("WEFT_GROUP", variable)?,
         })
     }
 
@@ -253,7 +253,7 @@ mod tests {
     fn flags_go_before_the_environment_and_that_before_the_file() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("agent.yaml");
-        let file = "state: /1\nsocket: /1.sock\ncores: '1'\npoll: busy\nhost-name: h1\nmetrics: '[::]:1'\n";
+        let file = "state: /1\nsocket: /1.sock\ncores: '1'\npoll: busy\nhost-name: h1\nmetrics: '[::]:1'\ngroup: g1\n";
         std::fs::write(&path, file).unwrap();
         let file = Settings::read(&path).unwrap();
         let environment = Settings::from_environment(|name| {
@@ -278,12 +278,14 @@ mod tests {
             poll,
             host_name,
             metrics,
+            group,
         } = environment.clone().or(file.clone()).options();
         assert_eq!(state_dir, Path::new("/2"));
         assert_eq!(socket, Path::new("/2.sock"));
         assert_eq!((cores, poll), (vec![2], Poll::Adaptive));
         assert_eq!(host_name.as_str(), "h2");
         assert_eq!(metrics, Some("127.0.0.1:2".parse().unwrap()));
+        assert_eq!(group.as_deref(), Some("g2"));
         let flags = Settings {
             host_name: Some("h3".parse().unwrap()),
             ..Settings::default()
@@ -328,9 +330,10 @@ mod tests {
             poll,
             host_name,
             metrics,
+            group,
         } = Settings::read(&path).unwrap();
         assert!(state.is_some() && socket.is_some() && cores.is_some() && poll.is_some());
-        assert!(host_name.is_some() && metrics.is_some());
+        assert!(host_name.is_some() && metrics.is_some() && group.is_some());
     }
 
     #[test]

@@ -243,11 +243,7 @@ pub(crate) const OUTPUTS: &[(&str, &str, &str)] = &[
         "yaml",
         "grep -v '^#' examples/uplink.yaml | sed 1d",
     ),
-    (
-        "docs/install.md",
-        "yaml",
-        "cat packaging/prometheus.yaml",
-    ),
+    ("docs/install.md", "yaml", "cat packaging/prometheus.yaml"),
     (
         "docs/virtual-machines.md",
         "xml",
