@@ -1,4 +1,7 @@
-//! How many files the agent may have open.
+//! How many files the agent may have open, and some that are kept for when there are no more.
+
+use std::fs::File;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
@@ -38,5 +41,49 @@ pub(crate) fn raise_limit() {
             "the limit of open files is enough for some {guests} VMs on vhost-user sockets; more need a larger hard limit \
              (LimitNOFILE)"
         );
+    }
+}
+
+/// Descriptors that are held to be given up: enough for an operator's connections and for the file of a change.
+const RESERVED: usize = 32;
+
+/// Whether the reserve had to be given up.
+static EXHAUSTED: AtomicBool = AtomicBool::new(false);
+
+/// Whether there are no descriptors left but those that were reserved.
+pub(crate) fn are_exhausted() -> bool {
+    EXHAUSTED.load(Ordering::Relaxed)
+}
+
+/// Descriptors that are held so that they can be given up.
+pub(crate) struct Reserve(Vec<File>);
+
+impl Reserve {
+    /// Takes as many as there are, if that is enough.
+    pub(crate) fn new() -> Self {
+        let mut reserve = Self(Vec::new());
+        reserve.refill();
+        reserve
+    }
+
+    /// Gives them up. Returns whether there were any.
+    pub(crate) fn release(&mut self) -> bool {
+        if !EXHAUSTED.swap(true, Ordering::Relaxed) {
+            tracing::error!("there are no file descriptors left: what comes now cannot be attached");
+        }
+        !std::mem::take(&mut self.0).is_empty()
+    }
+
+    /// Takes them again where they were given up and others have been closed since.
+    pub(crate) fn refill(&mut self) {
+        if !self.0.is_empty() {
+            return;
+        }
+        let taken: Result<Vec<_>, _> = (0..RESERVED).map(|_| File::open("/dev/null")).collect();
+        let Ok(taken) = taken else { return };
+        self.0 = taken;
+        if EXHAUSTED.swap(false, Ordering::Relaxed) {
+            tracing::info!("there are file descriptors again");
+        }
     }
 }

@@ -2,6 +2,7 @@
 
 mod caller;
 mod extract;
+mod listener;
 mod metrics;
 mod operation;
 mod routes;
@@ -18,11 +19,13 @@ use axum::extract::connect_info::IntoMakeServiceWithConnectInfo;
 use nix::unistd::{Gid, Group};
 use tokio::net::UnixListener;
 
+use crate::descriptors::Reserve;
 use crate::error::AgentError;
 use crate::host::Host;
 use crate::options::DEFAULT_GROUP;
 use crate::patience::once_its_holder_died;
 use caller::Peer;
+use listener::Listener;
 pub(crate) use metrics::Exporter;
 
 /// The API as a service for each connection, which knows who connected.
@@ -48,7 +51,7 @@ pub(crate) fn operators(name: Option<&str>) -> Result<Option<Gid>, AgentError> {
 
 /// A bound socket, removed when it is dropped.
 pub(crate) struct Socket {
-    listener: Option<UnixListener>,
+    listener: Option<Listener>,
     path: PathBuf,
 }
 
@@ -71,7 +74,7 @@ impl Socket {
         remove_stale(path)?;
         let listener = UnixListener::bind(path).map_err(failed)?;
         let socket = Self {
-            listener: Some(listener),
+            listener: Some(Listener::new(listener, Reserve::new())),
             path: path.into(),
         };
         if let Some(group) = group {
@@ -82,7 +85,7 @@ impl Socket {
     }
 
     /// The listener, once.
-    pub(crate) fn listener(&mut self) -> Option<UnixListener> {
+    pub(crate) fn listener(&mut self) -> Option<Listener> {
         self.listener.take()
     }
 }

@@ -4,6 +4,7 @@
 //! that a change is made. Its second line holds the CRC-32 of the first, so that a torn or damaged one is noticed; the
 //! one before it is then used. A whole one that this version cannot read is not passed over: that would undo changes.
 
+mod disk;
 mod generation;
 mod history;
 mod lock;
@@ -180,6 +181,12 @@ impl Store {
         (self.sync_directory)(&self.directory).map_err(failed)?;
         self.unconfirmed = None;
         Ok(())
+    }
+
+    /// Why a change of a configuration of this generation could not be made durable at this moment, as far as the disk tells.
+    pub(crate) fn obstacle(directory: &Path, current: u64) -> Option<String> {
+        let size = fs::metadata(path(directory, current)).map_or(0, |file| file.len());
+        disk::obstacle(directory, size)
     }
 
     /// The number of the generation that is asked for; 0: there is none yet.

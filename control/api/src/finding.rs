@@ -30,6 +30,10 @@ pub enum Cause {
     Stalled,
     /// The stored configuration is damaged.
     State,
+    /// Changes cannot be stored, so they are refused.
+    Storage,
+    /// The agent has no file descriptors left.
+    Descriptors,
     /// A change waits for its confirmation and is taken back without it.
     Unconfirmed,
     /// A poll thread cannot keep up.
@@ -65,7 +69,12 @@ impl Cause {
     fn is_shared(self) -> bool {
         !matches!(
             self,
-            Self::Stalled | Self::State | Self::Unconfirmed | Self::Saturated | Self::Drops
+            Self::Stalled | Self::State
+                | Self::Storage
+                | Self::Descriptors
+                | Self::Unconfirmed
+                | Self::Saturated
+                | Self::Drops
         )
     }
 
@@ -84,7 +93,12 @@ impl Cause {
             Self::Blocked => "blocked by their administrator",
             Self::LinkSetDown => "their administrator set the link down",
             // Never shared.
-            Self::Stalled | Self::State | Self::Unconfirmed | Self::Saturated | Self::Drops => {
+            Self::Stalled | Self::State
+                | Self::Storage
+                | Self::Descriptors
+                | Self::Unconfirmed
+                | Self::Saturated
+                | Self::Drops => {
                 "the same is wrong with them"
             }
         }

@@ -8,7 +8,9 @@ use weft_model::{ObjectKind, ObjectRef, PortKey};
 
 use super::Host;
 use super::change::remaining;
+use crate::descriptors;
 use crate::state::{Obstacle, State, quoted};
+use crate::store::Store;
 
 /// Fewer frames than this say nothing about what one costs: they share wake-ups and cold caches.
 const ENOUGH_FRAMES: u64 = 1000;
@@ -88,6 +90,18 @@ impl Host {
             reason: format!("state file {problem}; the generation before it is in use"),
             next: "weft export".to_owned(),
         });
+        let storage = Store::obstacle(&self.directory, state.generation).map(|obstacle| Finding {
+            object: ObjectRef::new(ObjectKind::Host, &self.name),
+            cause: Cause::Storage,
+            reason: format!("{obstacle}: changes are refused until that is mended, and frames go on"),
+            next: format!("df -h {}", self.directory.display()),
+        });
+        let descriptors = descriptors::are_exhausted().then(|| Finding {
+            object: ObjectRef::new(ObjectKind::Host, &self.name),
+            cause: Cause::Descriptors,
+            reason: "the agent has no file descriptors left: what comes now cannot be attached".to_owned(),
+            next: format!("grep 'open files' /proc/{}/limits", std::process::id()),
+        });
         let unconfirmed = state.unconfirmed.as_ref().map(|unconfirmed| Finding {
             object: ObjectRef::new(ObjectKind::Host, &self.name),
             cause: Cause::Unconfirmed,
@@ -128,6 +142,8 @@ impl Host {
         });
         let mut findings: Vec<_> = stalled
             .chain(damaged)
+            .chain(storage)
+            .chain(descriptors)
             .chain(unconfirmed)
             .chain(obstacles)
             .chain(conflicts)

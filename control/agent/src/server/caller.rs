@@ -5,17 +5,17 @@ use axum::extract::connect_info::{ConnectInfo, Connected};
 use axum::http::request::Parts;
 use axum::serve::IncomingStream;
 use nix::unistd::{Uid, User};
-use tokio::net::UnixListener;
 use weft_api::{Caller, Problem, ProblemKind};
 
 use super::extract::Refusal;
+use super::listener::Listener;
 
 /// The process that connected, when it did (`SO_PEERCRED`, unix(7)).
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Peer(Option<(u32, Option<u32>)>);
 
-impl Connected<IncomingStream<'_, UnixListener>> for Peer {
-    fn connect_info(stream: IncomingStream<'_, UnixListener>) -> Self {
+impl Connected<IncomingStream<'_, Listener>> for Peer {
+    fn connect_info(stream: IncomingStream<'_, Listener>) -> Self {
         let credentials = stream.io().peer_cred().ok();
         Self(credentials.map(|peer| {
             // Zero is a process that this agent's namespace does not see.
@@ -55,14 +55,16 @@ fn name_of(uid: u32) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::UnixListener;
 
     use super::*;
+    use crate::descriptors::Reserve;
 
     #[tokio::test]
     async fn a_connection_says_whose_it_is() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("socket");
-        let listener = UnixListener::bind(&path).unwrap();
+        let listener = Listener::new(UnixListener::bind(&path).unwrap(), Reserve::new());
         let who = axum::routing::get(async |CalledBy(caller)| axum::Json(caller));
         let service = axum::Router::new().route("/", who);
         let service = service.into_make_service_with_connect_info::<Peer>();

@@ -1,7 +1,7 @@
 //! The lock of a state directory: one agent at a time, and none after a crash.
 
 use std::fs::{File, OpenOptions};
-use std::io::{Read, Seek, Write};
+use std::io::{self, Read, Seek, Write};
 use std::path::Path;
 
 use rustix::fs::{FlockOperation, flock};
@@ -27,13 +27,7 @@ impl Lock {
             source,
             remedy: "make the directory writable, or name another with --state",
         };
-        let mut file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(&path)
-            .map_err(failed)?;
+        let mut file = open(&path).map_err(failed)?;
         let lock = || match flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Err(rustix::io::Errno::WOULDBLOCK) => None,
             other => Some(other),
@@ -54,11 +48,21 @@ impl Lock {
             }
             Err(error) => return Err(failed(error.into())),
         }
-        // Only to name the holder; on a full disk the lock holds without it.
+        // Only to name the holder; on a full or read-only disk the lock holds without it.
         let _ = file
             .set_len(0)
             .and_then(|()| file.rewind())
             .and_then(|()| writeln!(file, "{}", std::process::id()));
         Ok(Self { _file: file })
     }
+}
+
+/// Opens the file of a lock, creating it if need be. On a disk that is read-only the one that is there can be locked as well.
+fn open(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    let writable = options.read(true).write(true).create(true).truncate(false);
+    writable.open(path).or_else(|error| match error.kind() {
+        io::ErrorKind::ReadOnlyFilesystem => File::open(path),
+        _ => Err(error),
+    })
 }
