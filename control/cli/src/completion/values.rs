@@ -105,7 +105,7 @@ fn source(arg: &Arg, path: &[String]) -> Source {
         (["uplink", "show" | "del"], "DEV" | "INTERFACE") => Source::Uplinks,
         (["lab", "down"], "LAB") => Source::Labs,
         (["lab", "exec"], "NAME") => Source::LabMembers,
-        (["stats"], "PORT") => Source::PortsAndUplinks,
+        (["stats" | "trace"], "PORT") => Source::PortsAndUplinks,
         (_, "PORT") => Source::Ports,
         (_, "PG" | "PORTGROUP") => Source::Portgroups,
         (_, "SWITCH" | "VSWITCH") => Source::Vswitches,
