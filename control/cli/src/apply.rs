@@ -11,6 +11,7 @@ use crate::change::ChangeFlags;
 use crate::failure::Failure;
 use crate::manifest::ManifestFile;
 use crate::output::{Style, counted};
+use crate::progress::Progress;
 
 /// Make the configuration that of a manifest, whole or not at all
 ///
@@ -84,7 +85,10 @@ fn seconds(text: &str) -> Result<u64, String> {
 pub(crate) async fn apply(arguments: Apply, context: &Context) -> Result<(), Failure> {
     let Apply { manifest, flags } = arguments;
     let manifest = manifest.read()?;
-    let change = async |options| Ok(context.client.apply(&manifest, options).await?);
+    let change = async |options| {
+        let _progress = Progress::of("applying the manifest");
+        Ok(context.client.apply(&manifest, options).await?)
+    };
     make(context, flags.options(), change).await
 }
 
@@ -95,8 +99,10 @@ pub(crate) async fn diff(arguments: Diff, context: &Context) -> Result<(), Failu
         yes: true,
         ..ApplyOptions::default()
     };
-    let plan = context.client.apply(&manifest, options).await?;
-    report(context, &plan)
+    let progress = Progress::of("comparing the manifest");
+    let plan = context.client.apply(&manifest, options).await;
+    drop(progress);
+    report(context, &plan?)
 }
 
 /// Makes changes and says what they did. Somebody at a terminal sees the plan first, and is asked where it removes or interrupts

@@ -7,6 +7,7 @@ use crate::Context;
 use crate::apply::{ApplyFlags, make};
 use crate::failure::Failure;
 use crate::output::{Style, or_dash};
+use crate::progress::Progress;
 
 /// List the generations of the configuration that are kept, newest first
 #[derive(Args)]
@@ -58,7 +59,10 @@ pub(crate) async fn history(context: &Context) -> Result<(), Failure> {
 
 pub(crate) async fn rollback(arguments: Rollback, context: &Context) -> Result<(), Failure> {
     let Rollback { to, flags } = arguments;
-    let change = async |options: ApplyOptions| Ok(context.client.rollback(to, options).await?);
+    let change = async |options: ApplyOptions| {
+        let _progress = Progress::of("going back");
+        Ok(context.client.rollback(to, options).await?)
+    };
     make(context, flags.options(), change).await
 }
 

@@ -173,7 +173,7 @@ fn run(command: Command, context: &Context) -> Result<(), Failure> {
         Command::Diff(arguments) => wait_for(apply::diff(arguments, context)),
         Command::Export(arguments) => ask(export::run(arguments, context)),
         Command::History(_) => ask(history::history(context)),
-        Command::Rollback(arguments) => ask(history::rollback(arguments, context)),
+        Command::Rollback(arguments) => wait_for(history::rollback(arguments, context)),
         Command::Confirm(_) => ask(history::confirm(context)),
         Command::Lab(command) => lab::run(command, context),
         Command::Completion(arguments) => completion::run(&arguments, context),
