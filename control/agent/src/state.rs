@@ -280,7 +280,7 @@ impl State {
                     .unwrap_or_else(|| format!("{} is not attached yet", place(&attachment))),
                 next: match interface {
                     Some(interface) => format!("ip -details link show {interface}"),
-                    None => format!("ls -l {attachment}"),
+                    None => format!("ls -l {}", quoted(&*attachment)),
                 },
             });
         }
@@ -342,12 +342,13 @@ fn obstacle_of(interface: &InterfaceName, link: Link) -> Option<Obstacle> {
     None
 }
 
-/// A name as a shell takes it.
+/// A name or path as a shell takes it.
 pub(crate) fn quoted(name: &impl ToString) -> String {
     let name = name.to_string();
-    if name.contains(' ') {
-        format!("'{name}'")
-    } else {
+    let is_plain = |octet: u8| octet.is_ascii_alphanumeric() || b"-_./:@%+,".contains(&octet);
+    if name.bytes().all(is_plain) {
         name
+    } else {
+        format!("'{}'", name.replace('\'', r"'\''"))
     }
 }

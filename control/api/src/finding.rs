@@ -50,14 +50,14 @@ pub enum Cause {
     GuestFailed,
     /// The VM is connected, and its driver does not use the adapter yet.
     GuestNotReady,
-    /// No VM is connected.
-    NoGuest,
     /// Two guests use one address.
     AddressConflict,
     /// Frames are being dropped.
     Drops,
     /// It works, but not as it should.
     Warning,
+    /// No VM is connected, as when it is switched off.
+    NoGuest,
     /// The administrator blocked the port.
     Blocked,
     /// The administrator set the link down.
@@ -187,7 +187,14 @@ impl fmt::Display for FindingGroup {
         } else {
             ""
         };
-        write!(f, "{more}): {}", first.cause.of_several())
+        write!(f, "{more}): {}", first.cause.of_several())?;
+        match first.cause {
+            // What it is differs from one to the next.
+            Cause::NotAttached | Cause::GuestFailed | Cause::Warning => {
+                write!(f, "; {}: {}", first.object.name, first.reason)
+            }
+            _ => Ok(()),
+        }
     }
 }
 
@@ -228,10 +235,12 @@ mod tests {
             .map(|number| finding(ObjectKind::Port, &format!("vm{number}"), Cause::NoInterface))
             .collect();
         findings.push(finding(ObjectKind::Uplink, "eth1", Cause::NoInterface));
+        findings.push(finding(ObjectKind::Port, "w1", Cause::Warning));
+        findings.push(finding(ObjectKind::Port, "w2", Cause::Warning));
         findings.push(finding(ObjectKind::Port, "b", Cause::Blocked));
         findings.push(finding(ObjectKind::Port, "c", Cause::Blocked));
         let lines = shown(&findings);
-        assert_eq!(lines.len(), 3, "{lines:?}");
+        assert_eq!(lines.len(), 4, "{lines:?}");
         assert_eq!(
             lines[0],
             (
@@ -244,7 +253,11 @@ mod tests {
             "uplink eth1: interface p-eth1 does not exist".to_owned()
         );
         assert_eq!(
-            lines[2],
+            lines[2].0,
+            "2 ports (w1, w2): they work, but not as they should; w1: interface p-w1 does not exist"
+        );
+        assert_eq!(
+            lines[3],
             (
                 "2 ports (b, c): blocked by their administrator".to_owned(),
                 "weft port list".to_owned()

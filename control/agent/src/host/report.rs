@@ -224,7 +224,7 @@ impl Host {
         let show = || format!("weft port show {}", quoted(&port.name));
         let (cause, next) = match status.state {
             VhostState::Running => return None,
-            VhostState::Waiting => (Cause::NoGuest, format!("ls -l {socket}")),
+            VhostState::Waiting => (Cause::NoGuest, format!("ls -l {}", quoted(socket))),
             VhostState::Negotiating => (Cause::GuestNotReady, show()),
             VhostState::Failed => (Cause::GuestFailed, show()),
         };

@@ -88,7 +88,7 @@ impl Host {
             object: ObjectRef::new(ObjectKind::Host, &self.name),
             cause: Cause::State,
             reason: format!("state file {problem}; the generation before it is in use"),
-            next: "weft export".to_owned(),
+            next: "weft history".to_owned(),
         });
         let storage = Store::obstacle(&self.directory, state.generation).map(|obstacle| Finding {
             object: ObjectRef::new(ObjectKind::Host, &self.name),

@@ -13,6 +13,7 @@ use crate::store::Store;
 
 mod addresses;
 mod changes;
+mod findings;
 mod guests;
 mod interfaces;
 mod thousands;
