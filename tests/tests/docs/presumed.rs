@@ -105,7 +105,7 @@ pub(crate) const SETUPS: &[Setup] = &[
     },
     Setup {
         document: "docs/cli.md",
-        before: "weft port show vm1 -o json",
+        before: "weft top",
         script: TWO_PORTS,
     },
     // vm1 has had two addresses.
