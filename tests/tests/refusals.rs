@@ -99,6 +99,23 @@ fn names_that_do_not_exist_are_not_found_and_the_nearest_is_suggested() {
             &["vSwitch1", "free0", "weft uplink list"],
         ),
         ("uplink show eth1", &["eth1", "weft uplink list"]),
+        (
+            "vswitch show vSwithc1",
+            &["vSwithc1", "did you mean vSwitch1?"],
+        ),
+        (
+            "portgroup show Lba",
+            &["port group Lba", "did you mean Lab?"],
+        ),
+        (
+            "portgroup del Empyt",
+            &["port group Empyt", "the nearest existing name is Empty"],
+        ),
+        (
+            "port del oen",
+            &["port oen", "the nearest existing name is one"],
+        ),
+        ("stats one tow", &["tow", "did you mean two?"]),
     ] {
         office.refuses(line, 3, words);
     }
