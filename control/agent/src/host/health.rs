@@ -4,8 +4,11 @@ use std::sync::atomic::Ordering;
 use std::sync::{MutexGuard, PoisonError};
 use std::time::Instant;
 
+use weft_api::EventKind;
+
 use super::Host;
 use super::status::counts;
+use crate::events;
 use crate::progress::{News, Progress};
 
 impl Host {
@@ -17,7 +20,9 @@ impl Host {
             let mut progress = self.progress();
             (progress.look(now, passes), progress.stalled())
         };
-        news.iter().for_each(log_stall);
+        for news in &news {
+            self.events.push(told(news));
+        }
         stalled.into_iter().map(|(thread, _)| thread).collect()
     }
 
@@ -61,15 +66,19 @@ impl Host {
     }
 }
 
-/// Tells of a poll thread that stalls or goes on.
-fn log_stall(news: &News) {
+/// Logs that a poll thread stalls or goes on, and says the same as an event.
+fn told(news: &News) -> events::News {
     match news {
         News::Stalled(thread) => {
             tracing::error!(thread, "a poll thread is stalled: its ports do not forward");
+            let text = format!("poll thread {thread} stands still: its ports do not forward");
+            events::News::error(EventKind::ThreadStalled, text)
         }
         News::GoesOn(thread, still) => {
             let seconds = still.as_secs();
             tracing::warn!(thread, seconds, "a poll thread that was stalled goes on");
+            let text = format!("poll thread {thread} goes on; it stood still for {seconds} s");
+            events::News::warning(EventKind::ThreadResumed, text)
         }
     }
 }
