@@ -113,19 +113,35 @@ impl Host {
     /// If it does not.
     pub fn start(&self) {
         self.spawn();
+        self.answers();
+    }
+
+    fn answers(&self) {
         let answers = || (self.weft("status").code == Some(0)).then_some(());
         let up = eventually(Duration::from_secs(10), answers);
         assert!(up.is_some(), "the agent does not answer: {}", self.log());
     }
 
+    /// Starts its agent by another command, and waits until it answers.
+    ///
+    /// # Panics
+    /// If it does not.
+    pub fn start_as(&self, command: Command) {
+        self.spawn_as(command);
+        self.answers();
+    }
+
     /// Starts its agent and does not wait.
     pub fn spawn(&self) {
+        self.spawn_as(self.agent_command(&self.state, &self.socket()));
+    }
+
+    fn spawn_as(&self, mut command: Command) {
         let log = File::options()
             .append(true)
             .create(true)
             .open(self.log_file());
-        let child = self
-            .agent_command(&self.state, &self.socket())
+        let child = command
             .stdin(Stdio::null())
             .stderr(log.expect("the log can be written"))
             .spawn();
