@@ -29,18 +29,27 @@ impl Disk {
         Answer::of(mount.arg(self.path())).succeeds();
     }
 
-    /// Lays the same disk over itself, read-only: one that is written to cannot be remounted so.
-    fn protect(&self) {
+    /// Lays the same disk over itself, read-only, for the agent that runs and for those to come: one that is written to cannot be
+    /// remounted so.
+    fn protect(&self, host: &Host) {
         for options in ["bind", "remount,bind,ro"] {
-            let mut mount = Command::new("mount");
-            mount.args(["--no-mtab", "-o", options]);
-            Answer::of(mount.args([self.path(), self.path()])).succeeds();
+            let path = self.path().display();
+            self.everywhere(host, &format!("mount --no-mtab -o {options} {path} {path}"));
         }
     }
 
-    fn release(&self) {
-        let mut umount = Command::new("umount");
-        Answer::of(umount.args(["--no-mtab", "-l"]).arg(self.path())).succeeds();
+    fn release(&self, host: &Host) {
+        let path = self.path().display();
+        self.everywhere(host, &format!("umount --no-mtab -l {path}"));
+    }
+
+    /// Runs a command here and in the mount namespace of the agent.
+    fn everywhere(&self, host: &Host, line: &str) {
+        let mut here = Command::new("sh");
+        Answer::of(here.args(["-c", line])).succeeds();
+        let mut there = Command::new("nsenter");
+        there.arg(format!("--mount=/proc/{}/ns/mnt", host.agent_pid()));
+        Answer::of(there.args(line.split_ascii_whitespace())).succeeds();
     }
 
     /// Fills it up to its last page.
@@ -95,7 +104,10 @@ fn a_full_disk_refuses_changes_and_nothing_else() {
         refused.refused(1, &["generation-", "No space left", "make room"]);
         assert_eq!(host.export(), before);
         let status = host.does("status");
-        assert!(status.contains("is full") && status.contains("df -h"), "{status}");
+        assert!(
+            status.contains("is full") && status.contains("df -h"),
+            "{status}"
+        );
     });
     host.kill();
     host.start();
@@ -116,10 +128,13 @@ fn a_disk_that_is_read_only_refuses_changes_and_nothing_else() {
         refused.refused(1, &["generation-", "Read-only file system"]);
         assert_eq!(host.export(), before);
         let status = host.does("status");
-        assert!(status.contains("is not writable: Read-only file system"), "{status}");
+        assert!(
+            status.contains("is not writable: Read-only file system"),
+            "{status}"
+        );
     };
     without_loss(&one, &two, || {
-        disk.protect();
+        disk.protect(&host);
         told();
     });
     // An agent that starts on such a disk has everything that was acknowledged, and is as honest.
@@ -127,7 +142,7 @@ fn a_disk_that_is_read_only_refuses_changes_and_nothing_else() {
     host.start();
     told();
     assert!(one.reaches(&two));
-    disk.release();
+    disk.release(&host);
     host.does("portgroup set Lab --vlan 11");
     assert!(!host.does("status").contains("not writable"));
 }
@@ -205,7 +220,10 @@ fn a_clock_that_jumps_changes_nothing() {
         let mut command = host.agent_command(host.state(), &host.socket());
         command.env("LD_PRELOAD", faketime());
         command.env("FAKETIME_TIMESTAMP_FILE", &clock);
-        command.envs([("FAKETIME_NO_CACHE", "1"), ("FAKETIME_DONT_FAKE_MONOTONIC", "1")]);
+        command.envs([
+            ("FAKETIME_NO_CACHE", "1"),
+            ("FAKETIME_DONT_FAKE_MONOTONIC", "1"),
+        ]);
         host.start_as(command);
     };
     set("@2031-05-05 12:00:00");
@@ -238,7 +256,9 @@ fn a_clock_that_jumps_changes_nothing() {
 fn faketime() -> PathBuf {
     let mut list = Command::new("dpkg");
     let files = Answer::of(list.args(["-L", "libfaketime"])).succeeds();
-    let library = files.lines().find(|line| line.ends_with("libfaketimeMT.so.1"));
+    let library = files
+        .lines()
+        .find(|line| line.ends_with("libfaketimeMT.so.1"));
     PathBuf::from(library.expect("libfaketime is installed"))
 }
 
@@ -267,7 +287,10 @@ fn an_agent_without_descriptors_forwards_and_answers() {
     };
     let limit = |files: usize| {
         let mut prlimit = Command::new("prlimit");
-        prlimit.args([&format!("--pid={process}"), &format!("--nofile={files}:20000")]);
+        prlimit.args([
+            &format!("--pid={process}"),
+            &format!("--nofile={files}:20000"),
+        ]);
         Answer::of(&mut prlimit).succeeds();
     };
     without_loss(&one, &two, || {
@@ -303,7 +326,9 @@ fn an_agent_without_descriptors_forwards_and_answers() {
 #[test]
 fn no_acknowledged_configuration_is_lost_or_half_made() {
     let host = Host::with_switch();
-    let vms: Vec<_> = ["one", "two", "three"].map(|name| host.unplugged_vm(name)).into();
+    let vms: Vec<_> = ["one", "two", "three"]
+        .map(|name| host.unplugged_vm(name))
+        .into();
     let mut random = Random::new();
     let directory = tempfile::tempdir().expect("a temporary directory");
     let mut configurations = BTreeMap::new();
@@ -362,7 +387,10 @@ fn configuration(number: usize, vms: &[Vm]) -> String {
         };
         let interface = &vms[(at + number) % vms.len()].interface;
         let name = &vm.name;
-        text += &format!("  - {{name: {name}{}, portgroup: {group}, veth: {interface}}}\n", number % 2);
+        text += &format!(
+            "  - {{name: {name}{}, portgroup: {group}, veth: {interface}}}\n",
+            number % 2
+        );
     }
     text
 }

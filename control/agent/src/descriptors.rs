@@ -69,7 +69,9 @@ impl Reserve {
     /// Gives them up. Returns whether there were any.
     pub(crate) fn release(&mut self) -> bool {
         if !EXHAUSTED.swap(true, Ordering::Relaxed) {
-            tracing::error!("there are no file descriptors left: what comes now cannot be attached");
+            tracing::error!(
+                "there are no file descriptors left: what comes now cannot be attached"
+            );
         }
         !std::mem::take(&mut self.0).is_empty()
     }

@@ -69,7 +69,8 @@ impl Cause {
     fn is_shared(self) -> bool {
         !matches!(
             self,
-            Self::Stalled | Self::State
+            Self::Stalled
+                | Self::State
                 | Self::Storage
                 | Self::Descriptors
                 | Self::Unconfirmed
@@ -93,14 +94,13 @@ impl Cause {
             Self::Blocked => "blocked by their administrator",
             Self::LinkSetDown => "their administrator set the link down",
             // Never shared.
-            Self::Stalled | Self::State
-                | Self::Storage
-                | Self::Descriptors
-                | Self::Unconfirmed
-                | Self::Saturated
-                | Self::Drops => {
-                "the same is wrong with them"
-            }
+            Self::Stalled
+            | Self::State
+            | Self::Storage
+            | Self::Descriptors
+            | Self::Unconfirmed
+            | Self::Saturated
+            | Self::Drops => "the same is wrong with them",
         }
     }
 }

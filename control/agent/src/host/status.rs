@@ -93,13 +93,16 @@ impl Host {
         let storage = Store::obstacle(&self.directory, state.generation).map(|obstacle| Finding {
             object: ObjectRef::new(ObjectKind::Host, &self.name),
             cause: Cause::Storage,
-            reason: format!("{obstacle}: changes are refused until that is mended, and frames go on"),
+            reason: format!(
+                "{obstacle}: changes are refused until that is mended, and frames go on"
+            ),
             next: format!("df -h {}", self.directory.display()),
         });
         let descriptors = descriptors::are_exhausted().then(|| Finding {
             object: ObjectRef::new(ObjectKind::Host, &self.name),
             cause: Cause::Descriptors,
-            reason: "the agent has no file descriptors left: what comes now cannot be attached".to_owned(),
+            reason: "the agent has no file descriptors left: what comes now cannot be attached"
+                .to_owned(),
             next: format!("grep 'open files' /proc/{}/limits", std::process::id()),
         });
         let unconfirmed = state.unconfirmed.as_ref().map(|unconfirmed| Finding {
