@@ -558,8 +558,8 @@ fn who_is_not_root_is_told_so() {
         command.arg(&copy).env("WEFT_AGENT", office.host.socket());
         Answer::of(command.args(line.split(' ')))
     };
-    nobody("status").refused(8, &["no permission", "root"]);
-    nobody("port del one").refused(8, &["no permission", "root"]);
+    nobody("status").refused(8, &["not permitted", "root"]);
+    nobody("port del one").refused(8, &["not permitted", "root"]);
     nobody("agent --state /tmp/never --socket /tmp/never.sock").refused(8, &["CAP_", "root"]);
     nobody("lab demo").refused(8, &["root", "sudo"]);
     assert!(!Path::new("/tmp/never").exists());

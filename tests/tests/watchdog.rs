@@ -180,6 +180,10 @@ fn a_poll_thread_that_stands_still_is_noticed() {
         reason.starts_with("poll thread 0 has not moved for "),
         "{reason}"
     );
+    let events = host.shows("events");
+    let events = events.as_array().expect("events are a list");
+    let told = events.iter().any(|event| event["kind"] == "threadStalled");
+    assert!(told, "{events:#?}");
     let answer = get(&host, "/livez");
     assert_ne!(answer.code, Some(0), "{answer:#?}");
     assert!(answer.stdout.contains("poll thread 0"), "{answer:#?}");

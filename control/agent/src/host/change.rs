@@ -65,7 +65,11 @@ impl Order {
             .filter(|seconds| !(1..=MOST).contains(seconds))
         {
             let message = format!("confirm: {seconds} s is not a time of 1 to {MOST} s");
-            return Err(Problem::new(ProblemKind::Invalid, message).in_field("confirm"));
+            return Err(Problem::new(ProblemKind::Invalid, message)
+                .in_field("confirm")
+                .with_remedy(
+                    "name a time within these bounds, or none to keep the changes at once",
+                ));
         }
         Ok(Self {
             by: by.to_owned(),
