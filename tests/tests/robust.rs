@@ -102,6 +102,9 @@ fn a_full_disk_refuses_changes_and_nothing_else() {
         disk.fill();
         let refused = host.weft("portgroup set Lab --vlan 11");
         refused.refused(1, &["generation-", "No space left", "make room"]);
+        // Nor is anything opened anew that then has to be taken back.
+        let refused = host.weft("vswitch set vSwitch1 --mtu 1400");
+        refused.refused(1, &["generation-", "No space left"]);
         assert_eq!(host.export(), before);
         let status = host.does("status");
         assert!(
@@ -116,6 +119,25 @@ fn a_full_disk_refuses_changes_and_nothing_else() {
     disk.empty();
     host.does("portgroup set Lab --vlan 11");
     assert!(!host.does("status").contains("is full"));
+}
+
+/// A change that would be taken back waits for room; nobody's frames do.
+#[test]
+fn what_cannot_be_taken_back_for_lack_of_room_interrupts_nobody() {
+    let disk = Disk::new();
+    let (host, one, two) = host_on(&disk);
+    let before = host.export();
+    apply(&host, "--confirm 1s", "mtu", 1400);
+    disk.fill();
+    let log = "cannot be taken back yet";
+    until("its time is over", || host.log().contains(log));
+    without_loss(&one, &two, || {
+        // The next attempt is 2 s later.
+        until("it is tried again", || host.log().matches(log).count() > 1);
+    });
+    disk.empty();
+    until("it is taken back", || host.export() == before);
+    assert!(one.reaches(&two));
 }
 
 #[test]
@@ -235,7 +257,7 @@ fn a_clock_that_jumps_changes_nothing() {
         // Twenty years back: later generations are older by the clock, and newer all the same.
         set("@2011-05-05 12:00:00");
         host.does("portgroup set Lab --promiscuous accept");
-        let waiting = apply(&host, "--confirm 1h", 30);
+        let waiting = apply(&host, "--confirm 1h", "vlan", 30);
         assert!(waiting.contains("in force for 3600 s"), "{waiting}");
         set("@2051-05-05 12:00:00");
     });
@@ -262,12 +284,13 @@ fn faketime() -> PathBuf {
     PathBuf::from(library.expect("libfaketime is installed"))
 }
 
-/// Applies the host's own configuration with another VLAN.
-fn apply(host: &Host, flags: &str, vlan: u64) -> String {
+/// Applies the host's own configuration with another number in the first field of this name.
+fn apply(host: &Host, flags: &str, field: &str, number: u64) -> String {
     let manifest = host.export();
-    let (before, rest) = manifest.split_once("vlan: ").expect("it has one");
+    let field = format!("{field}: ");
+    let (before, rest) = manifest.split_once(&field).expect("it has one");
     let (_, after) = rest.split_once('\n').expect("a line ends");
-    let changed = format!("{before}vlan: {vlan}\n{after}");
+    let changed = format!("{before}{field}{number}\n{after}");
     let directory = tempfile::tempdir().expect("a temporary directory");
     let path = directory.path().join("host.yaml");
     fs::write(&path, changed).expect("a file");
@@ -348,14 +371,26 @@ fn no_acknowledged_configuration_is_lost_or_half_made() {
                 loop {
                     let at = random.below(configurations.len());
                     let (path, goal) = configurations.iter().nth(at).expect("it is one of them");
-                    let answer = host.weft(&format!("apply -f {}", path.display()));
-                    if answer.code != Some(0) {
-                        assert_eq!(answer.code, Some(5), "{answer:#?}");
-                        sure.push(goal.clone());
-                        return sure;
+                    let apply = format!("apply -f {}", path.display());
+                    // What follows, and what is then one of several: a change with little time may be taken back at any time.
+                    let (line, goals) = match random.below(6) {
+                        0 => (format!("{apply} --confirm 1h"), vec![goal.clone()]),
+                        1 => (format!("{apply} --confirm 1s"), with(&sure, goal)),
+                        2 => ("confirm".to_owned(), sure.clone()),
+                        3 => ("rollback --dry-run".to_owned(), sure.clone()),
+                        _ => (apply, vec![goal.clone()]),
+                    };
+                    let answer = host.weft(&line);
+                    match answer.code {
+                        Some(0) => {
+                            acknowledged += 1;
+                            sure = goals;
+                        }
+                        // Something else waits for its confirmation: it goes back, or stays.
+                        Some(4) => sure = settle(&host, &sure),
+                        Some(5) => return with(&sure, goal),
+                        _ => panic!("{answer:#?}"),
                     }
-                    acknowledged += 1;
-                    sure = vec![goal.clone()];
                 }
             });
             std::thread::sleep(life);
@@ -368,9 +403,33 @@ fn no_acknowledged_configuration_is_lost_or_half_made() {
             possible.contains(&found),
             "round {round}: {found}\nis none of\n{possible:#?}"
         );
-        expected = vec![found];
+        host.weft("confirm");
+        expected = vec![host.export()];
     }
-    println!("{acknowledged} configurations were acknowledged");
+    println!("{acknowledged} commands were acknowledged");
+}
+
+fn with(some: &[String], another: &str) -> Vec<String> {
+    let mut all = some.to_vec();
+    all.push(another.to_owned());
+    all
+}
+
+/// Confirms what waits. What is there then is what was there before, or what it was to be.
+fn settle(host: &Host, sure: &[String]) -> Vec<String> {
+    if host.weft("confirm").code != Some(0) {
+        return sure.to_vec();
+    }
+    match host.weft("export") {
+        answer if answer.code == Some(0) => {
+            assert!(
+                sure.contains(&answer.stdout),
+                "{answer:#?}\nis none of\n{sure:#?}"
+            );
+            vec![answer.stdout]
+        }
+        _ => sure.to_vec(),
+    }
 }
 
 /// One of several configurations in which the same interfaces belong to ports and port groups of other names.

@@ -6,6 +6,7 @@ use rustix::thread::{
     remove_capability_from_bounding_set, set_capabilities, set_no_new_privs,
 };
 
+use crate::descriptors;
 use crate::error::AgentError;
 
 /// What the agent keeps, if it has it. What each is for is in `docs/agent.md`.
@@ -16,13 +17,15 @@ const KEPT: CapabilitySet = CapabilitySet::NET_ADMIN
     .union(CapabilitySet::DAC_OVERRIDE)
     .union(CapabilitySet::CHOWN);
 
-/// Gives up every capability that the agent does not need, for good: they leave all sets of this thread, its bounding set
+/// Raises the limit of open files, and gives up every capability that the agent does not need, for good: they leave all sets of this thread, its bounding set
 /// included, and no program that it may ever run gets them back. Threads that are made later inherit that, so it is called
 /// before any is made.
 ///
 /// # Errors
 /// [`AgentError::NotPermitted`] with capabilities that are missing, and [`AgentError::Privileges`].
 pub fn confine() -> Result<(), AgentError> {
+    // It takes CAP_SYS_RESOURCE, which then goes.
+    descriptors::raise_limit();
     let present = capabilities(None).map_err(privileges)?;
     check(present.effective)?;
     let kept = kept(present.permitted);

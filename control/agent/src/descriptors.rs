@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
@@ -55,13 +56,22 @@ pub(crate) fn are_exhausted() -> bool {
     EXHAUSTED.load(Ordering::Relaxed)
 }
 
+/// How long after they were given up they are taken again at the earliest: meanwhile whoever needs one finds it.
+const PAUSE: Duration = Duration::from_secs(2);
+
 /// Descriptors that are held so that they can be given up.
-pub(crate) struct Reserve(Vec<File>);
+pub(crate) struct Reserve {
+    held: Vec<File>,
+    again: Instant,
+}
 
 impl Reserve {
     /// Takes as many as there are, if that is enough.
     pub(crate) fn new() -> Self {
-        let mut reserve = Self(Vec::new());
+        let mut reserve = Self {
+            held: Vec::new(),
+            again: Instant::now(),
+        };
         reserve.refill();
         reserve
     }
@@ -73,17 +83,21 @@ impl Reserve {
                 "there are no file descriptors left: what comes now cannot be attached"
             );
         }
-        !std::mem::take(&mut self.0).is_empty()
+        self.again = Instant::now() + PAUSE;
+        !std::mem::take(&mut self.held).is_empty()
     }
 
     /// Takes them again where they were given up and others have been closed since.
     pub(crate) fn refill(&mut self) {
-        if !self.0.is_empty() {
+        if !self.held.is_empty() || Instant::now() < self.again {
             return;
         }
         let taken: Result<Vec<_>, _> = (0..RESERVED).map(|_| File::open("/dev/null")).collect();
-        let Ok(taken) = taken else { return };
-        self.0 = taken;
+        let Ok(taken) = taken else {
+            self.again = Instant::now() + PAUSE;
+            return;
+        };
+        self.held = taken;
         if EXHAUSTED.swap(false, Ordering::Relaxed) {
             tracing::info!("there are file descriptors again");
         }

@@ -156,7 +156,12 @@ impl AgentError {
 
 impl From<AgentError> for Problem {
     fn from(error: AgentError) -> Self {
-        Self::new(error.kind(), error.to_string())
+        let (kind, text) = (error.kind(), error.to_string());
+        // What to do stands behind the last semicolon.
+        match text.rsplit_once("; ") {
+            Some((message, remedy)) => Self::new(kind, message).with_remedy(remedy),
+            None => Self::new(kind, text),
+        }
     }
 }
 

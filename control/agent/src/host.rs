@@ -31,7 +31,7 @@ use crate::events::{Events, News};
 use crate::plane::Plane;
 use crate::progress::Progress;
 use crate::quota::Quota;
-use crate::state::State;
+use crate::state::{Failure, State};
 use crate::store::{Loaded, Store};
 
 /// One host.
@@ -55,6 +55,8 @@ pub(crate) struct Host {
     guests: Mutex<guests::Guests>,
     notes: Mutex<strain::Notes>,
     quota: Quota,
+    /// Why a generation that was not confirmed is still there.
+    take_back: Mutex<Option<Failure>>,
     events: Arc<Events>,
     progress: Mutex<Progress>,
     /// What was wrong with the stored state when it was loaded.
@@ -104,6 +106,7 @@ impl Host {
             guests: Mutex::default(),
             notes: Mutex::default(),
             quota: Quota::default(),
+            take_back: Mutex::default(),
             events: Arc::default(),
             progress: Mutex::default(),
             damaged: loaded.damaged,

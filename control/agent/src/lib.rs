@@ -81,7 +81,6 @@ const LAST_REQUESTS: Duration = Duration::from_secs(5);
 /// # Errors
 /// Why the agent does not start. A port that cannot be attached is none: it is down and says why.
 pub async fn run(options: Options) -> Result<(), AgentError> {
-    descriptors::raise_limit();
     let mut terminate = signal(SignalKind::terminate()).map_err(AgentError::Threads)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(AgentError::Threads)?;
     let (store, loaded) = Store::open(&options.state_dir)?;

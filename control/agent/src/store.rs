@@ -46,6 +46,29 @@ pub(crate) struct Loaded {
     pub(crate) damaged: Vec<String>,
 }
 
+/// A generation that is on the disk under another name. It goes with this value unless it is committed.
+pub(crate) struct Staged {
+    number: u64,
+    unconfirmed: Option<Unconfirmed>,
+    temporary: PathBuf,
+}
+
+impl Drop for Staged {
+    fn drop(&mut self) {
+        // Gone where it was committed.
+        let _ = fs::remove_file(&self.temporary);
+    }
+}
+
+fn refused(path: &Path, source: io::Error) -> AgentError {
+    AgentError::State {
+        action: "write",
+        path: path.into(),
+        source,
+        remedy: "nothing was changed; make room or make the directory writable, then repeat the change",
+    }
+}
+
 /// What a generation says of itself.
 #[derive(Clone, Debug)]
 pub(crate) struct Note {
@@ -71,6 +94,7 @@ impl Store {
             remedy: "check the directory's owner, or name another with --state",
         })?;
         let lock = Lock::take(directory)?;
+        generation::note_boot();
         let unreadable = |source| AgentError::State {
             action: "read",
             path: directory.into(),
@@ -124,40 +148,54 @@ impl Store {
         }
     }
 
-    /// Makes a configuration durable as a new generation.
+    /// Writes a configuration to the disk, where it takes effect only when it is [committed](Self::commit): whatever may fail for
+    /// lack of room fails here.
     ///
     /// # Errors
-    /// The file that could not be written; the generation before it is then still the newest.
-    pub(crate) fn save(&mut self, intent: &Intent, note: Note) -> Result<(), AgentError> {
+    /// The file that could not be written; nothing has changed.
+    pub(crate) fn stage(&self, intent: &Intent, note: Note) -> Result<Staged, AgentError> {
         let number = self.newest + 1;
         let path = self.path(number);
-        let failed = |source| AgentError::State {
-            action: "write",
-            path: path.clone(),
-            source,
-            remedy: "nothing was changed; make room or make the directory writable, then repeat the change",
-        };
         let written_at = SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .unwrap_or_default()
             .as_secs();
         let mut generation = Generation::new(written_at, note.by, note.change, intent);
-        let revert_to = self.current;
+        // What is itself not confirmed is nothing to go back to.
+        let revert_to = self
+            .unconfirmed
+            .as_ref()
+            .map_or(self.current, |unconfirmed| unconfirmed.revert_to);
         generation.unconfirmed = note
             .confirm
             .map(|time| Unconfirmed::within(time, revert_to));
-        replace(&path, &encode(&generation)).map_err(failed)?;
+        let temporary =
+            write_temporary(&path, &encode(&generation)).map_err(|error| refused(&path, error))?;
+        Ok(Staged {
+            number,
+            unconfirmed: generation.unconfirmed,
+            temporary,
+        })
+    }
+
+    /// Makes a staged configuration the newest generation, durably.
+    ///
+    /// # Errors
+    /// What the system said; the generation before it is then still the newest.
+    pub(crate) fn commit(&mut self, staged: Staged) -> Result<(), AgentError> {
+        let path = self.path(staged.number);
+        fs::rename(&staged.temporary, &path).map_err(|error| refused(&path, error))?;
         if let Err(error) = (self.sync_directory)(&self.directory) {
             // Refused, so it must not be there at the next start either.
             if let Err(error) = fs::remove_file(&path) {
                 tracing::error!(path = %path.display(), %error, "a refused generation cannot be removed; the next start may load it");
             }
             let _ = (self.sync_directory)(&self.directory);
-            return Err(failed(error));
+            return Err(refused(&path, error));
         }
-        self.newest = number;
-        self.current = number;
-        self.unconfirmed = generation.unconfirmed;
+        self.newest = staged.number;
+        self.current = staged.number;
+        self.unconfirmed.clone_from(&staged.unconfirmed);
         self.prune();
         Ok(())
     }
@@ -228,18 +266,25 @@ pub(crate) fn write_durably(path: &Path, content: &[u8]) -> io::Result<()> {
 
 /// Replaces a file at once: at any time it has its content from before or this one.
 fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
+    let temporary = write_temporary(path, content)?;
+    fs::rename(&temporary, path).inspect_err(|_| {
+        let _ = fs::remove_file(&temporary);
+    })
+}
+
+/// Writes what is to replace a file beside it, durably but for its name, and returns where.
+fn write_temporary(path: &Path, content: &[u8]) -> io::Result<PathBuf> {
     let temporary = path.with_extension("tmp");
     let written = (|| {
         let mut file = File::create(&temporary)?;
         file.write_all(content)?;
-        file.sync_all()?;
-        fs::rename(&temporary, path)
+        file.sync_all()
     })();
     if let Err(error) = written {
         let _ = fs::remove_file(&temporary);
         return Err(error);
     }
-    Ok(())
+    Ok(temporary)
 }
 
 fn sync_directory(directory: &Path) -> io::Result<()> {

@@ -9,6 +9,7 @@ use super::counters::name;
 impl Host {
     /// The counters of every thread, port and uplink, and what is wrong, in groups.
     pub(crate) fn activity(&self) -> Activity {
+        let storage = self.storage();
         let state = self.view();
         let faults = self.faults(&state);
         let ports = state.wanted().into_keys().map(|key| {
@@ -54,7 +55,7 @@ impl Host {
                 .unwrap_or(u64::MAX),
             threads: threads.collect(),
             ports,
-            problems: FindingGroup::of(&self.findings(&state, &faults)),
+            problems: FindingGroup::of(&self.findings(&state, &faults, storage)),
         }
     }
 }

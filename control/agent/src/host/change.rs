@@ -22,6 +22,9 @@ use crate::store::{Note, Store, Unconfirmed};
 use consequences::Consequences;
 use interfaces::Concerned;
 
+/// Who makes changes that nobody asked for.
+pub(super) const BY_ITSELF: &str = "weft";
+
 /// How changes are to be made, and for whom.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Order {
@@ -194,7 +197,7 @@ impl Host {
         next.intent = Arc::new(intent);
         next.number()?;
         let concerned = Concerned::by(&changes, &outcomes);
-        self.check_interfaces(&before, &mut next, &concerned, order)?;
+        let down = self.check_interfaces(&before, &mut next, &concerned, order)?;
         let mut made = Made {
             dry_run: order.dry_run,
             generation: store.current(),
@@ -202,6 +205,7 @@ impl Host {
             outcomes: words::described(&changes, outcomes),
             confirm: order.confirm,
         };
+        made.consequences.warnings.extend(down);
         let is_unchanged =
             |(_, outcome, _): &(_, Outcome, _)| matches!(outcome, Outcome::Unchanged);
         if made.outcomes.iter().all(is_unchanged) {
@@ -214,17 +218,25 @@ impl Host {
             return Ok(made);
         }
         expect_confirmed(store, order)?;
-        let steps = self.open_engines(&before, &mut next, &concerned, order)?;
         let words = words::of(&changes, &made.outcomes, order.title.as_deref());
         let note = Note {
             by: order.by.clone(),
             change: words.clone(),
             confirm: order.confirm,
         };
-        if let Err(error) = store.save(&next.intent, note) {
+        let not_durable = |error| {
+            if self.may_log("store", "generation") {
+                tracing::error!(%error, "a change is refused because it cannot be made durable");
+            }
+            concerned.about(Problem::from(error))
+        };
+        // Before anything is touched: a disk that takes nothing interrupts nobody.
+        let staged = store.stage(&next.intent, note).map_err(not_durable)?;
+        let warnings = &mut made.consequences.warnings;
+        let steps = self.open_engines(&before, &mut next, &concerned, order, warnings)?;
+        if let Err(error) = store.commit(staged) {
             self.undo(steps, before);
-            tracing::error!(%error, "a change is refused because it cannot be made durable");
-            return Err(concerned.about(Problem::from(error)));
+            return Err(not_durable(error));
         }
         made.generation = store.current();
         next.note_generation(store);
@@ -232,6 +244,7 @@ impl Host {
             .store(next.generation, Ordering::Relaxed);
         durable(&made);
         let applied = self.put_in_force(next);
+        self.tell_of_ports(&before);
         tracing::info!(
             generation = made.generation,
             by = order.by,
@@ -298,7 +311,12 @@ fn applied(order: &Order, made: &Made, words: String) -> News {
         ..EventDetails::default()
     };
     let text = format!("{words}, by {}", order.by);
-    let news = News::info(EventKind::ConfigurationApplied, text).with(details);
+    let news = if order.forced && order.by == BY_ITSELF {
+        News::warning(EventKind::ConfigurationApplied, text)
+    } else {
+        News::info(EventKind::ConfigurationApplied, text)
+    };
+    let news = news.with(details);
     match objects.as_slice() {
         [one] => news.about(one.clone()),
         _ => news,

@@ -2,11 +2,15 @@
 
 use std::sync::Arc;
 
+use std::sync::PoisonError;
+use std::time::Instant;
+
 use weft_api::{ApplyOptions, ApplyResult, Confirmed, Generation, Problem, ProblemKind};
 use weft_model::{Intent, Manifest, ObjectRef, ResourceVersion};
 
 use super::Host;
-use super::change::Order;
+use super::change::{BY_ITSELF, Order};
+use crate::state::Failure;
 use crate::store::{Store, Unconfirmed};
 
 impl Host {
@@ -46,12 +50,20 @@ impl Host {
         let to = match (to, store.unconfirmed()) {
             (Some(to), _) => to,
             (None, Some(unconfirmed)) => unconfirmed.revert_to,
+            (None, None) if store.current() == 0 => {
+                let message = "there is nothing to go back to: nothing was changed yet";
+                return Err(
+                    Problem::new(ProblemKind::NotFound, message).with_remedy("see 'weft history'")
+                );
+            }
             (None, None) => Store::before(&directory, store.current())?,
         };
         let goal = Store::load(&directory, to)?;
         let order = Order {
             title: Some(format!("rollback to generation {to}")),
             supersedes: true,
+            // Who goes back is in need: what cannot be attached meanwhile is down and says so.
+            forced: true,
             ..Order::of_many(options, by)?
         };
         let made = self.transact(&mut store, &order, plan_of(&goal), |made| {
@@ -129,7 +141,8 @@ impl Host {
     /// Takes back a generation that nobody confirmed in time, whether or not everything can be attached then.
     pub(crate) fn take_back_unconfirmed(&self) {
         let is_overdue = |unconfirmed: &Unconfirmed| unconfirmed.remaining().is_none();
-        if !self.view().unconfirmed.as_ref().is_some_and(is_overdue) {
+        let now = Instant::now();
+        if !self.view().unconfirmed.as_ref().is_some_and(is_overdue) || self.pauses_since(now) {
             return;
         }
         let mut store = self.writer();
@@ -142,7 +155,7 @@ impl Host {
         };
         let from = store.current();
         let order = Order {
-            by: "weft".to_owned(),
+            by: BY_ITSELF.to_owned(),
             title: Some(format!(
                 "generation {from} was not confirmed in time; back to generation {to}"
             )),
@@ -153,11 +166,27 @@ impl Host {
         };
         let done = Store::load(&self.directory, to)
             .and_then(|goal| self.transact(&mut store, &order, plan_of(&goal), |_| {}));
-        if let Err(problem) = done
-            && self.may_log("confirm", "revert")
-        {
-            tracing::error!(%problem, from, to, "a generation that was not confirmed cannot be taken back yet");
-        }
+        let mut failure = self
+            .take_back
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        *failure = match done {
+            // Durable, and in force as soon as a poll thread goes on.
+            Err(problem) if problem.kind != ProblemKind::TimedOut => {
+                tracing::error!(%problem, from, to, "a generation that was not confirmed cannot be taken back yet");
+                Some(Failure::after(failure.as_ref(), problem.to_string(), now))
+            }
+            _ => None,
+        };
+    }
+
+    /// Whether an attempt to take a generation back failed so shortly ago that the next one waits.
+    fn pauses_since(&self, now: Instant) -> bool {
+        let failure = self
+            .take_back
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        failure.as_ref().is_some_and(|failure| failure.again > now)
     }
 }
 

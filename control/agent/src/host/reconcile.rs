@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use weft_api::{EventDetails, EventKind, Problem};
+use weft_api::{EventDetails, EventKind, Problem, ProblemKind};
 use weft_datapath::PortId;
 use weft_model::{ObjectKind, ObjectRef, PortKey};
 
@@ -133,6 +133,33 @@ impl Host {
                     tracing::warn!(on = %wanted.attachment, reason = obstacle.reason, "{name} is down");
                     self.tell_of_link(&key, &wanted, Some(obstacle.reason));
                 }
+            }
+        }
+    }
+
+    /// Tells of ports and uplinks that a change brought up or down. Of thousands the change itself tells enough.
+    pub(super) fn tell_of_ports(&self, before: &State) {
+        const MOST: usize = 100;
+        let next = self.state();
+        let obstacle = |state: &State, key: &PortKey| match key {
+            PortKey::Port(name) => {
+                let port = state.intent.ports.get(name)?;
+                Some(state.port_obstacle(&port.spec))
+            }
+            PortKey::Uplink(_) => Some(state.link_obstacle(key)),
+        };
+        let known = before.wanted();
+        let differs = |(key, wanted): (PortKey, Wanted)| {
+            let was = known.get(&key).and_then(|_| obstacle(before, &key));
+            let is = obstacle(&next, &key)?;
+            // A port on a socket is up when its VM is there, which is told then.
+            let waits = wanted.attachment.socket().is_some() && was.is_none() && is.is_none();
+            (was.as_ref() != Some(&is) && !waits).then_some((key, wanted, is))
+        };
+        let told: Vec<_> = next.wanted().into_iter().filter_map(differs).collect();
+        if told.len() <= MOST {
+            for (key, wanted, is) in told {
+                self.tell_of_link(&key, &wanted, is.map(|obstacle| obstacle.reason));
             }
         }
     }
@@ -310,6 +337,19 @@ impl Host {
                 .collect()
         });
         results.sort_unstable_by_key(|(position, _)| *position);
+        if after_failure == AfterFailure::GoOn || results.iter().all(|(_, result)| result.is_ok()) {
+            let lost = |position: &usize| {
+                let found = results.binary_search_by_key(position, |(position, _)| *position);
+                found.is_err()
+            };
+            // A thread that panicked said why in the log.
+            let lost: Vec<_> = (0..openings.len()).filter(lost).collect();
+            results.extend(lost.into_iter().map(|position| {
+                let message = format!("{} cannot be opened", openings[position].wanted.place());
+                let problem = Problem::new(ProblemKind::Failed, message);
+                (position, Err(problem.with_remedy("see the agent's log")))
+            }));
+        }
         results
     }
 

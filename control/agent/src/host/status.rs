@@ -1,6 +1,7 @@
 //! The host's health, and what to do about what is wrong.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use weft_api::{Cause, Counts, Finding, Status, ThreadReport};
@@ -23,6 +24,7 @@ pub(super) struct Faults {
 impl Host {
     /// The host's health.
     pub(crate) fn status(&self) -> Status {
+        let storage = self.storage();
         let state = self.view();
         let faults = self.faults(&state);
         let counts = counts(&state, &faults);
@@ -56,8 +58,22 @@ impl Host {
             uptime_seconds: self.started.elapsed().as_secs(),
             threads,
             counts,
-            problems: self.findings(&state, &faults),
+            problems: self.findings(&state, &faults, storage),
         }
+    }
+
+    /// Why changes cannot be stored. A disk may take its time to say, so nobody waits for this with the state in hand.
+    pub(super) fn storage(&self) -> Option<Finding> {
+        let generation = self.durable_generation.load(Ordering::Relaxed);
+        let obstacle = Store::obstacle(&self.directory, generation)?;
+        Some(Finding {
+            object: ObjectRef::new(ObjectKind::Host, &self.name),
+            cause: Cause::Storage,
+            reason: format!(
+                "{obstacle}: changes are refused until that is mended, and frames go on"
+            ),
+            next: format!("df -h {}", self.directory.display()),
+        })
     }
 
     /// What keeps each port and uplink from forwarding.
@@ -77,7 +93,12 @@ impl Host {
     }
 
     /// What is wrong: the worst cause first, and uplinks before ports, because every port of a switch needs its uplink.
-    pub(super) fn findings(&self, state: &State, faults: &Faults) -> Vec<Finding> {
+    pub(super) fn findings(
+        &self,
+        state: &State,
+        faults: &Faults,
+        storage: Option<Finding>,
+    ) -> Vec<Finding> {
         let stalled = self.ailments().into_iter().map(|ailment| Finding {
             object: ObjectRef::new(ObjectKind::Host, &self.name),
             cause: Cause::Stalled,
@@ -89,14 +110,6 @@ impl Host {
             cause: Cause::State,
             reason: format!("state file {problem}; the generation before it is in use"),
             next: "weft history".to_owned(),
-        });
-        let storage = Store::obstacle(&self.directory, state.generation).map(|obstacle| Finding {
-            object: ObjectRef::new(ObjectKind::Host, &self.name),
-            cause: Cause::Storage,
-            reason: format!(
-                "{obstacle}: changes are refused until that is mended, and frames go on"
-            ),
-            next: format!("df -h {}", self.directory.display()),
         });
         let descriptors = descriptors::are_exhausted().then(|| Finding {
             object: ObjectRef::new(ObjectKind::Host, &self.name),

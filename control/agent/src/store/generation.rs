@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use rustix::time::{ClockId, clock_gettime};
@@ -61,7 +62,7 @@ impl Unconfirmed {
     pub(crate) fn within(time: Duration, revert_to: u64) -> Self {
         Self {
             revert_to,
-            boot: boot(),
+            boot: BOOT.clone(),
             until: (since_boot() + time).as_millis() as u64,
         }
     }
@@ -70,17 +71,15 @@ impl Unconfirmed {
     pub(crate) fn remaining(&self) -> Option<Duration> {
         let until = Duration::from_millis(self.until);
         let remaining = until.checked_sub(since_boot())?;
-        (self.boot == boot() && !remaining.is_zero()).then_some(remaining)
+        (self.boot == *BOOT && !remaining.is_zero()).then_some(remaining)
     }
 }
 
-/// Tells one life of the host from the next.
-fn boot() -> String {
-    fs::read_to_string("/proc/sys/kernel/random/boot_id")
-        .unwrap_or_default()
-        .trim()
-        .to_owned()
-}
+/// Tells one life of the host from the next. Read once: an agent that has run out of file descriptors has not lived on.
+static BOOT: LazyLock<String> = LazyLock::new(|| {
+    let id = fs::read_to_string("/proc/sys/kernel/random/boot_id");
+    id.unwrap_or_default().trim().to_owned()
+});
 
 /// Time since the host started, sleep included.
 fn since_boot() -> Duration {
@@ -122,6 +121,11 @@ impl Unreadable {
             Self::Damaged(problem) | Self::Foreign(problem) => problem,
         }
     }
+}
+
+/// Learns which life of the host this is, while there are file descriptors.
+pub(super) fn note_boot() {
+    LazyLock::force(&BOOT);
 }
 
 /// Reads a generation whose configuration is to be used.

@@ -17,6 +17,7 @@ impl Store {
     pub(crate) fn history(directory: &Path, current: u64) -> Result<Vec<api::Generation>, Problem> {
         let numbers = generations(directory).map_err(|error| unreadable(directory, &error))?;
         let describe = |&number: &u64| {
+            let path = path(directory, number);
             let bare = api::Generation {
                 generation: number,
                 current: number == current,
@@ -26,7 +27,7 @@ impl Store {
                 confirm_within_seconds: None,
                 problem: None,
             };
-            match read_note(&path(directory, number)) {
+            let told = match read_note(&path) {
                 Ok(note) => api::Generation {
                     written_at: Some(rfc3339(note.written_at)),
                     by: note.by,
@@ -37,13 +38,16 @@ impl Store {
                         .map(|unconfirmed| unconfirmed.remaining().unwrap_or_default().as_secs()),
                     ..bare
                 },
+                // It was removed since the directory was read.
+                Err(_) if !path.exists() => return None,
                 Err(problem) => api::Generation {
                     problem: Some(problem),
                     ..bare
                 },
-            }
+            };
+            Some(told)
         };
-        Ok(numbers.iter().rev().map(describe).collect())
+        Ok(numbers.iter().rev().filter_map(describe).collect())
     }
 
     /// The configuration of an earlier generation.

@@ -11,6 +11,13 @@ fn intent(switches: usize) -> Intent {
     })
 }
 
+impl Store {
+    fn save(&mut self, intent: &Intent, note: Note) -> Result<(), AgentError> {
+        let staged = self.stage(intent, note)?;
+        self.commit(staged)
+    }
+}
+
 fn note(change: &str) -> Note {
     Note {
         by: "root".to_owned(),
@@ -205,4 +212,30 @@ impl Drop for Tmpfs<'_> {
             .arg(self.0)
             .status();
     }
+}
+
+#[test]
+fn what_is_staged_and_not_committed_leaves_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let (mut store, _) = open(directory.path());
+    store.save(&intent(1), note("first")).unwrap();
+    let staged = store.stage(&intent(2), note("second")).unwrap();
+    drop(staged);
+    assert!(!store.path(2).with_extension("tmp").exists());
+    drop(store);
+    assert_eq!(open(directory.path()).1.intent, intent(1));
+}
+
+#[test]
+fn what_follows_an_unconfirmed_generation_goes_back_behind_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let (mut store, _) = open(directory.path());
+    store.save(&intent(1), note("first")).unwrap();
+    let waits = |change: &str| Note {
+        confirm: Some(Duration::from_secs(60)),
+        ..note(change)
+    };
+    store.save(&intent(2), waits("second")).unwrap();
+    store.save(&intent(3), waits("third")).unwrap();
+    assert_eq!(store.unconfirmed().unwrap().revert_to, 1);
 }

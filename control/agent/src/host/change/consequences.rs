@@ -2,11 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use weft_datapath::PortId;
-use weft_model::{InterfaceName, ObjectKind, ObjectRef, PortKey, PortName};
+use weft_datapath::{Admission, PortConfig, PortId};
+use weft_model::{InterfaceName, ObjectRef, PortKey, PortName};
 
 use super::Host;
 use crate::addresses::{Addresses, Conflict};
+use crate::host::status::object;
 use crate::state::State;
 use crate::wanted::Wanted;
 
@@ -15,7 +16,7 @@ use crate::wanted::Wanted;
 pub(super) struct Consequences {
     /// Ports that stay and whose settings in force change.
     pub(super) ports: Vec<PortName>,
-    /// Ports and uplinks that stay and are opened anew.
+    /// Ports and uplinks whose traffic stops or pauses: they go, close, are opened anew, or are in another VLAN or switch then.
     pub(super) interrupted: Vec<ObjectRef>,
     /// Interfaces that are taken or released.
     pub(super) interfaces: Vec<InterfaceName>,
@@ -29,7 +30,7 @@ impl Host {
         let addresses = self.addresses().clone();
         let mut settled_addresses = addresses.clone();
         let settled = settled_addresses.settle(&next.intent);
-        let configs = |state: &State, addresses: &Addresses| -> BTreeMap<PortId, _> {
+        let configs = |state: &State, addresses: &Addresses| -> BTreeMap<PortId, PortConfig> {
             let ports = state.compile(addresses).ports.into_iter();
             ports.map(|port| (port.id, port)).collect()
         };
@@ -43,9 +44,11 @@ impl Host {
         };
         let ports = before.intent.ports.keys().filter(differs).cloned();
         let (was, is) = (before.wanted(), next.wanted());
-        let reopened = is
+        let reopened: Vec<_> = is
             .iter()
-            .filter(|(key, wanted)| was.get(key).is_some_and(|old| !old.serves(wanted)));
+            .filter(|(key, wanted)| was.get(key).is_some_and(|old| !old.serves(wanted)))
+            .map(|(key, _)| key)
+            .collect();
         let mut warnings: Vec<_> = settled
             .displaced
             .iter()
@@ -55,19 +58,31 @@ impl Host {
                 )
             })
             .collect();
-        let interrupted: Vec<_> = reopened.map(|(key, _)| object(key)).collect();
-        match interrupted.len() {
-            0 => {}
-            1 => warnings.push(
-                "The engine of 1 port or uplink is opened anew; its traffic pauses.".to_owned(),
-            ),
+        match reopened.as_slice() {
+            [] => {}
+            [one] => warnings.push(format!(
+                "The engine of {} is opened anew; its traffic pauses.",
+                object(one)
+            )),
             several => warnings.push(format!(
-                "The engines of {several} ports and uplinks are opened anew; their traffic pauses."
+                "{} engines are opened anew; their traffic pauses.",
+                several.len()
             )),
         }
+        // What is open and does not stay so, or is elsewhere then, has conversations that end.
+        let is_cut = |key: &&PortKey| {
+            let config = |configs: &BTreeMap<PortId, PortConfig>, state: &State| {
+                let port = configs.get(&state.id(key)?)?;
+                let is_open = port.admission == Admission::Open;
+                is_open.then(|| (port.switch, port.vlan.clone()))
+            };
+            let place = config(&old, before);
+            place.is_some() && (!is.contains_key(*key) || place != config(&new, next))
+        };
+        let interrupted: BTreeSet<_> = was.keys().filter(is_cut).chain(reopened).collect();
         Consequences {
             ports: ports.collect(),
-            interrupted,
+            interrupted: interrupted.into_iter().map(object).collect(),
             interfaces: moved(&was, &is),
             warnings,
         }
@@ -88,12 +103,4 @@ fn moved(was: &BTreeMap<PortKey, Wanted>, is: &BTreeMap<PortKey, Wanted>) -> Vec
         .map(|(interface, _)| interface.clone())
         .collect();
     interfaces.into_iter().collect()
-}
-
-/// A port or uplink as an object.
-pub(super) fn object(key: &PortKey) -> ObjectRef {
-    match key {
-        PortKey::Port(name) => name.into(),
-        PortKey::Uplink(interface) => ObjectRef::new(ObjectKind::Uplink, interface),
-    }
 }

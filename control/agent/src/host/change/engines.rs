@@ -7,7 +7,7 @@ use weft_api::Problem;
 use weft_datapath::PortId;
 use weft_model::PortKey;
 
-use super::interfaces::Concerned;
+use super::interfaces::{Concerned, stays_down};
 use super::{Host, Order};
 use crate::host::reconcile::{AfterFailure, Opening};
 use crate::plane::FULL_WAIT;
@@ -26,13 +26,15 @@ impl Host {
     /// Opens the engines of what is new, and those whose settings change anew.
     ///
     /// # Errors
-    /// One that cannot be opened; all are then as before. Of a forced change none: what cannot be opened is noted and tried again.
+    /// One that cannot be opened; all are then as before. Of a forced change none: what cannot be opened is noted, added to
+    /// `warnings`, and tried again.
     pub(super) fn open_engines(
         &self,
         before: &State,
         next: &mut State,
         concerned: &Concerned,
         order: &Order,
+        warnings: &mut Vec<String>,
     ) -> Result<Vec<Step>, Problem> {
         let openings = self.openings(before, next);
         let mut steps = self.make_way(next, &openings);
@@ -50,6 +52,7 @@ impl Host {
                     self.note_engine(next, opening);
                 }
                 Err(problem) if order.forced => {
+                    warnings.push(stays_down(&opening.key, &problem));
                     let failure = Failure::after(None, problem.to_string(), Instant::now());
                     next.failures.insert(opening.key.clone(), failure);
                 }

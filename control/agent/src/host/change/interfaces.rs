@@ -7,6 +7,7 @@ use weft_api::{Problem, ProblemKind};
 use weft_model::{Change, InterfaceName, ObjectRef, Outcome, PortKey, nearest};
 
 use super::{Host, Order};
+use crate::host::status::object;
 use crate::state::State;
 
 /// The objects that changes are made to: one of them is to blame for what a port or an uplink lacks.
@@ -39,7 +40,7 @@ impl Concerned {
         let chain = || own.iter().chain([&switch]).flatten();
         let changed = chain().find(|object| self.0.contains(object));
         let blamed = changed.or_else(|| chain().next()).cloned();
-        blamed.unwrap_or_else(|| super::consequences::object(key))
+        blamed.unwrap_or_else(|| object(key))
     }
 
     /// The problem, about the object if there is one only.
@@ -59,15 +60,16 @@ impl Concerned {
 }
 
 impl Host {
-    /// Refuses interfaces that do not exist, that the host needs for itself, or whose own MTU is too small. A forced change takes
-    /// what there is.
+    /// Refuses interfaces that do not exist, that the host needs for itself, or whose own MTU is too small. Of a forced change,
+    /// returns instead what is down by it, each a full sentence.
     pub(super) fn check_interfaces(
         &self,
         before: &State,
         next: &mut State,
         concerned: &Concerned,
         order: &Order,
-    ) -> Result<(), Problem> {
+    ) -> Result<Vec<String>, Problem> {
+        let mut warnings = Vec::new();
         let known = before.wanted();
         for (key, wanted) in next.wanted() {
             let present = known.get(&key);
@@ -79,23 +81,26 @@ impl Host {
             };
             let is_new = present.and_then(|present| present.link()) != Some(&interface);
             let link = self.plane.link(&interface)?;
-            if order.forced {
-                if let Some(link) = link {
-                    Arc::make_mut(&mut next.links).insert(interface, link);
+            let mut refuse = |problem: Problem| {
+                if order.forced {
+                    warnings.push(stays_down(&key, &problem));
+                    Ok(())
+                } else {
+                    Err(concerned.blamed(next, &key, problem))
                 }
-                continue;
-            }
-            let refuse = |problem| Err(concerned.blamed(next, &key, problem));
+            };
             if let Some(link) = link
                 && link.mtu < u32::from(wanted.mtu)
             {
-                return refuse(small_interface(&interface, link.mtu, wanted.mtu));
+                refuse(small_interface(&interface, link.mtu, wanted.mtu))?;
             }
             if !is_new {
                 continue;
             }
             let Some(link) = link else {
-                return refuse(no_interface(before, &interface).in_field(wanted.field()));
+                refuse(no_interface(before, &interface).in_field(wanted.field()))?;
+                Arc::make_mut(&mut next.links).remove(&interface);
+                continue;
             };
             // What a port or an uplink has already was asked about when it was taken.
             let is_ours = before.intent.holder_of(&interface).is_some();
@@ -104,16 +109,26 @@ impl Host {
                 && let Some(used) = self.plane.uses(link)?.first()
             {
                 let message = format!("interface {interface} {used}");
-                return refuse(
-                    Problem::new(ProblemKind::Conflict, message)
-                        .in_field(wanted.field())
-                        .with_remedy("the host itself loses it; say --yes if that is meant, or use another interface"),
-                );
+                let problem = Problem::new(ProblemKind::Conflict, message)
+                    .in_field(wanted.field())
+                    .with_remedy("the host itself loses it; say --yes if that is meant, or use another interface");
+                return Err(concerned.blamed(next, &key, problem));
             }
             Arc::make_mut(&mut next.links).insert(interface, link);
         }
-        Ok(())
+        Ok(warnings)
     }
+}
+
+/// That a port or an uplink is down by a change that is made all the same.
+pub(super) fn stays_down(key: &PortKey, problem: &Problem) -> String {
+    let object = object(key).to_string();
+    let (first, rest) = object.split_at(1);
+    format!(
+        "{}{rest} is down then: {}.",
+        first.to_uppercase(),
+        problem.message
+    )
 }
 
 fn small_interface(interface: &InterfaceName, own: u32, mtu: u16) -> Problem {

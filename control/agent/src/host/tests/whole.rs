@@ -54,6 +54,11 @@ fn told(result: &ApplyResult) -> Vec<String> {
         .collect()
 }
 
+fn interrupted(result: &ApplyResult) -> Vec<String> {
+    let objects = result.interrupted.iter();
+    objects.map(ToString::to_string).collect()
+}
+
 const CHANGED: &str = "
 vswitches: [{name: vSwitch1, portgroups: [{name: Lab}, {name: Prod, vlan: 10}]}]
 ports:
@@ -85,7 +90,7 @@ fn a_manifest_is_applied_whole_and_tells_what_it_did() {
     );
     assert_eq!(result.changes, plan.changes);
     assert_eq!(result.ports, ["MyVM2".parse().unwrap()]);
-    assert!(result.interrupted.is_empty());
+    assert_eq!(interrupted(&result), ["port MyVM1", "port MyVM2"]);
     assert_eq!(result.generation, 2);
     assert!(bench.is_up("MyVM2") && bench.is_up("MyVM3"));
     let again = bench.apply(CHANGED).unwrap();
@@ -157,8 +162,7 @@ fn interfaces_change_hands_in_one_step() {
   - {name: MyVM1, portgroup: Lab, veth: p-MyVM2}
   - {name: MyVM2, portgroup: Lab, veth: p-MyVM1}";
     let result = bench.apply(swapped).unwrap();
-    let interrupted: Vec<_> = result.interrupted.iter().map(ToString::to_string).collect();
-    assert_eq!(interrupted, ["port MyVM1", "port MyVM2"]);
+    assert_eq!(interrupted(&result), ["port MyVM1", "port MyVM2"]);
     assert!(bench.is_up("MyVM1") && bench.is_up("MyVM2"));
     let handed = "
 vswitches: [{name: vSwitch1, uplinks: [p-MyVM1], portgroups: [{name: Lab}]}]
@@ -366,4 +370,111 @@ fn a_rollback_takes_back_what_waits_for_its_confirmation() {
         let problem = bench.apply_with(CHANGED, to_confirm(seconds)).unwrap_err();
         assert_eq!(problem.kind, ProblemKind::Invalid);
     }
+}
+
+#[test]
+fn whose_traffic_a_change_interrupts_is_said_before() {
+    let bench = Bench::new(&["p-MyVM1", "p-MyVM2", "eth1"]);
+    let host = "
+vswitches: [{name: vSwitch1, uplinks: [eth1], portgroups: [{name: Lab}]}]
+ports:
+  - {name: MyVM1, portgroup: Lab, veth: p-MyVM1}
+  - {name: MyVM2, portgroup: Lab, veth: p-MyVM2}";
+    bench.apply(host).unwrap();
+    let dry = ApplyOptions {
+        dry_run: true,
+        ..ApplyOptions::default()
+    };
+    for (from, to, cut) in [
+        (
+            "veth: p-MyVM1",
+            "veth: p-MyVM1, mac: '02:00:00:00:00:07'",
+            &[][..],
+        ),
+        (
+            "name: Lab",
+            "name: Lab, security: {promiscuous: accept}",
+            &[],
+        ),
+        (
+            "veth: p-MyVM1",
+            "veth: p-MyVM1, block: true",
+            &["port MyVM1"],
+        ),
+        (
+            "veth: p-MyVM1",
+            "veth: p-MyVM1, link: down",
+            &["port MyVM1"],
+        ),
+        (
+            "name: Lab",
+            "name: Lab, vlan: 9",
+            &["port MyVM1", "port MyVM2"],
+        ),
+        ("uplinks: [eth1]", "uplinks: []", &["uplink eth1"]),
+        (
+            "  - {name: MyVM2, portgroup: Lab, veth: p-MyVM2}",
+            "",
+            &["port MyVM2"],
+        ),
+        (
+            "name: vSwitch1",
+            "name: vSwitch1, mtu: 1400",
+            &["port MyVM1", "port MyVM2", "uplink eth1"],
+        ),
+    ] {
+        assert!(host.contains(from));
+        let plan = bench.apply_with(&host.replace(from, to), dry).unwrap();
+        let mut said = interrupted(&plan);
+        said.sort();
+        assert_eq!(said, cut, "{to}");
+    }
+}
+
+#[test]
+fn a_rollback_is_made_although_an_interface_is_gone() {
+    let bench = Bench::new(&["p-MyVM1", "p-MyVM2", "p-MyVM3"]);
+    let problem = bench.rollback(None).unwrap_err();
+    assert_eq!(problem.kind, ProblemKind::NotFound, "{problem}");
+    bench.apply(LAB).unwrap();
+    let first = bench.exported();
+    bench.apply(CHANGED).unwrap();
+    bench.memory.remove("p-MyVM1");
+    let said = "Port MyVM1 is down then: interface p-MyVM1 does not exist.";
+    let dry = ApplyOptions {
+        dry_run: true,
+        ..ApplyOptions::default()
+    };
+    let plan = bench.host().rollback(None, dry, "root", |_| {}).unwrap();
+    assert_eq!(plan.warnings, [said]);
+    assert_eq!(bench.rollback(None).unwrap().warnings, [said]);
+    assert_eq!(bench.exported(), first);
+    assert!(bench.is_up("MyVM2") && !bench.is_up("MyVM1"));
+    // What is held by somebody else shows only when it is opened.
+    bench.memory.add("p-MyVM1");
+    bench.rollback(None).unwrap();
+    bench.memory.hold("p-MyVM1");
+    let warnings = bench.rollback(None).unwrap().warnings;
+    assert!(
+        warnings.len() == 1
+            && warnings[0].starts_with("Port MyVM1 is down then: interface p-MyVM1 is held"),
+        "{warnings:?}"
+    );
+}
+
+#[test]
+fn what_is_not_confirmed_goes_back_to_what_was_confirmed() {
+    let bench = Bench::new(&["p-MyVM1", "p-MyVM2", "p-MyVM3"]);
+    bench.apply(LAB).unwrap();
+    let first = bench.exported();
+    bench.apply_with(CHANGED, to_confirm(60)).unwrap();
+    let options = to_confirm(1);
+    bench
+        .host()
+        .rollback(Some(0), options, "root", |_| {})
+        .unwrap();
+    super::eventually("it is taken back", || {
+        bench.host().take_back_unconfirmed();
+        bench.exported() == first
+    });
 }
