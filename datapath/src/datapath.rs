@@ -71,6 +71,14 @@ pub enum Event {
         /// The source address.
         mac: MacAddr,
     },
+    /// A port sent from an address that is not its own and that it may neither adopt nor use: the frame was dropped
+    /// (`ForgedTransmit`). Reported at most once a second and port.
+    SourceRefused {
+        /// The sender.
+        port: PortId,
+        /// The source address.
+        mac: MacAddr,
+    },
     /// A port without a configured address sent its first frame and took its source as its own at once.
     AddressTaken {
         /// The port.

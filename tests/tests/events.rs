@@ -4,7 +4,8 @@
 use std::process::{Child, Command, Stdio};
 
 use serde_json::Value;
-use weft_tests::{Host, until, weft};
+use weft_packet::MacAddr;
+use weft_tests::{Frame, Host, Received, Wire, until, weft};
 
 /// The newest event of a kind that is about an object.
 fn newest(host: &Host, kind: &str, object: &str) -> Option<Value> {
@@ -135,4 +136,31 @@ fn whoever_watches_has_every_event_until_the_agent_ends() {
         "{numbers:?}"
     );
     host.start();
+}
+
+/// Whoever looks for the address that a guest uses in vain finds it, and what would let it pass.
+#[test]
+fn an_address_that_is_not_let_through_is_told() {
+    let host = lab();
+    host.does("portgroup set Lab --forged-transmits reject --mac-changes reject");
+    let (one, two) = (host.vm("one", "Lab"), host.vm("two", "Lab"));
+    let mut wire = Wire::new(&host, [&one, &two]);
+    let forged = MacAddr::new([2, 0, 0, 0, 9, 9]);
+    let frame = Frame::new(forged, MacAddr::BROADCAST).octets();
+    // Some a second, for as long as the status looks back.
+    until("the status tells it", || {
+        assert_eq!(wire.send("one", &frame), Received::new());
+        let status = host.does("status");
+        status.contains("ForgedTransmit") && status.contains("the latest is 02:00:00:00:09:09")
+    });
+    let event = newest(&host, "sourceRefused", "one").expect("the event");
+    assert_eq!(event["details"]["mac"], "02:00:00:00:09:09");
+    let status = host.does("status");
+    let next = "weft trace --port one --src 02:00:00:00:09:09 --dst ff:ff:ff:ff:ff:ff";
+    assert!(status.contains(next), "{status}");
+    let trace = host.does(next.trim_start_matches("weft "));
+    assert!(
+        trace.contains("next: weft portgroup set Lab --forged-transmits accept"),
+        "{trace}"
+    );
 }

@@ -16,6 +16,7 @@ mod status;
 mod strain;
 mod trace;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, mpsc};
@@ -24,6 +25,7 @@ use std::time::{Instant, SystemTime};
 use weft_api::{EventDetails, EventKind, Problem};
 use weft_datapath::{Config, Event, PortId};
 use weft_model::{HostName, ObjectKind, ObjectRef, PortKey, PortName};
+use weft_packet::MacAddr;
 
 use crate::addresses::{self, Addresses, Conflict, Heard};
 use crate::error::AgentError;
@@ -55,6 +57,7 @@ pub(crate) struct Host {
     guests: Mutex<guests::Guests>,
     notes: Mutex<strain::Notes>,
     quota: Quota,
+    refused: Mutex<BTreeMap<PortName, MacAddr>>,
     /// Why a generation that was not confirmed is still there.
     take_back: Mutex<Option<Failure>>,
     events: Arc<Events>,
@@ -106,6 +109,7 @@ impl Host {
             guests: Mutex::default(),
             notes: Mutex::default(),
             quota: Quota::default(),
+            refused: Mutex::default(),
             take_back: Mutex::default(),
             events: Arc::default(),
             progress: Mutex::default(),
@@ -194,6 +198,13 @@ impl Host {
                     }
                 });
             }
+            Event::SourceRefused { port, mac } => {
+                self.of_port(port, |state, name| {
+                    self.refused()
+                        .retain(|port, _| state.intent.ports.contains_key(port));
+                    self.note_refused(name, mac);
+                });
+            }
             Event::SourceSeen { port, mac, .. } => {
                 self.of_port(port, |state, name| {
                     // Held until the data path knows, so that a change of the policy comes before or after all of it.
@@ -213,6 +224,30 @@ impl Host {
                 });
             }
         }
+    }
+
+    /// Notes an address that a guest sends from in vain, and tells it where it is another than before.
+    fn note_refused(&self, port: &PortName, mac: MacAddr) {
+        let mut refused = self.refused();
+        if refused.insert(port.clone(), mac) == Some(mac) || !self.may_log("refused", port.as_str())
+        {
+            return;
+        }
+        tracing::warn!(%port, %mac, "the port's guest sends from an address that is not let through");
+        let text = format!(
+            "port {port}: frames from {mac} are dropped: it is none of the port's addresses, and forged transmits are rejected"
+        );
+        let details = EventDetails {
+            mac: Some(mac.to_string()),
+            ..EventDetails::default()
+        };
+        let news = News::warning(EventKind::SourceRefused, text);
+        self.events.push(news.about(port).with(details));
+    }
+
+    /// The latest address that each port's guest sent from in vain. Ports that are gone go with the next one that is noted.
+    fn refused(&self) -> MutexGuard<'_, BTreeMap<PortName, MacAddr>> {
+        self.refused.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Says once that guests use addresses which other ports have.

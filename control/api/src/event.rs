@@ -94,6 +94,8 @@ kinds! {
     GuestGone = "guestGone",
     /// A guest uses an address that another port has.
     AddressConflict = "addressConflict",
+    /// A guest sends from an address that its port does not let through.
+    SourceRefused = "sourceRefused",
     /// A generation of the state is not readable, and the one before it is used.
     StateDamaged = "stateDamaged",
     /// A poll thread stands still, and its ports do not forward.

@@ -157,6 +157,7 @@ impl FindingGroup {
 /// A command about one object says nothing about the others.
 fn next_of_several(Finding { object, cause, .. }: &Finding) -> String {
     match (cause, object.kind) {
+        (Cause::AddressConflict, _) => "weft fdb list",
         (Cause::NoInterface | Cause::InterfaceDown | Cause::NoCarrier, _) => "ip -brief link",
         (Cause::Warning, ObjectKind::Port) => "weft port list -o wide",
         (Cause::Warning, _) => "weft uplink list -o wide",

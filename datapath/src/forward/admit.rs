@@ -187,14 +187,16 @@ fn check_source(
         SourceJudgement::First if take(entry, switch, head.src, events) => return Ok(()),
         SourceJudgement::First | SourceJudgement::Foreign => {}
     }
+    let may_be_adopted = is_nameless(entry) || entry.mac_changes;
     if head.src.is_unicast_source()
-        && (is_nameless(entry) || entry.mac_changes)
+        && (may_be_adopted || !entry.forged_transmits)
         && now >= source.next_report
     {
-        let event = Event::SourceSeen {
-            port: entry.port.id,
-            vlan,
-            mac: head.src,
+        let (port, mac) = (entry.port.id, head.src);
+        let event = if may_be_adopted {
+            Event::SourceSeen { port, vlan, mac }
+        } else {
+            Event::SourceRefused { port, mac }
         };
         if events.try_send(event).is_ok() {
             source.next_report = now + REPORT_INTERVAL_NS;

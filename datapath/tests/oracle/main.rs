@@ -354,7 +354,9 @@ fn check(first: &Config, absent: u16, steps: Vec<Step>) {
         }
     }
     for event in rig.events.try_iter() {
-        let (Event::SourceSeen { mac, .. } | Event::AddressTaken { mac, .. }) = event;
+        let (Event::SourceSeen { mac, .. }
+        | Event::SourceRefused { mac, .. }
+        | Event::AddressTaken { mac, .. }) = event;
         assert!(mac.is_unicast_source(), "{mac} is nobody's address");
     }
 }

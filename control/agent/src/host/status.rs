@@ -144,7 +144,7 @@ impl Host {
                     "its guest uses the address {}, which port {} has, so frames for it go there",
                     conflict.mac, conflict.holder
                 ),
-                next: format!("weft port show {}", quoted(&conflict.holder)),
+                next: "weft fdb list".to_owned(),
             })
             .collect::<Vec<_>>();
         let warnings = state.engines.iter().filter_map(|(key, engine)| {

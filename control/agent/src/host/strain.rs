@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use weft_api::{Cause, Finding};
 use weft_datapath::DropReason;
-use weft_model::{ObjectKind, ObjectRef, PortKey};
+use weft_model::{ObjectKind, ObjectRef, PortKey, PortName};
 
 use super::Host;
 use super::status::{object, show};
@@ -178,6 +178,21 @@ impl Host {
         }
     }
 
+    /// The finding with the address that the guest sends from, and the command that tells what would let it pass.
+    fn with_source(&self, found: Finding, port: &PortName) -> Finding {
+        match self.refused().get(port) {
+            None => found,
+            Some(mac) => Finding {
+                reason: format!("{}; the latest is {mac}", found.reason),
+                next: format!(
+                    "weft trace --port {} --src {mac} --dst ff:ff:ff:ff:ff:ff",
+                    quoted(port)
+                ),
+                ..found
+            },
+        }
+    }
+
     /// What is too much at this moment.
     pub(super) fn strains(&self, state: &State, now: Instant) -> Vec<Finding> {
         let notes = self.notes();
@@ -202,7 +217,17 @@ impl Host {
             }
         });
         let drops = note.growth(before).into_iter();
-        let drops = drops.map(|growth| finding(state, &growth, seconds));
+        let drops = drops.map(|growth| {
+            let found = finding(state, &growth, seconds);
+            match &growth {
+                Growth {
+                    reason: DropReason::ForgedTransmit,
+                    at: PortKey::Port(name),
+                    ..
+                } => self.with_source(found, name),
+                _ => found,
+            }
+        });
         threads.chain(drops).collect()
     }
 }

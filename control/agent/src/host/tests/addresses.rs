@@ -158,7 +158,7 @@ fn a_configured_address_that_a_guest_elsewhere_uses_is_a_problem_until_it_ends()
             .reason
             .contains("02:00:00:00:00:02, which port MyVM1 has")
     );
-    assert_eq!(problems[0].next, "weft port show MyVM1");
+    assert_eq!(problems[0].next, "weft fdb list");
 
     set_mac("02:00:00:00:00:01", false);
     assert!(bench.host().status().problems.is_empty());
