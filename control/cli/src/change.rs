@@ -24,8 +24,15 @@ pub(crate) struct ChangeFlags {
         hide_possible_values = true
     )]
     wait: WaitFlag,
+}
 
-    /// Refuse unless the object is still at this version, as 'show' tells it
+/// The same, of verbs that change or delete an object which exists.
+#[derive(Args)]
+pub(crate) struct EditFlags {
+    #[command(flatten)]
+    change: ChangeFlags,
+
+    /// Refuse unless the object is still at this version, as 'show' tells it; of an uplink it is its switch's
     #[arg(long, value_name = "N")]
     if_version: Option<u64>,
 }
@@ -48,7 +55,6 @@ impl ChangeFlags {
         ChangeOptions {
             dry_run: self.dry_run,
             wait,
-            resource_version: self.if_version.map(ResourceVersion),
             ..ChangeOptions::default()
         }
     }
@@ -64,6 +70,23 @@ impl ChangeFlags {
     /// Whether what changed can be looked at now.
     pub(crate) fn is_in_force(&self) -> bool {
         !self.dry_run && self.wait == WaitFlag::Applied
+    }
+}
+
+impl EditFlags {
+    pub(crate) fn options(&self) -> ChangeOptions {
+        ChangeOptions {
+            resource_version: self.if_version.map(ResourceVersion),
+            ..self.change.options()
+        }
+    }
+
+    /// The same, and whether to take an interface that the operator may be connected through.
+    pub(crate) fn options_with(&self, yes: bool) -> ChangeOptions {
+        ChangeOptions {
+            yes,
+            ..self.options()
+        }
     }
 }
 

@@ -11,7 +11,7 @@ use weft_model::{
 use weft_packet::MacAddr;
 
 use crate::Context;
-use crate::change::{ChangeFlags, report};
+use crate::change::{ChangeFlags, EditFlags, report};
 use crate::failure::Failure;
 use crate::output::{Style, or_dash};
 
@@ -62,7 +62,7 @@ Examples:
         /// The port
         name: PortName,
         #[command(flatten)]
-        change: ChangeFlags,
+        change: EditFlags,
     },
 }
 
@@ -163,7 +163,7 @@ pub(crate) struct Set {
     block: Option<bool>,
 
     #[command(flatten)]
-    change: ChangeFlags,
+    change: EditFlags,
 }
 
 /// An address, or the word that takes it away.

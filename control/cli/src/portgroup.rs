@@ -8,7 +8,7 @@ use weft_model::{
 use weft_vlan::PortgroupVlan;
 
 use crate::Context;
-use crate::change::{ChangeFlags, report};
+use crate::change::{ChangeFlags, EditFlags, report};
 use crate::failure::Failure;
 use crate::output::Style;
 use crate::security::GroupFlags;
@@ -49,7 +49,7 @@ Examples:
         /// The port group
         name: PortgroupName,
         #[command(flatten)]
-        change: ChangeFlags,
+        change: EditFlags,
     },
 }
 
@@ -85,7 +85,7 @@ pub(crate) struct Set {
     #[command(flatten)]
     security: GroupFlags,
     #[command(flatten)]
-    change: ChangeFlags,
+    change: EditFlags,
 }
 
 pub(crate) async fn run(command: Command, context: &Context) -> Result<(), Failure> {

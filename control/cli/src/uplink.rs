@@ -5,7 +5,7 @@ use weft_api::{Uplink, UplinkState};
 use weft_model::{InterfaceName, VswitchName, nearest};
 
 use crate::Context;
-use crate::change::{ChangeFlags, report};
+use crate::change::{EditFlags, report};
 use crate::failure::Failure;
 use crate::output::{Style, or_dash};
 use crate::port::describe;
@@ -41,7 +41,7 @@ Examples:
         #[arg(long)]
         yes: bool,
         #[command(flatten)]
-        change: ChangeFlags,
+        change: EditFlags,
     },
     /// Take an uplink from a switch and release the interface
     #[command(after_help = "Examples:\n  weft uplink del vSwitch0 eth1")]
@@ -51,7 +51,7 @@ Examples:
         /// The interface
         interface: InterfaceName,
         #[command(flatten)]
-        change: ChangeFlags,
+        change: EditFlags,
     },
 }
 

@@ -263,6 +263,37 @@ mod tests {
     }
 
     #[test]
+    fn a_version_is_of_an_object_that_exists() {
+        for line in [
+            "vswitch add a",
+            "portgroup add a --vswitch b",
+            "port add a --portgroup b --veth c",
+            "apply -f a.yaml",
+            "rollback",
+            "confirm",
+        ] {
+            let (text, code) = said(&format!("{line} --if-version 3"));
+            assert_eq!(code, 2, "{line}: {text}");
+            assert!(text.contains("'--if-version'"), "{line}: {text}");
+        }
+        for line in [
+            "vswitch set a --mtu 9000",
+            "vswitch del a",
+            "portgroup set a --vlan 3",
+            "portgroup del a",
+            "port set a --block yes",
+            "port del a",
+            "uplink add a b",
+            "uplink del a b",
+        ] {
+            let words = format!("weft {line} --if-version 3");
+            if let Err(error) = crate::parse(words.split(' ').map(Into::into)) {
+                panic!("{line}: {error}");
+            }
+        }
+    }
+
+    #[test]
     fn words_of_other_systems_lead_to_ours() {
         for (line, tip) in [
             ("ports", "weft calls it 'port'"),

@@ -5,7 +5,7 @@ use weft_api::Vswitch;
 use weft_model::{InterfaceName, Mtu, VswitchName, VswitchPatch, VswitchSpec};
 
 use crate::Context;
-use crate::change::{ChangeFlags, report};
+use crate::change::{ChangeFlags, EditFlags, report};
 use crate::failure::Failure;
 use crate::output::Style;
 use crate::security::SwitchFlags;
@@ -48,7 +48,7 @@ Examples:
         /// The switch
         name: VswitchName,
         #[command(flatten)]
-        change: ChangeFlags,
+        change: EditFlags,
     },
 }
 
@@ -88,7 +88,7 @@ pub(crate) struct Set {
     #[command(flatten)]
     security: SwitchFlags,
     #[command(flatten)]
-    change: ChangeFlags,
+    change: EditFlags,
 }
 
 pub(crate) async fn run(command: Command, context: &Context) -> Result<(), Failure> {
