@@ -1,7 +1,8 @@
 //! `weft history`, `weft rollback` and `weft confirm`: generations of the configuration.
 
 use clap::Args;
-use weft_api::{ApplyOptions, Generation};
+use serde::Serialize;
+use weft_api::{ApplyOptions, Confirmed, Generation};
 
 use crate::Context;
 use crate::apply::{ApplyFlags, make};
@@ -43,8 +44,13 @@ pub(crate) struct Rollback {
 #[command(after_help = "\
 Examples:
   weft apply -f host.yaml --confirm 60s
+  weft confirm --dry-run                 what waits, and for how long
   weft confirm")]
-pub(crate) struct Confirm {}
+pub(crate) struct Confirm {
+    /// Only say what would be confirmed
+    #[arg(long)]
+    dry_run: bool,
+}
 
 pub(crate) async fn history(context: &Context) -> Result<(), Failure> {
     let generations = context.client.history().await?;
@@ -66,9 +72,51 @@ pub(crate) async fn rollback(arguments: Rollback, context: &Context) -> Result<(
     make(context, flags.options(), change).await
 }
 
-pub(crate) async fn confirm(context: &Context) -> Result<(), Failure> {
+pub(crate) async fn confirm(arguments: Confirm, context: &Context) -> Result<(), Failure> {
+    if arguments.dry_run {
+        let plan = ConfirmPlan::of(&context.client.history().await?);
+        return context.output.print(&plan, |_| plan.text());
+    }
     let confirmed = context.client.confirm().await?;
     context.output.print(&confirmed, |_| confirmed.to_string())
+}
+
+/// What a confirmation would confirm.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ConfirmPlan {
+    dry_run: bool,
+    #[serde(flatten)]
+    confirmed: Confirmed,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    confirm_within_seconds: Option<u64>,
+}
+
+impl ConfirmPlan {
+    fn of(history: &[Generation]) -> Self {
+        let waits = |generation: &&Generation| generation.confirm_within_seconds.is_some();
+        let waiting = history.iter().find(waits);
+        let current = history.iter().find(|generation| generation.current);
+        Self {
+            dry_run: true,
+            confirmed: Confirmed {
+                // Before the first change there is no history.
+                generation: waiting.or(current).map_or(0, |found| found.generation),
+                waited: waiting.is_some(),
+            },
+            confirm_within_seconds: waiting.and_then(|found| found.confirm_within_seconds),
+        }
+    }
+
+    fn text(&self) -> String {
+        match self.confirm_within_seconds {
+            Some(seconds) => {
+                let generation = self.confirmed.generation;
+                format!("generation {generation} would be confirmed, {seconds} s are left")
+            }
+            None => self.confirmed.to_string(),
+        }
+    }
 }
 
 fn table(style: Style, generations: &[Generation]) -> String {
@@ -89,4 +137,38 @@ fn table(style: Style, generations: &[Generation]) -> String {
         ]
     });
     style.table(&["#GENERATION", "WRITTEN AT", "BY", "STATE", "WHAT"], rows)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_dry_confirmation_says_what_waits() {
+        let generation = |number, current, confirm_within_seconds| Generation {
+            generation: number,
+            current,
+            written_at: None,
+            by: None,
+            change: None,
+            confirm_within_seconds,
+            problem: None,
+        };
+        let waiting = [generation(6, true, Some(59)), generation(5, false, None)];
+        let plan = ConfirmPlan::of(&waiting);
+        assert_eq!(
+            plan.text(),
+            "generation 6 would be confirmed, 59 s are left"
+        );
+        assert_eq!(
+            serde_json::to_value(&plan).unwrap(),
+            serde_json::json!({"dryRun": true, "generation": 6, "waited": true, "confirmWithinSeconds": 59})
+        );
+        let nothing = [generation(6, true, None), generation(5, false, None)];
+        assert_eq!(
+            ConfirmPlan::of(&nothing).text(),
+            "nothing waits for a confirmation: generation 6 stays anyway"
+        );
+        assert_eq!(ConfirmPlan::of(&[]).confirmed.generation, 0);
+    }
 }
