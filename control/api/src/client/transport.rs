@@ -24,6 +24,9 @@ type Connection = hyper::client::conn::http1::Connection<TokioIo<UnixStream>, Fu
 /// An answer is read whole; the largest is the list of all ports.
 const LARGEST_ANSWER: usize = 256 << 20;
 
+/// The agent logs to standard error, which is the journal's where systemd starts it.
+const WHERE_THE_LOG_IS: &str = "'journalctl -u weft-agent', or where the agent was started";
+
 /// One value of many.
 const LONGEST_LINE: usize = 1 << 20;
 
@@ -76,17 +79,11 @@ impl Client {
         path: &str,
         body: Bytes,
     ) -> Answer<T> {
+        let late = self.late(may_change(&method, path));
         let exchange = self.exchange(method, path, body);
         let (status, body) = tokio::time::timeout(self.timeout, exchange)
             .await
-            .map_err(|_| {
-                let message = format!(
-                    "the agent at {} did not answer within {:?}",
-                    self.socket.display(),
-                    self.timeout
-                );
-                Problem::new(ProblemKind::TimedOut, message).with_remedy("see the agent's log")
-            })??;
+            .map_err(|_| late)??;
         let parsed = if status.is_success() {
             serde_json::from_slice(&body)
         } else {
@@ -166,6 +163,23 @@ impl Client {
         shaken.map_err(|error| self.lost(&error))
     }
 
+    /// No answer in time. To a change that says nothing: the agent makes it to the end, whoever listens.
+    fn late(&self, may_change: bool) -> Problem {
+        let mut message = format!(
+            "the agent at {} did not answer within {:?}",
+            self.socket.display(),
+            self.timeout
+        );
+        let mut remedy = "see the agent's log".to_owned();
+        if may_change {
+            message += "; the change may still be made";
+            remedy = format!(
+                "see 'weft history' for what was made, and the agent's log for why it takes so long: {WHERE_THE_LOG_IS}"
+            );
+        }
+        Problem::new(ProblemKind::TimedOut, message).with_remedy(remedy)
+    }
+
     fn lost(&self, error: &dyn std::fmt::Display) -> Problem {
         let message = format!(
             "the connection to the agent at {} was lost: {error}",
@@ -193,6 +207,11 @@ impl Client {
             "is the agent running? start it with 'weft agent --socket {socket}', or name its socket with --agent"
         ))
     }
+}
+
+/// Whether a request asks for a change. A trace has a body and only asks.
+fn may_change(method: &Method, path: &str) -> bool {
+    *method != Method::GET && path != "/v1/trace" && !path.contains("dryRun=true")
 }
 
 fn request(method: Method, path: &str, body: Bytes) -> Answer<Request<Full<Bytes>>> {
@@ -266,4 +285,47 @@ pub(super) fn encoded(name: &str) -> String {
         }
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_change_without_an_answer_may_still_be_made() {
+        let directory = tempfile::tempdir().unwrap();
+        let socket = directory.path().join("agent.sock");
+        // It takes connections and never answers.
+        let _silent = tokio::net::UnixListener::bind(&socket).unwrap();
+        let client = Client::new(socket).with_timeout(Duration::from_millis(20));
+        let name = "Lab".parse().unwrap();
+        let options = ChangeOptions::default();
+        let problem = client.del_portgroup(&name, options).await.unwrap_err();
+        assert_eq!(problem.kind, ProblemKind::TimedOut);
+        assert!(
+            problem
+                .message
+                .ends_with("within 20ms; the change may still be made"),
+            "{problem}"
+        );
+        let remedy = problem.remedy.unwrap();
+        for part in ["weft history", "journalctl -u weft-agent"] {
+            assert!(remedy.contains(part), "{remedy}");
+        }
+        let dry_run = ChangeOptions {
+            dry_run: true,
+            ..options
+        };
+        for problem in [
+            client.del_portgroup(&name, dry_run).await.unwrap_err(),
+            client.history().await.unwrap_err(),
+        ] {
+            assert_eq!(problem.kind, ProblemKind::TimedOut);
+            assert!(!problem.message.contains("change"), "{problem}");
+        }
+        assert!(!may_change(&Method::POST, "/v1/trace"));
+        assert!(may_change(&Method::POST, "/v1/confirm"));
+    }
 }
