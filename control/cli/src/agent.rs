@@ -21,7 +21,10 @@ Examples:
   weft agent --state /tmp/a --socket /tmp/a.sock      a second agent on the same host
 
 The configuration file is YAML; its fields are the names of the flags. Flags go before the environment (WEFT_STATE, \
-WEFT_SOCKET, WEFT_CORES, WEFT_POLL, WEFT_HOST_NAME, WEFT_METRICS), the environment before the file. WEFT_LOG=debug logs more.")]
+WEFT_SOCKET, WEFT_GROUP, WEFT_CORES, WEFT_POLL, WEFT_HOST_NAME, WEFT_METRICS), the environment before the file. \
+WEFT_LOG=debug logs more.
+
+The socket speaks HTTP: GET /v1/openapi.json tells what the API takes, GET /metrics has metrics for Prometheus.")]
 pub(crate) struct Arguments {
     /// Read settings from this file [default: /etc/weft/agent.yaml, if it exists]
     #[arg(long, value_name = "FILE")]

@@ -20,7 +20,17 @@ When something does not work:
   weft status                                    what is wrong, and the command to run next
   weft drops                                     why frames are dropped
   weft policy show MyVM1                         what applies to a port, and which object decides
+  weft trace --port MyVM1 --dst 02:00:00:00:00:02
+                                                 what would happen to a frame, and who decides
+  weft events                                    what happened before
   weft top                                       what moves at this moment
+
+For programs:
+  weft port list -o json                         every command that shows something, also as YAML
+  curl --unix-socket /run/weft/agent.sock http://localhost/v1/openapi.json
+                                                 the API of the agent, which tells what it takes
+  curl --unix-socket /run/weft/agent.sock http://localhost/metrics
+                                                 metrics for Prometheus
 
 'weft COMMAND --help' shows flags and examples, 'weft completion --help' how TAB completes names.
 
@@ -197,6 +207,14 @@ mod tests {
         }
         assert!(help.contains("\nLook:\n"), "{help}");
         assert!(help.contains("--agent <SOCKET>"), "{help}");
-        assert!(help.contains("weft lab demo"), "{help}");
+        for part in [
+            "weft lab demo",
+            "weft trace --port",
+            "weft events",
+            "openapi.json",
+            "/metrics",
+        ] {
+            assert!(help.contains(part), "{part}: {help}");
+        }
     }
 }

@@ -151,19 +151,21 @@ fn sections(roff: &mut Roff, text: &str) {
     }
     let mut in_notes = false;
     for block in blocks().filter(|block| !is_list(block)) {
-        let sentence = block.replace('\n', " ");
-        if let Some(codes) = sentence.strip_prefix("Exit codes: ") {
+        if let Some(codes) = block.strip_prefix("Exit codes: ") {
             roff.control("SH", ["EXIT STATUS"]);
             roff.text([roman(codes)]);
             continue;
         }
-        if in_notes {
-            roff.control("PP", []);
-        } else {
-            roff.control("SH", ["NOTES"]);
+        // Texts are not filled: where a line ends, a paragraph does.
+        for paragraph in block.lines() {
+            if in_notes {
+                roff.control("PP", []);
+            } else {
+                roff.control("SH", ["NOTES"]);
+            }
+            roff.text([roman(paragraph)]);
+            in_notes = true;
         }
-        roff.text([roman(sentence)]);
-        in_notes = true;
     }
 }
 
@@ -178,6 +180,16 @@ fn environment(roff: &mut Roff) {
             "WEFT_LOG",
             "What the agent logs: error, warn, info or debug.",
         ),
+        ("WEFT_STATE", "As 'weft agent --state'."),
+        (
+            "WEFT_SOCKET",
+            "As 'weft agent --socket'; else the agent serves the socket of WEFT_AGENT.",
+        ),
+        ("WEFT_GROUP", "As 'weft agent --group'."),
+        ("WEFT_CORES", "As 'weft agent --cores'."),
+        ("WEFT_POLL", "As 'weft agent --poll'."),
+        ("WEFT_HOST_NAME", "As 'weft agent --host-name'."),
+        ("WEFT_METRICS", "As 'weft agent --metrics'."),
         (
             "NO_COLOR",
             "No colours on a terminal if it is set and not empty.",
@@ -191,6 +203,10 @@ fn environment(roff: &mut Roff) {
     for (file, meaning) in [
         ("/run/weft/agent.sock", "The API of the agent."),
         ("/var/lib/weft", "The configuration that the agent keeps."),
+        (
+            "/etc/weft/agent.yaml",
+            "The settings of the agent; its fields are the names of the flags of 'weft agent'.",
+        ),
     ] {
         roff.control("TP", []);
         roff.text([bold(file)]);
@@ -244,6 +260,39 @@ mod tests {
         for part in ["WEFT_AGENT", "EXIT STATUS", ".SS \"On a host\""] {
             assert!(whole.contains(part), "{part}: {whole}");
         }
+        // A paragraph for each way of attaching a port.
+        assert_eq!(add.matches("\n.PP\n").count(), 2, "{add}");
         assert!(pages.iter().all(|(name, _)| name != "weft-complete.1"));
+    }
+
+    #[test]
+    fn every_setting_of_the_agent_is_told() {
+        let asked = std::cell::RefCell::new(Vec::new());
+        let settings = weft_agent::Settings::from_environment(|name| {
+            asked.borrow_mut().push(name.to_owned());
+            None
+        });
+        settings.unwrap();
+        let pages = pages().unwrap();
+        let (_, whole) = &pages[0];
+        let whole = String::from_utf8(whole.clone()).unwrap();
+        let agent = crate::command();
+        let agent = agent.find_subcommand("agent").unwrap();
+        let help = agent.get_after_help().unwrap().to_string();
+        for name in asked.into_inner() {
+            assert!(
+                whole.contains(&format!("\\fB{name}\\fR")),
+                "{name}: {whole}"
+            );
+            // It is the operator's, and named with the global options.
+            assert!(
+                help.contains(&name) || name == "WEFT_AGENT",
+                "{name}: {help}"
+            );
+        }
+        assert!(whole.contains("/etc/weft/agent.yaml"), "{whole}");
+        for path in ["/metrics", "/v1/openapi.json"] {
+            assert!(help.contains(path), "{path}: {help}");
+        }
     }
 }

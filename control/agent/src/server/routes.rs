@@ -163,7 +163,9 @@ type Answer<T> = Result<Json<T>, Refusal>;
 async fn no_such_path(path: axum::http::Uri) -> Refusal {
     let message = format!("the API has no path {}", path.path());
     Problem::new(ProblemKind::NotFound, message)
-        .with_remedy("use a weft of the same version as its agent")
+        .with_remedy(format!(
+            "{SEE_THE_DOCUMENT}; where weft itself asked, use one of the same version as its agent"
+        ))
         .into()
 }
 

@@ -201,6 +201,7 @@ async fn every_refusal_is_a_problem_with_a_remedy() {
     let refusals: &[(&str, &[u8], ProblemKind, &str)] = &[
         ("GET /", b"", NotFound, "no path /"),
         ("GET /v2/status", b"", NotFound, "/v2/status"),
+        ("GET /v1/port", b"", NotFound, "GET /v1/openapi.json"),
         ("GET /v1/status/", b"", NotFound, "/v1/status/"),
         ("PUT /v1/status", b"", Invalid, "PUT"),
         ("POST /v1/export", b"{}", Invalid, "POST"),
