@@ -23,7 +23,31 @@ Examples:
   weft apply -f host.yaml --dry-run      what would change; the same as weft diff -f host.yaml
   weft apply -f host.yaml
   weft apply -f host.yaml --confirm 60s  taken back after a minute unless you say 'weft confirm'
-  weft export | weft apply -f -          unchanged")]
+  weft export | weft apply -f -          unchanged
+
+A manifest with every field:
+  vswitches:
+    - name: vSwitch1
+      uplinks: [eth1]                    # none by default: an isolated switch
+      mtu: 1500                          # 1280-9000
+      security: {promiscuous: reject, macChanges: accept, forgedTransmits: accept}
+      portgroups:
+        - name: Lab
+          vlan: 0                        # 0: no tag; 1-4094: the switch tags; 4095: the guests tag
+          security: {promiscuous: inherit, macChanges: inherit, forgedTransmits: inherit}
+  ports:
+    - name: MyVM1
+      portgroup: Lab
+      vhostUser: {socket: /run/vms/MyVM1.sock, role: client}                # or server
+      mac: \"02:00:00:00:00:01\"           # by default the first that the guest sends from
+      link: up                           # or down: its cable is pulled
+      block: false
+    - {name: MyVM2, portgroup: Lab, veth: p-MyVM2, engine: af-xdp}          # or packet
+    - {name: host0, portgroup: Lab, tap: weft0}
+
+Required are names, the port group of a port, and one of vhostUser, veth and tap. The other fields have their default here, \
+unless they say another. 'weft export' prints the manifest of what there is. For editors there is a JSON Schema, \
+docs/schema/manifest.json, which the package installs below /usr/share/doc/weft.")]
 pub(crate) struct Apply {
     #[command(flatten)]
     manifest: ManifestFile,
@@ -49,7 +73,8 @@ pub(crate) struct ApplyFlags {
     #[arg(long, value_name = "TIME", value_parser = seconds)]
     confirm: Option<u64>,
 
-    /// Do not ask before something is removed or interrupted; take interfaces even if they carry addresses or your own connection
+    /// Do not ask before something is removed or interrupted (scripts, without a terminal, never are); take interfaces even if
+    /// they carry addresses or your own connection
     #[arg(long)]
     yes: bool,
 
@@ -254,9 +279,46 @@ fn closing(result: &ApplyResult) -> String {
 #[cfg(test)]
 mod tests {
     use weft_api::ObjectChange;
-    use weft_model::{FieldChange, ObjectKind};
+    use weft_model::{FieldChange, Intent, Manifest, ObjectKind};
 
     use super::*;
+
+    #[test]
+    fn the_manifest_of_the_help_parses_and_has_every_field() {
+        let command = crate::command();
+        let help = command.find_subcommand("apply").unwrap().get_after_help();
+        let help = help.unwrap().to_string();
+        let (_, shown) = help.split_once("A manifest with every field:\n").unwrap();
+        let (shown, _) = shown.split_once("\n\n").unwrap();
+        let lines: Vec<_> = shown.lines().map(|line| &line[2..]).collect();
+        let manifest = Manifest::parse(&lines.join("\n")).unwrap();
+        let mut intent = Intent::default();
+        for change in manifest.changes() {
+            intent = intent.apply(&change).unwrap().0;
+        }
+        let schema = Manifest::json_schema();
+        for kind in [
+            "VswitchSection",
+            "SwitchSecurity",
+            "PortgroupSection",
+            "PortSpec",
+            "VhostUser",
+        ] {
+            let fields = schema["$defs"][kind]["properties"].as_object().unwrap();
+            // A lab's.
+            for field in fields.keys().filter(|field| *field != "host") {
+                assert!(
+                    shown.contains(&format!("{field}:")),
+                    "{kind}: {field}: {shown}"
+                );
+            }
+        }
+        // What is set to a default is left out of an export.
+        let exported = Manifest::export(&intent).to_yaml();
+        for default in ["inherit", " engine:", " link:", " block:"] {
+            assert!(!exported.contains(default), "{default}: {exported}");
+        }
+    }
 
     #[test]
     fn a_time_to_confirm_has_units_and_bounds() {

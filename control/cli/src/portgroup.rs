@@ -35,7 +35,9 @@ pub(crate) enum Command {
     #[command(after_help = "\
 Examples:
   weft portgroup add Lab --vswitch vSwitch1
-  weft portgroup add Web --vswitch vSwitch1 --vlan 10 --forged-transmits reject")]
+  weft portgroup add Web --vswitch vSwitch1 --vlan 10 --forged-transmits reject
+
+Unless flags say otherwise: VLAN 0, which is no tag, and the policy that the switch has at any time (inherit).")]
     Add(Add),
     /// Change settings of a port group
     #[command(after_help = "\
@@ -204,4 +206,25 @@ fn leaves(security: &PortgroupSecurity) -> [Inheritable; 3] {
         security.mac_changes,
         security.forged_transmits,
     ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn help_tells_the_defaults() {
+        let command = crate::command();
+        let add = command.find_subcommand("portgroup").unwrap();
+        let help = add.find_subcommand("add").unwrap().get_after_help();
+        let help = help.unwrap().to_string();
+        let spec = PortgroupSpec::new("Lab".parse().unwrap(), "vSwitch1".parse().unwrap());
+        assert!(
+            help.contains(&format!("VLAN {}, which is no tag", spec.vlan)),
+            "{help}"
+        );
+        for leaf in leaves(&spec.security) {
+            assert!(help.contains(&format!("({leaf})")), "{help}");
+        }
+    }
 }

@@ -34,7 +34,9 @@ pub(crate) enum Command {
 Examples:
   weft vswitch add vSwitch1                            isolated: its VMs reach each other only
   weft vswitch add vSwitch0 --uplink eth1
-  weft vswitch add vSwitch2 --promiscuous accept --dry-run")]
+  weft vswitch add vSwitch2 --promiscuous accept --dry-run
+
+Unless flags say otherwise: no uplink, MTU 1500, promiscuous reject, MAC changes accept, forged transmits accept.")]
     Add(Add),
     /// Change settings of a switch
     #[command(after_help = "\
@@ -209,4 +211,29 @@ fn uplinks(spec: &VswitchSpec) -> String {
         .map(|uplink| uplink.as_str())
         .collect::<Vec<_>>()
         .join(",")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn help_tells_the_defaults() {
+        let command = crate::command();
+        let add = command.find_subcommand("vswitch").unwrap();
+        let help = add.find_subcommand("add").unwrap().get_after_help();
+        let VswitchSpec {
+            uplinks,
+            mtu,
+            security,
+            ..
+        } = VswitchSpec::new("vSwitch1".parse().unwrap());
+        assert!(uplinks.is_empty());
+        let defaults = format!(
+            "no uplink, MTU {mtu}, promiscuous {}, MAC changes {}, forged transmits {}.",
+            security.promiscuous, security.mac_changes, security.forged_transmits
+        );
+        let help = help.unwrap().to_string();
+        assert!(help.ends_with(&defaults), "{help}");
+    }
 }
