@@ -52,6 +52,21 @@ const NOUNS: [(&str, &[&str]); 8] = [
     ("lab", &["labs"]),
 ];
 
+/// What somebody wants who asks for a command that weft has under no such name.
+const TASKS: [(&str, &[&str]); 5] = [
+    (
+        "use 'weft apply -f FILE' for a manifest, and 'weft agent --config FILE' for the agent's own settings",
+        &["config", "configure", "configuration"],
+    ),
+    ("use 'weft apply -f FILE'", &["import", "load"]),
+    ("use 'weft portgroup set NAME --vlan N'", &["vlan", "vlans"]),
+    ("use 'weft rollback'", &["undo", "revert"]),
+    (
+        "use 'weft events'; the log of the agent is in 'journalctl -u weft-agent', or where it was started",
+        &["log", "logs", "journal"],
+    ),
+];
+
 /// And our verbs.
 const VERBS: [(&str, &[&str]); 5] = [
     ("list", &["ls", "l"]),
@@ -77,6 +92,20 @@ const FLAGS: [(&str, &[&str]); 9] = [
     ("-o", &["--json", "--yaml", "--format"]),
 ];
 
+/// Settings that objects have for life, which no 'set' takes: of which command, the flags, and what to do.
+const FOR_LIFE: [(&str, &[&str], &str); 2] = [
+    (
+        "weft portgroup set ",
+        &["--vswitch"],
+        "a port group belongs to its switch for life; delete it and add it to the other one, or have 'weft apply' do so",
+    ),
+    (
+        "weft port set ",
+        &["--veth", "--vhost-user", "--tap", "--engine", "--role"],
+        "what a port is attached to stays; delete the port and add it again, or have 'weft apply' do so",
+    ),
+];
+
 /// Our word for this one.
 fn ours(word: &str, words: &[(&'static str, &'static [&'static str])]) -> Option<&'static str> {
     let known = words
@@ -100,24 +129,11 @@ pub(crate) fn explained(mut error: clap::Error, command: &Command) -> clap::Erro
         }
         ErrorKind::UnknownArgument => {
             error.remove(ContextKind::Suggested);
-            if let Some(ContextValue::String(asked)) = error.get(ContextKind::InvalidArg) {
-                let asked = asked.split('=').next().unwrap_or_default();
-                let not_yet = FLAGS_NOT_YET
-                    .contains(&asked)
-                    .then(|| format!("'{asked}' is not supported yet; '--help' lists what is"));
-                let ours = || {
-                    let format = asked.trim_start_matches('-');
-                    match ours(asked, &FLAGS)? {
-                        "-o" if asked != "--format" => {
-                            Some(format!("for {format} use '-o {format}'"))
-                        }
-                        flag => Some(format!("weft calls it '{flag}'")),
-                    }
-                };
-                if let Some(tip) = not_yet.or_else(ours) {
-                    error.remove(ContextKind::SuggestedArg);
-                    advise(&mut error, tip);
-                }
+            if let Some(ContextValue::String(asked)) = error.get(ContextKind::InvalidArg)
+                && let Some(tip) = argument_tip(asked, &error)
+            {
+                error.remove(ContextKind::SuggestedArg);
+                advise(&mut error, tip);
             }
         }
         ErrorKind::ValueValidation => {
@@ -147,6 +163,35 @@ pub(crate) fn explained(mut error: clap::Error, command: &Command) -> clap::Erro
     error
 }
 
+/// What to say of an argument that does not exist; `None` leaves it to clap, which knows similar ones.
+fn argument_tip(asked: &str, error: &clap::Error) -> Option<String> {
+    let usage = error.get(ContextKind::Usage).map(ToString::to_string);
+    let is_of = |command: &str| usage.as_ref().is_some_and(|usage| usage.contains(command));
+    if !asked.starts_with('-') {
+        let takes_file = is_of("weft apply ") || is_of("weft diff ");
+        return takes_file.then(|| format!("name the manifest with '-f {asked}'"));
+    }
+    let asked = asked.split('=').next().unwrap_or_default();
+    if FLAGS_NOT_YET.contains(&asked) {
+        return Some(format!(
+            "'{asked}' is not supported yet; '--help' lists what is"
+        ));
+    }
+    let ours = ours(asked, &FLAGS);
+    let flag = ours.unwrap_or(asked);
+    let for_life = FOR_LIFE
+        .iter()
+        .find(|(command, flags, _)| is_of(command) && flags.contains(&flag));
+    if let Some((_, _, tip)) = for_life {
+        return Some((*tip).to_owned());
+    }
+    let format = asked.trim_start_matches('-');
+    match ours? {
+        "-o" if asked != "--format" => Some(format!("for {format} use '-o {format}'")),
+        flag => Some(format!("weft calls it '{flag}'")),
+    }
+}
+
 /// What to say of a command that does not exist; `None` leaves it to clap, which knows similar ones.
 fn subcommand_tip(asked: &str, error: &clap::Error, command: &Command) -> Option<String> {
     let usage = error.get(ContextKind::Usage).map(ToString::to_string);
@@ -166,6 +211,9 @@ fn subcommand_tip(asked: &str, error: &clap::Error, command: &Command) -> Option
             return Some(format!(
                 "'{asked}' is not supported yet; 'weft help' lists what is"
             ));
+        }
+        if let Some(tip) = ours(asked, &TASKS) {
+            return Some(tip.to_owned());
         }
         let ours = ours(asked, &NOUNS);
         return ours
@@ -308,6 +356,19 @@ mod tests {
             ("portgroup set a --vlan-id 5", "weft calls it '--vlan'"),
             ("status --json", "for json use '-o json'"),
             ("port add a --portgroup b --nic=x", "weft calls it '--veth'"),
+            ("config show", "use 'weft apply -f FILE' for a manifest"),
+            ("config", "'weft agent --config FILE'"),
+            ("import base.yaml", "use 'weft apply -f FILE'"),
+            ("vlan list", "use 'weft portgroup set NAME --vlan N'"),
+            ("undo", "use 'weft rollback'"),
+            ("log", "use 'weft events'"),
+            ("logs", "use 'weft events'"),
+            ("portgroup set a --vswitch b", "to its switch for life"),
+            ("portgroup set a --switch=b", "to its switch for life"),
+            ("port set a --veth b", "delete the port and add it again"),
+            ("port set a --tap=b", "delete the port and add it again"),
+            ("apply base.yaml", "with '-f base.yaml'"),
+            ("diff base.yaml", "with '-f base.yaml'"),
         ] {
             let (text, code) = said(line);
             assert_eq!(code, 2, "{line}: {text}");
