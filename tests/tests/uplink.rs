@@ -20,7 +20,8 @@ impl Edge {
     fn new() -> Self {
         let host = Host::new();
         let world = host.world("eth1");
-        host.does("vswitch add vSwitch1 --uplink eth1");
+        let said = host.does("vswitch add vSwitch1 --uplink eth1");
+        assert!(said.contains("added: up on eth1 (af-xdp"), "{said}");
         for (group, vlan) in [("Ten", 10), ("None", 0), ("Guest", 4095)] {
             host.does(&format!(
                 "portgroup add {group} --vswitch vSwitch1 --vlan {vlan}"
@@ -167,7 +168,8 @@ fn an_uplink_comes_and_goes_while_vms_talk() {
     for _ in 0..2 {
         let mut wire = Wire::new(&host, [&one, &two]);
         assert_eq!(wire.send("one", &frame.octets()), BTreeMap::new());
-        host.does("uplink add vSwitch1 eth1");
+        let said = host.does("uplink add vSwitch1 eth1");
+        assert!(said.contains(": up on eth1 (af-xdp"), "{said}");
         let mut wire = Wire::new(&host, [&one, &two, &world]);
         let received = wire.send("one", &frame.octets());
         assert_eq!(received, all(&[("eth1", outside.clone())]));

@@ -88,9 +88,14 @@ impl EditFlags {
             ..self.options()
         }
     }
+
+    /// Whether what changed can be looked at now.
+    pub(crate) fn is_in_force(&self) -> bool {
+        self.change.is_in_force()
+    }
 }
 
-/// Prints what a change did. `detail` is added for an object that is new.
+/// Prints what a change did. `detail` is added for an object that is new or changed.
 pub(crate) fn report(
     context: &Context,
     result: &ChangeResult,
@@ -119,7 +124,7 @@ fn line(result: &ChangeResult, detail: Option<&str>) -> String {
                 ports => format!(" ({})", counted(ports, "port")),
             };
             format!(
-                "{object}{}: {}{affected}",
+                "{object}{}: {}{affected}{detail}",
                 if *dry_run { " would change" } else { "" },
                 fields.join(", ")
             )
@@ -172,6 +177,10 @@ mod tests {
         assert_eq!(
             line(&result(changed(), false), None),
             "port MyVM1: block no -> yes (1 port)"
+        );
+        assert_eq!(
+            line(&result(changed(), false), Some(": up on eth1")),
+            "port MyVM1: block no -> yes (1 port): up on eth1"
         );
         assert_eq!(
             line(&result(changed(), true), None),

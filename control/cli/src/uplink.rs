@@ -77,13 +77,17 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<(), Failu
             interface,
             yes,
             change,
-        } => report(
-            context,
-            &client
+        } => {
+            let result = client
                 .add_uplink(&vswitch, &interface, change.options_with(yes))
-                .await?,
-            None,
-        ),
+                .await?;
+            let detail = if change.is_in_force() {
+                detail(context, &[interface]).await?
+            } else {
+                None
+            };
+            report(context, &result, detail.as_deref())
+        }
         Command::Del {
             vswitch,
             interface,
@@ -95,6 +99,32 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<(), Failu
                 .await?,
             None,
         ),
+    }
+}
+
+/// How uplinks stand that are in force, for people: `: up on eth1 (af-xdp, native, copy)`.
+pub(crate) async fn detail(
+    context: &Context,
+    interfaces: &[InterfaceName],
+) -> Result<Option<String>, Failure> {
+    if interfaces.is_empty() || !context.output.is_for_people() {
+        return Ok(None);
+    }
+    let uplinks = context.client.uplinks().await?;
+    let uplinks = uplinks
+        .iter()
+        .filter(|uplink| interfaces.contains(&uplink.interface));
+    let standings: Vec<_> = uplinks.map(standing).collect();
+    Ok(Some(format!(": {}", standings.join(", "))))
+}
+
+/// `up on eth1 (af-xdp, native, copy)`, or `down on eth1: ` and the reason.
+fn standing(uplink: &Uplink) -> String {
+    let state = format!("{} on {}", state(uplink), uplink.interface);
+    match (&uplink.reason, &uplink.engine) {
+        (Some(reason), _) => format!("{state}: {reason}"),
+        (None, Some(engine)) => format!("{state} ({})", describe(engine).join(", ")),
+        (None, None) => state,
     }
 }
 
@@ -183,4 +213,26 @@ fn fields(style: Style, uplink: &Uplink) -> String {
             .into_iter()
             .chain(warnings.map(|warning| ("warning", warning.clone()))),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_uplink_says_how_it_stands() {
+        let mut uplink = Uplink {
+            vswitch: "vSwitch1".parse().unwrap(),
+            interface: "eth1".parse().unwrap(),
+            state: UplinkState::Up,
+            reason: None,
+            link: Some(true),
+            speed_mbps: None,
+            engine: None,
+        };
+        assert_eq!(standing(&uplink), "up on eth1");
+        uplink.state = UplinkState::Down;
+        uplink.reason = Some("no carrier".to_owned());
+        assert_eq!(standing(&uplink), "down on eth1: no carrier");
+    }
 }

@@ -9,6 +9,7 @@ use crate::change::{ChangeFlags, EditFlags, report};
 use crate::failure::Failure;
 use crate::output::Style;
 use crate::security::SwitchFlags;
+use crate::uplink;
 
 /// Standard switches
 #[derive(Subcommand)]
@@ -123,7 +124,12 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<(), Failu
                 security: security.policy(),
             };
             let result = client.add_vswitch(&spec, change.options_with(yes)).await?;
-            report(context, &result, None)
+            let detail = if change.is_in_force() {
+                uplink::detail(context, &spec.uplinks).await?
+            } else {
+                None
+            };
+            report(context, &result, detail.as_deref())
         }
         Command::Set(Set {
             name,
