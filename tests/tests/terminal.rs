@@ -3,10 +3,11 @@
 
 use std::os::unix::net::UnixListener;
 use std::process::Command;
+use std::time::Duration;
 
 use rustix::process::Signal;
 use serde_json::Value;
-use weft_tests::{Answer, Host, Pings, Terminal, Vm, weft};
+use weft_tests::{Answer, Host, Pings, Terminal, Vm, eventually, weft};
 
 /// A host with two VMs between which a ping runs.
 fn busy_host() -> (Host, Vm, Vm) {
@@ -163,8 +164,17 @@ fn a_command_that_waits_says_so_on_a_terminal_and_clears_it() {
     let terminal = Terminal::running("bash --norc --noprofile -i", &socket);
     terminal.types("PS1='$ '; clear; weft port list; echo ended");
     terminal.presses("Enter");
-    terminal.shows("waiting for the agent (1 s)");
-    terminal.shows("waiting for the agent (2 s)");
+    // Whichever second this sees first, a later one follows.
+    let waited = |screen: &str| -> Option<u64> {
+        let (_, rest) = screen.split_once("waiting for the agent (")?;
+        rest.split_once(" s)")?.0.parse().ok()
+    };
+    terminal.shows("waiting for the agent (");
+    let first = eventually(Duration::from_secs(15), || waited(&terminal.screen()));
+    let first = first.expect("it says for how long");
+    terminal.is("a later second", |screen| {
+        waited(screen).is_some_and(|seconds| seconds > first)
+    });
     drop(listener.accept().expect("it connected"));
     terminal.shows("\nended");
     let screen = terminal.screen();
@@ -178,7 +188,7 @@ fn a_command_that_waits_says_so_on_a_terminal_and_clears_it() {
     terminal.types("clear; weft port list 2>~/errors; echo ended; cat ~/errors");
     terminal.presses("Enter");
     let (stream, _) = listener.accept().expect("it connected");
-    std::thread::sleep(std::time::Duration::from_millis(1500));
+    std::thread::sleep(Duration::from_millis(1500));
     drop(stream);
     terminal.shows("ended\nerror: the connection");
     assert!(
