@@ -98,6 +98,110 @@ fn values_out_of_range_are_refused_with_their_place() {
 }
 
 #[test]
+fn what_is_not_supported_yet_says_so() {
+    let (of_switch, of_group) = (
+        "vswitches:\n  - name: S\n    ",
+        "vswitches:\n  - name: S\n    portgroups:\n      - {name: G, ",
+    );
+    for (start, field) in [
+        ("", "vmks"),
+        ("", "dvswitches"),
+        ("", "mirrors"),
+        ("", "netflow"),
+        (of_switch, "teaming"),
+        (of_switch, "shaping"),
+        (of_switch, "macLearning"),
+        (of_group, "teaming"),
+        (of_group, "shaping"),
+        (of_group, "macLearning"),
+        (of_group, "netflow"),
+    ] {
+        let end = if start.ends_with(", ") { "}" } else { "" };
+        let error = refused(&format!("{start}{field}: []{end}\n"));
+        let expected = format!(": the field {field:?} is not supported yet");
+        assert!(
+            error.starts_with("line ") && error.ends_with(&expected),
+            "{error}"
+        );
+    }
+}
+
+#[test]
+fn errors_are_in_words_of_the_file() {
+    let group =
+        |vlan: &str| format!("vswitches: [{{name: S, portgroups: [{{name: G, vlan: {vlan}}}]}}]");
+    let port = |more: &str| format!("ports:\n  - {{name: A, portgroup: B, {more}}}\n");
+    for (text, expected) in [
+        (
+            group("ten"),
+            "vlan: \"ten\" is not a whole number; use 0-4095",
+        ),
+        (group("70000"), "vlan: 70000 is out of range; use 0-4095"),
+        (group("-1"), "vlan: -1 is out of range; use 0-4095"),
+        (
+            "vswitches:\n  - name: S\n    mtu: big   # enough\n".to_owned(),
+            "line 3, column 10: mtu: \"big\" is not a whole number; use 1280-9000",
+        ),
+        (
+            port("veth: C, block: maybe"),
+            "block: \"maybe\" is neither true nor false",
+        ),
+        (
+            port("\"veth\": [C]"),
+            "veth: one word or number is expected",
+        ),
+        (
+            port("vhostUser: /run/a.sock"),
+            "vhostUser: fields are expected, as 'NAME: VALUE'",
+        ),
+        (
+            "vswitches:\n  - vSwitch1\n".to_owned(),
+            "line 2, column 5: fields are expected",
+        ),
+        (
+            "vswitches:\n  name: S\n".to_owned(),
+            "vswitches: a list is expected, as '- ENTRY'",
+        ),
+        ("vswitches: S\n".to_owned(), "vswitches: a list is expected"),
+        ("hello".to_owned(), "line 1, column 1: fields are expected"),
+        (
+            "vswitches:\n\t- name: S\n".to_owned(),
+            "line 2, column 2: a tab stands before the text",
+        ),
+        (
+            "vswitches:\n  - name:\n".to_owned(),
+            "name: the value is missing",
+        ),
+        (
+            "vswitches: []\nvswitches: []\n".to_owned(),
+            "the field \"vswitches\" stands twice",
+        ),
+    ] {
+        let error = refused(&text);
+        assert!(
+            error.starts_with("line ") && error.contains(expected),
+            "{text}: {error}"
+        );
+    }
+    // The ranges are those of the types.
+    for (field, fits, does_not) in [
+        ("vlan", [0, 4095], [4096, 65535]),
+        ("mtu", [1280, 9000], [1279, 9001]),
+    ] {
+        let of = |number: i32| match field {
+            "vlan" => group(&number.to_string()),
+            _ => format!("vswitches: [{{name: S, {field}: {number}}}]"),
+        };
+        for number in fits {
+            Manifest::parse(&of(number)).unwrap();
+        }
+        for number in does_not {
+            refused(&of(number));
+        }
+    }
+}
+
+#[test]
 fn hostile_texts_are_refused_in_bounded_memory() {
     refused(&"[".repeat(100_000));
     refused("vswitches: &a [*a, *a, *a]");
