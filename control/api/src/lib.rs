@@ -39,3 +39,6 @@ pub use trace::{
 
 /// The socket of an agent that nothing else was said about.
 pub const DEFAULT_SOCKET: &str = "/run/weft/agent.sock";
+
+/// The largest body of a request, in octets: several times the manifest of a host with all the ports that it can have.
+pub const LARGEST_BODY: usize = 16 << 20;

@@ -4,13 +4,10 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use weft_api::ProblemKind;
+use weft_api::{LARGEST_BODY, ProblemKind};
 use weft_model::Manifest;
 
 use crate::failure::Failure;
-
-/// Longer ones are refused: of 4,000 ports, one has less than 1 MB.
-const LONGEST: u64 = 64 << 20;
 
 /// Which manifest.
 #[derive(Args)]
@@ -67,7 +64,9 @@ fn read(path: &Path) -> Result<Manifest, Failure> {
     Ok(manifest)
 }
 
+/// The text of a file. One that is longer than the agent takes is refused: of 4,000 ports, it has less than 1 MB.
 fn text_of(path: &Path) -> io::Result<String> {
+    const LONGEST: u64 = LARGEST_BODY as u64;
     let mut text = String::new();
     let read = if path == Path::new("-") {
         io::stdin()
@@ -116,6 +115,9 @@ mod tests {
         let (code, _, hint) = refused("vms: [{name: MyVM1, portgroup: Lab}]");
         assert_eq!(code, 2);
         assert!(hint.contains("weft lab up"), "{hint}");
+        let long = refused(&" ".repeat(LARGEST_BODY + 1));
+        assert_eq!(long.0, 2);
+        assert!(long.1.ends_with("longer than 16 MiB"), "{}", long.1);
         let Failure::Wrong { code, .. } = read(Path::new("/nowhere")).unwrap_err() else {
             panic!("not an error")
         };

@@ -10,11 +10,8 @@ use axum::{Json, RequestExt};
 use schemars::SchemaGenerator;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use weft_api::{Problem, ProblemKind};
+use weft_api::{LARGEST_BODY, Problem, ProblemKind};
 use weft_model::{InterfaceName, NameError, PortName, PortgroupName, VswitchName};
-
-/// The largest body that is read, in octets: several times the manifest of a host with all the ports that it can have.
-pub(super) const LARGEST_BODY: usize = 16 << 20;
 
 /// A problem as an answer.
 pub(super) struct Refusal(pub(super) Problem);

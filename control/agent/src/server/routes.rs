@@ -10,7 +10,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use weft_api::{
     ApplyOptions, ApplyResult, Caller, ChangeOptions, ChangeResult, Confirmed, Event, EventKind,
-    Problem, ProblemKind, RollbackRequest, TraceReport, TraceRequest, UplinkRequest, Wait,
+    LARGEST_BODY, Problem, ProblemKind, RollbackRequest, TraceReport, TraceRequest, UplinkRequest,
+    Wait,
 };
 use weft_model::{
     Change, InterfaceName, Manifest, PortName, PortPatch, PortSpec, PortgroupName, PortgroupPatch,
@@ -18,7 +19,7 @@ use weft_model::{
 };
 
 use super::caller::CalledBy;
-use super::extract::{Asked, Body, LARGEST_BODY, Named, Refusal, SEE_THE_DOCUMENT, invalid};
+use super::extract::{Asked, Body, Named, Refusal, SEE_THE_DOCUMENT, invalid};
 use super::metrics::{livez, metrics, readyz};
 use super::stream::EventsAnswer;
 use super::table::Table;

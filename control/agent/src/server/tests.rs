@@ -4,12 +4,11 @@ use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
 
 use serde_json::Value;
-use weft_api::{ChangeOptions, Client, Problem, ProblemKind, TraceRequest, Wait};
+use weft_api::{ChangeOptions, Client, LARGEST_BODY, Problem, ProblemKind, TraceRequest, Wait};
 use weft_model::{
     Change, Manifest, Outcome, PortgroupSpec, ResourceVersion, VswitchPatch, VswitchSpec,
 };
 
-use super::extract::LARGEST_BODY;
 use super::{Socket, service};
 use crate::error::AgentError;
 use crate::events::Events;
