@@ -162,6 +162,16 @@ fn the_agent_of_the_line_is_asked() {
     assert_eq!(offered(&line, Some(nowhere)), names);
     let line = format!("WEFT_AGENT={} weft port show My", socket.display());
     assert_eq!(offered(&line, Some(nowhere)), names);
+    for line in ["weft rollback ", "weft export --generation "] {
+        let offered = offered(line, Some(&socket));
+        let numbers = offered
+            .lines()
+            .filter_map(|line| line.split('\t').next()?.parse().ok());
+        let numbers: Vec<u64> = numbers.collect();
+        let newest_first = numbers.is_sorted_by(|one, next| one > next);
+        assert!(numbers.len() > 2 && newest_first, "{line}: {offered}");
+        assert!(offered.contains("port MyVM2 created"), "{line}: {offered}");
+    }
 }
 
 #[test]

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use clap::{Arg, Command, ValueHint};
 use clap_complete::engine::{ArgValueCandidates, CompletionCandidate};
-use weft_api::Client;
+use weft_api::{Client, Generation, Problem};
 use weft_model::{Attachment, Manifest};
 
 /// An agent that takes longer has other cares, and somebody waits in the middle of a line.
@@ -24,6 +24,8 @@ enum Source {
     Portgroups,
     Vswitches,
     Uplinks,
+    /// Generations that are kept, newest first.
+    Generations,
     /// The kernel's interfaces.
     Interfaces,
     Labs,
@@ -105,6 +107,7 @@ fn source(arg: &Arg, path: &[String]) -> Source {
         (["uplink", "show" | "del"], "DEV" | "INTERFACE") => Source::Uplinks,
         (["lab", "down"], "LAB") => Source::Labs,
         (["lab", "exec"], "NAME") => Source::LabMembers,
+        (["rollback" | "export"], "N") => Source::Generations,
         (["stats" | "trace"], "PORT") => Source::PortsAndUplinks,
         (_, "PORT") => Source::Ports,
         (_, "PG" | "PORTGROUP") => Source::Portgroups,
@@ -143,6 +146,10 @@ impl Known {
                     })
                     .collect()
             }),
+            Source::Generations => {
+                let history = ask(&self.agent, Client::history);
+                generations(history.unwrap_or_default())
+            }
             Source::Words(words) => words
                 .iter()
                 .map(|word| (word.clone(), String::new()))
@@ -165,7 +172,9 @@ impl Known {
 
     /// Names of objects, and a word about each.
     fn objects(&self, source: &Source) -> Vec<(String, String)> {
-        let manifest = self.manifest.get_or_init(|| ask(&self.agent));
+        let manifest = self
+            .manifest
+            .get_or_init(|| ask(&self.agent, Client::export));
         let Some(manifest) = manifest else {
             return Vec::new();
         };
@@ -212,14 +221,29 @@ impl Known {
     }
 }
 
-/// The configuration of an agent; none if it does not answer at once.
-fn ask(agent: &Path) -> Option<Manifest> {
+/// What an agent answers; nothing if it does not at once.
+fn ask<T>(agent: &Path, question: impl AsyncFnOnce(&Client) -> Result<T, Problem>) -> Option<T> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .ok()?;
     let client = Client::new(agent).with_timeout(PATIENCE);
-    runtime.block_on(client.export()).ok()
+    runtime.block_on(question(&client)).ok()
+}
+
+/// The numbers of generations that can be read, and what each changed.
+fn generations(history: Vec<Generation>) -> Vec<(String, String)> {
+    let readable = history
+        .into_iter()
+        .filter(|generation| generation.problem.is_none());
+    readable
+        .map(|generation| {
+            let what = generation.change.unwrap_or_default();
+            // One line of a list.
+            let what = what.chars().take(80).collect();
+            (generation.generation.to_string(), what)
+        })
+        .collect()
 }
 
 fn interfaces() -> Vec<(String, String)> {
@@ -292,6 +316,9 @@ mod tests {
             ("lab down lab", Source::Labs),
             ("lab exec name", Source::LabMembers),
             ("agent state", Source::Directory),
+            ("rollback to", Source::Generations),
+            ("export generation", Source::Generations),
+            ("vswitch add mtu", Source::Free),
         ] {
             assert_eq!(*of(name), source, "{name}");
         }
@@ -299,5 +326,27 @@ mod tests {
         assert_eq!(*of("port set mac"), words(&["none"]));
         assert_eq!(*of("port set block"), words(&["yes", "no"]));
         assert_eq!(*of("agent poll"), words(&["adaptive", "busy"]));
+    }
+
+    #[test]
+    fn generations_that_can_be_read_are_offered_newest_first() {
+        let generation = |number, change: &str, problem: Option<&str>| Generation {
+            generation: number,
+            current: false,
+            written_at: None,
+            by: None,
+            change: Some(change.to_owned()),
+            confirm_within_seconds: None,
+            problem: problem.map(str::to_owned),
+        };
+        let history = vec![
+            generation(12, "port vm1 created", None),
+            generation(11, "", Some("damaged")),
+            generation(9, &"x".repeat(200), None),
+        ];
+        let offered = generations(history);
+        assert_eq!(offered[0], ("12".to_owned(), "port vm1 created".to_owned()));
+        assert_eq!(offered[1], ("9".to_owned(), "x".repeat(80)));
+        assert_eq!(offered.len(), 2);
     }
 }
