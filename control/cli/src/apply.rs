@@ -73,7 +73,7 @@ pub(crate) struct ApplyFlags {
     #[arg(long, value_name = "TIME", value_parser = seconds)]
     confirm: Option<u64>,
 
-    /// Do not ask before something is removed or interrupted (scripts, without a terminal, never are); take interfaces even if
+    /// Do not ask before something is removed or interrupted (scripts, without a terminal, are never asked); take interfaces even if
     /// they carry addresses or your own connection
     #[arg(long)]
     yes: bool,
