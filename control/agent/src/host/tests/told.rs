@@ -161,30 +161,35 @@ fn activity_tells_of_everything_that_moves() {
 fn drops_that_grow_are_told_with_their_reason_and_those_of_yesterday_are_not() {
     let bench = Bench::new(&["p-MyVM1", "p-MyVM2"]);
     bench.add(LAB);
-    let reasons = || -> Vec<(String, String)> {
-        let problems = bench.host().status().problems.into_iter();
-        problems
+    let start = Instant::now();
+    let reasons = |after: u64| -> Vec<(String, String)> {
+        let state = bench.host().view();
+        let now = start + Duration::from_secs(after);
+        let strains = bench.host().strains(&state, now).into_iter();
+        strains
             .map(|problem| (problem.reason, problem.next))
             .collect()
     };
-    let ago = |seconds| Instant::now() - Duration::from_secs(seconds);
-    bench.host().note_counters(ago(4));
+    let note = |after: u64| {
+        bench
+            .host()
+            .note_counters(start + Duration::from_secs(after))
+    };
+    note(0);
     for _ in 0..8 {
         bench.memory.send("p-MyVM2", &frame(9, 2));
     }
     let sent = || bench.host().stats(&["MyVM2".to_owned()]).unwrap()[0].rx_frames;
     eventually("the frames are dropped", || sent() == 8);
     assert_eq!(
-        reasons(),
+        reasons(4),
         [(
             "UnknownUnicast drops 2 frames a second: no port of the switch has the destination MAC on this VLAN"
                 .to_owned(),
             "weft fdb list --vswitch vSwitch1".to_owned()
         )]
     );
-    bench.host().note_counters(ago(2));
-    bench.host().note_counters(ago(0));
-    let later = Instant::now() + Duration::from_secs(5);
-    let state = bench.host().view();
-    assert_eq!(bench.host().strains(&state, later), []);
+    note(6);
+    note(8);
+    assert_eq!(reasons(13), []);
 }
