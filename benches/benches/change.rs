@@ -5,6 +5,7 @@ use std::fmt::Write;
 
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use weft_agent::testing::MemoryHost;
+use weft_api::TraceRequest;
 use weft_model::{Change, Manifest, PortgroupPatch};
 
 const PORTGROUPS: usize = 100;
@@ -60,5 +61,30 @@ fn change(criterion: &mut Criterion) {
     }
 }
 
-criterion_group!(benches, change);
+/// What an operator or a monitor asks for again and again. The frame that is traced is dropped, so that changes are tried.
+fn ask(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("asked of");
+    group.sample_size(20);
+    for ports in [10, 400, 4000] {
+        let directory = tempfile::tempdir().expect("a directory");
+        let names: Vec<_> = (0..ports).map(|number| format!("p{number}")).collect();
+        let names = names.iter().map(String::as_str);
+        let host = MemoryHost::new(directory.path(), names).expect("a host");
+        host.apply(&manifest(ports))
+            .expect("the manifest is applied");
+        group.bench_function(BenchmarkId::new("status", ports), |bencher| {
+            bencher.iter(|| host.status());
+        });
+        group.bench_function(BenchmarkId::new("activity", ports), |bencher| {
+            bencher.iter(|| host.activity());
+        });
+        let dst = "02:00:00:00:00:01".parse().expect("an address");
+        let request = TraceRequest::new("vm0", dst);
+        group.bench_function(BenchmarkId::new("trace", ports), |bencher| {
+            bencher.iter(|| host.trace(&request).expect("a port"));
+        });
+    }
+}
+
+criterion_group!(benches, change, ask);
 criterion_main!(benches);

@@ -3,7 +3,10 @@
 use std::path::Path;
 use std::sync::mpsc;
 
-use weft_api::{ApplyOptions, ApplyResult, ChangeOptions, ChangeResult, Problem};
+use weft_api::{
+    Activity, ApplyOptions, ApplyResult, ChangeOptions, ChangeResult, Problem, Status, TraceReport,
+    TraceRequest,
+};
 use weft_model::{Change, Manifest};
 
 use crate::AgentError;
@@ -51,5 +54,23 @@ impl MemoryHost {
     pub fn change(&self, change: &Change) -> Result<ChangeResult, Problem> {
         self.0
             .change(change, ChangeOptions::default(), "root", |_| {})
+    }
+
+    /// Its health.
+    pub fn status(&self) -> Status {
+        self.0.status()
+    }
+
+    /// What moves on it.
+    pub fn activity(&self) -> Activity {
+        self.0.activity()
+    }
+
+    /// What would happen to a frame.
+    ///
+    /// # Errors
+    /// There is no such port.
+    pub fn trace(&self, request: &TraceRequest) -> Result<TraceReport, Problem> {
+        self.0.trace(request)
     }
 }

@@ -244,7 +244,6 @@ impl Host {
             .store(next.generation, Ordering::Relaxed);
         durable(&made);
         let applied = self.put_in_force(next);
-        self.tell_of_ports(&before);
         tracing::info!(
             generation = made.generation,
             by = order.by,
@@ -252,6 +251,7 @@ impl Host {
             "changed"
         );
         self.events.push(self::applied(order, &made, words));
+        self.tell_of_ports(&before);
         applied.map(|()| made)
     }
 

@@ -173,7 +173,7 @@ fn drops_that_grow_are_told_with_their_reason_and_those_of_yesterday_are_not() {
     let note = |after: u64| {
         bench
             .host()
-            .note_counters(start + Duration::from_secs(after))
+            .note_counters(start + Duration::from_secs(after));
     };
     note(0);
     for _ in 0..8 {
