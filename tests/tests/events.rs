@@ -70,7 +70,12 @@ fn a_change_is_told_with_who_made_it() {
         text.contains("block no -> yes") && text.ends_with("by root"),
         "{text}"
     );
-    let number = event["sequence"].as_u64().expect("a number");
+    let down = newest(&host, "portDown", "one").expect("what it did to the port");
+    let number = down["sequence"].as_u64().expect("a number");
+    assert!(
+        Some(number) > event["sequence"].as_u64(),
+        "the cause comes first"
+    );
     host.does("port set one --block yes");
     host.does("port set one --block no --dry-run");
     assert_eq!(
