@@ -1,44 +1,31 @@
 //! How long a change takes from the request to being in force on the poll thread: checked, durable (fsync included), compiled,
 //! published. One port group of a hundred gets another VLAN.
 
-use std::fmt::Write;
-
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
-use weft_agent::testing::MemoryHost;
+use tempfile::TempDir;
+use weft_agent::testing::{MemoryHost, PORTGROUPS, manifest};
 use weft_api::TraceRequest;
-use weft_model::{Change, Manifest, PortgroupPatch};
+use weft_model::{Change, PortgroupPatch};
 
-const PORTGROUPS: usize = 100;
+/// The VLANs that the last port group has in turn.
+const VLANS: [usize; 2] = [100, 1000];
 
-fn manifest(ports: usize) -> Manifest {
-    let mut text = "vswitches:\n  - name: vSwitch1\n    portgroups:\n".to_owned();
-    for number in 1..=PORTGROUPS {
-        writeln!(text, "      - {{name: PG{number}, vlan: {number}}}").unwrap();
-    }
-    text += "ports:\n";
-    for number in 0..ports {
-        let group = number % PORTGROUPS + 1;
-        let (high, low) = (number >> 8, number & 0xff);
-        writeln!(
-            text,
-            "  - {{name: vm{number}, portgroup: PG{group}, mac: '02:00:00:00:{high:02x}:{low:02x}', veth: p{number}}}"
-        )
-        .unwrap();
-    }
-    Manifest::parse(&text).expect("a manifest")
+/// A host of so many ports, and where it keeps its state.
+fn host_of(ports: usize) -> (TempDir, MemoryHost) {
+    let directory = tempfile::tempdir().expect("a directory");
+    let host = MemoryHost::new(directory.path(), ports).expect("a host");
+    host.apply(&manifest(ports, VLANS[0]))
+        .expect("the manifest is applied");
+    (directory, host)
 }
 
 fn change(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("one VLAN of");
     group.sample_size(20);
     for ports in [10, 400, 4000] {
-        let directory = tempfile::tempdir().expect("a directory");
-        let names: Vec<_> = (0..ports).map(|number| format!("p{number}")).collect();
-        let names = names.iter().map(String::as_str);
-        let host = MemoryHost::new(directory.path(), names).expect("a host");
-        let mut wished = manifest(ports);
-        host.apply(&wished).expect("the manifest is applied");
-        let mut vlans = [1000, 100].into_iter().cycle();
+        let (_directory, host) = host_of(ports);
+        let mut wished = manifest(ports, VLANS[0]);
+        let mut vlans = VLANS.into_iter().rev().cycle();
         let mut next = || weft_model::from_text(&vlans.next().unwrap_or_default().to_string());
         group.bench_function(BenchmarkId::new("set", ports), |bencher| {
             bencher.iter(|| {
@@ -66,12 +53,7 @@ fn ask(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("asked of");
     group.sample_size(20);
     for ports in [10, 400, 4000] {
-        let directory = tempfile::tempdir().expect("a directory");
-        let names: Vec<_> = (0..ports).map(|number| format!("p{number}")).collect();
-        let names = names.iter().map(String::as_str);
-        let host = MemoryHost::new(directory.path(), names).expect("a host");
-        host.apply(&manifest(ports))
-            .expect("the manifest is applied");
+        let (_directory, host) = host_of(ports);
         group.bench_function(BenchmarkId::new("status", ports), |bencher| {
             bencher.iter(|| host.status());
         });

@@ -1,6 +1,16 @@
-//! The program under test.
+//! The program under test, and where it comes from.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+
+/// The root of the repository.
+///
+/// # Panics
+/// Never: these tests are a member of its workspace.
+pub fn root() -> PathBuf {
+    let tests = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let root = tests.parent().expect("it is a member of the workspace");
+    root.to_owned()
+}
 
 /// The `weft` executable: `$WEFT`, else the one that was built beside the tests.
 ///

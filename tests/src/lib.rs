@@ -36,7 +36,7 @@ mod vm;
 mod wire;
 
 pub use answer::Answer;
-pub use binary::weft;
+pub use binary::{root, weft};
 pub use debian::Debian;
 pub use docs::{Block, Document, Step};
 pub use frame::Frame;

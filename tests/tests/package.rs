@@ -7,19 +7,11 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use serde_json::Value;
-use weft_tests::{Answer, Debian, eventually, until, weft};
+use weft_tests::{Answer, Debian, eventually, root, until, weft};
 
 /// The most that 'systemd-analyze security' may say about the unit, in tenths: 0 is nothing, 100 a service without any limits.
 /// What is left are the agent's own capabilities, its system call bpf, and the network.
 const EXPOSURE: u32 = 33;
-
-fn root() -> PathBuf {
-    let tests = Path::new(env!("CARGO_MANIFEST_DIR"));
-    tests
-        .parent()
-        .expect("it is a member of the workspace")
-        .to_owned()
-}
 
 /// Packs the program under test under this version.
 fn package(directory: &Path, version: &str) -> PathBuf {

@@ -34,7 +34,7 @@ mod quota;
 mod server;
 mod state;
 mod store;
-#[cfg(feature = "testing")]
+#[cfg(any(test, feature = "testing"))]
 pub mod testing;
 mod wanted;
 mod watch;

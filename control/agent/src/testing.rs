@@ -1,4 +1,4 @@
-//! A host over memory ports, for benches of thousands of ports.
+//! Hosts of thousands of memory ports, for tests and benches.
 
 use std::path::Path;
 use std::sync::mpsc;
@@ -14,21 +14,48 @@ use crate::host::Host;
 use crate::plane::testing::Memory;
 use crate::store::Store;
 
+/// Port groups of [`manifest`], called `PG1` and so on.
+pub const PORTGROUPS: usize = 100;
+
+/// A manifest of so many ports, `vm0` on `p0` and so on, which are in the port groups in turn. Each port group has its own VLAN, the
+/// last one this.
+///
+/// # Panics
+/// If there are more than 65,536 ports.
+pub fn manifest(ports: usize, last_vlan: usize) -> Manifest {
+    assert!(ports <= 1 << 16, "each has an address of its own");
+    let groups = (1..=PORTGROUPS).map(|number| {
+        let vlan = if number < PORTGROUPS {
+            number
+        } else {
+            last_vlan
+        };
+        format!("      - {{name: PG{number}, vlan: {vlan}}}\n")
+    });
+    let groups: String = groups.collect();
+    let ports = (0..ports).map(|number| {
+        let group = number % PORTGROUPS + 1;
+        let (high, low) = (number >> 8, number & 0xff);
+        let mac = format!("02:00:00:00:{high:02x}:{low:02x}");
+        format!("  - {{name: vm{number}, portgroup: PG{group}, mac: '{mac}', veth: p{number}}}\n")
+    });
+    let ports: String = ports.collect();
+    let text = format!("vswitches:\n  - name: vSwitch1\n    portgroups:\n{groups}ports:\n{ports}");
+    Manifest::parse(&text).expect("it is a manifest")
+}
+
 /// A host whose interfaces are made up; its poll threads, its store and everything in between are the real ones.
 pub struct MemoryHost(Host);
 
 impl MemoryHost {
-    /// A host that keeps its state in `directory`.
+    /// A host that keeps its state in `directory`, with the interfaces that a [`manifest`] of so many ports needs.
     ///
     /// # Errors
     /// The state cannot be opened.
-    pub fn new<'a>(
-        directory: &Path,
-        interfaces: impl IntoIterator<Item = &'a str>,
-    ) -> Result<Self, AgentError> {
+    pub fn new(directory: &Path, ports: usize) -> Result<Self, AgentError> {
         let memory = Memory::default();
-        for name in interfaces {
-            memory.add(name);
+        for number in 0..ports {
+            memory.add(&format!("p{number}"));
         }
         let (events, _) = crossbeam_channel::bounded(64);
         let (changed, _) = mpsc::sync_channel(1);

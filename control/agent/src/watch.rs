@@ -4,6 +4,7 @@ use std::sync::{Arc, Weak, mpsc};
 use std::time::{Duration, Instant};
 
 use sd_notify::NotifyState;
+use tokio::task::JoinHandle;
 
 use crate::host::Host;
 
@@ -38,6 +39,7 @@ pub(crate) fn start(host: &Arc<Host>) -> std::io::Result<mpsc::Sender<()>> {
         watchdog: sd_notify::watchdog_enabled(),
         fed: Instant::now(),
         status_told: None,
+        telling: None,
     };
     let runtime = tokio::runtime::Handle::current();
     std::thread::Builder::new()
@@ -53,6 +55,7 @@ struct Watch {
     watchdog: Option<Duration>,
     fed: Instant,
     status_told: Option<Instant>,
+    telling: Option<JoinHandle<()>>,
 }
 
 impl Watch {
@@ -70,7 +73,7 @@ impl Watch {
             if stalled.is_empty() && loops {
                 self.feed(now, pause);
             }
-            self.tell_status(now, &host, &stalled);
+            self.tell_status(now, runtime, host, &stalled);
         }
     }
 
@@ -84,15 +87,29 @@ impl Watch {
         }
     }
 
-    fn tell_status(&mut self, now: Instant, host: &Host, stalled: &[usize]) {
-        let status = match stalled.first() {
-            Some(thread) => format!("poll thread {thread} is stalled"),
-            None if self.status_told.is_some_and(|told| now < told + STATUS) => return,
-            None => host.in_a_line(),
-        };
-        notify(&[NotifyState::Status(&status)]);
-        // The end of a stall is told at once.
-        self.status_told = stalled.is_empty().then_some(now);
+    /// The number of ports that are up is asked for by another thread: it takes locks, which a change that waits for a stalled poll
+    /// thread may hold.
+    fn tell_status(
+        &mut self,
+        now: Instant,
+        runtime: &tokio::runtime::Handle,
+        host: Arc<Host>,
+        stalled: &[usize],
+    ) {
+        if let Some(thread) = stalled.first() {
+            let status = format!("poll thread {thread} is stalled");
+            notify(&[NotifyState::Status(&status)]);
+            // The end of a stall is told at once.
+            self.status_told = None;
+            return;
+        }
+        let is_due = self.status_told.is_none_or(|told| now >= told + STATUS);
+        let is_told = self.telling.as_ref().is_none_or(JoinHandle::is_finished);
+        if is_due && is_told {
+            let tell = move || notify(&[NotifyState::Status(&host.in_a_line())]);
+            self.telling = Some(runtime.spawn_blocking(tell));
+            self.status_told = Some(now);
+        }
     }
 }
 

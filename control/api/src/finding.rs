@@ -65,23 +65,9 @@ pub enum Cause {
 }
 
 impl Cause {
-    /// Whether it can be the same one for several objects.
-    fn is_shared(self) -> bool {
-        !matches!(
-            self,
-            Self::Stalled
-                | Self::State
-                | Self::Storage
-                | Self::Descriptors
-                | Self::Unconfirmed
-                | Self::Saturated
-                | Self::Drops
-        )
-    }
-
-    /// What is wrong with several objects at once.
-    fn of_several(self) -> &'static str {
-        match self {
+    /// What is wrong with several objects at once, where they can have the same cause.
+    fn of_several(self) -> Option<&'static str> {
+        Some(match self {
             Self::NoInterface => "their interfaces do not exist",
             Self::InterfaceDown => "their interfaces are set down",
             Self::NoCarrier => "their interfaces have no carrier",
@@ -93,15 +79,14 @@ impl Cause {
             Self::Warning => "they work, but not as they should",
             Self::Blocked => "blocked by their administrator",
             Self::LinkSetDown => "their administrator set the link down",
-            // Never shared.
             Self::Stalled
             | Self::State
             | Self::Storage
             | Self::Descriptors
             | Self::Unconfirmed
             | Self::Saturated
-            | Self::Drops => "the same is wrong with them",
-        }
+            | Self::Drops => return None,
+        })
     }
 }
 
@@ -131,7 +116,7 @@ impl FindingGroup {
         for finding in findings {
             let same = |group: &&mut Self| {
                 let first = &group.first;
-                finding.cause.is_shared()
+                finding.cause.of_several().is_some()
                     && (first.cause, first.object.kind) == (finding.cause, finding.object.kind)
             };
             match groups.iter_mut().find(same) {
@@ -188,7 +173,8 @@ impl fmt::Display for FindingGroup {
         } else {
             ""
         };
-        write!(f, "{more}): {}", first.cause.of_several())?;
+        let what = first.cause.of_several().unwrap_or(&first.reason);
+        write!(f, "{more}): {what}")?;
         match first.cause {
             // What it is differs from one to the next.
             Cause::NotAttached | Cause::GuestFailed | Cause::Warning => {

@@ -6,13 +6,14 @@ mod presumed;
 use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::symlink;
-use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
 use presumed::{ENDLESS, IN_A_GUEST, NOT_RUN, ONLINE, OUTPUTS, SETUPS};
 use weft_datapath::DropReason;
-use weft_tests::{Answer, Block, Document, Machine, Step, eventually, matches, normalised, weft};
+use weft_tests::{
+    Answer, Block, Document, Machine, Step, eventually, matches, normalised, root, weft,
+};
 
 /// How long one command may take, in seconds. Debian is installed and boots in one each.
 const PATIENCE: &str = "300";
@@ -237,14 +238,6 @@ fn names(directory: &str, ends: &[&str]) -> BTreeSet<String> {
         .filter(ends)
         .map(|name| format!("{directory}/{name}"))
         .collect()
-}
-
-fn root() -> PathBuf {
-    let tests = Path::new(env!("CARGO_MANIFEST_DIR"));
-    tests
-        .parent()
-        .expect("it is a member of the workspace")
-        .to_owned()
 }
 
 /// A line of a script without its comment.

@@ -8,6 +8,7 @@ use weft_datapath::DropReason;
 use weft_model::PortKey;
 
 use super::Host;
+use super::counters::name;
 use crate::metrics::{Family, Labels, Scrape};
 use crate::state::State;
 
@@ -121,10 +122,7 @@ impl Host {
         );
         let mut up = Family::gauge(format!("{kind}_up"), "Whether it takes part in forwarding");
         for (key, switch, is_up) in self.standing(state, kind) {
-            let name = match &key {
-                PortKey::Port(name) => name.to_string(),
-                PortKey::Uplink(interface) => interface.to_string(),
-            };
+            let name = name(&key).to_owned();
             let labels = || -> Labels { vec![("switch", switch.clone()), (kind, name.clone())] };
             let with = |more: &[(&'static str, &str)]| -> Labels {
                 let more = more

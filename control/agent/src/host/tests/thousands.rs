@@ -1,39 +1,13 @@
 //! A host of thousands of ports, of which a change concerns a few.
 
-use std::fmt::Write;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use weft_api::ApplyOptions;
-use weft_model::Manifest;
 
 use super::{Bench, eventually, frame};
+use crate::testing::{PORTGROUPS, manifest};
 
 const PORTS: usize = 4000;
-const PORTGROUPS: usize = 100;
-
-/// A manifest of thousands of ports; one of its port groups has this VLAN.
-fn manifest(of_the_last: usize) -> Manifest {
-    let mut text = "vswitches:\n  - name: vSwitch1\n    portgroups:\n".to_owned();
-    for number in 1..=PORTGROUPS {
-        let vlan = if number == PORTGROUPS {
-            of_the_last
-        } else {
-            number
-        };
-        writeln!(text, "      - {{name: PG{number}, vlan: {vlan}}}").unwrap();
-    }
-    text += "ports:\n";
-    for number in 0..PORTS {
-        let group = number % PORTGROUPS + 1;
-        let (high, low) = (number >> 8, number & 0xff);
-        writeln!(
-            text,
-            "  - {{name: vm{number}, portgroup: PG{group}, mac: '02:00:00:00:{high:02x}:{low:02x}', veth: p{number}}}"
-        )
-        .unwrap();
-    }
-    Manifest::parse(&text).unwrap()
-}
 
 #[test]
 fn one_vlan_of_4000_ports_changes_and_nobody_else_loses_a_frame() {
@@ -42,7 +16,9 @@ fn one_vlan_of_4000_ports_changes_and_nobody_else_loses_a_frame() {
     let bench = Bench::new(&names);
     let apply = |vlan| {
         let options = ApplyOptions::default();
-        let result = bench.host().apply(&manifest(vlan), options, "root", |_| {});
+        let result = bench
+            .host()
+            .apply(&manifest(PORTS, vlan), options, "root", |_| {});
         result.unwrap()
     };
     assert_eq!(apply(100).changes.len(), 1 + PORTGROUPS + PORTS);
