@@ -88,7 +88,7 @@ add     port three  to Prod on p-three
 change  port two    portgroup Lab -> Prod
 remove  port one
 
-1 to be added, 1 to be changed, 1 to be removed; new settings in force on 1 port; traffic is interrupted: port one, port two
+1 to be added, 1 to be changed, 1 to be removed; new settings in force on 1 port (two); traffic is interrupted: port one, port two
 "
     );
     assert_eq!(host.export(), first, "a plan changes nothing");

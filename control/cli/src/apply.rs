@@ -4,7 +4,7 @@ use std::io::{self, BufRead, IsTerminal, Write};
 
 use clap::Args;
 use weft_api::{ApplyOptions, ApplyResult, ProblemKind};
-use weft_model::{ObjectRef, Outcome};
+use weft_model::Outcome;
 
 use crate::Context;
 use crate::change::ChangeFlags;
@@ -222,7 +222,7 @@ fn text(style: Style, result: &ApplyResult) -> String {
     text
 }
 
-/// `1 added, 2 changed; new settings in force on 3 ports; traffic is interrupted: port MyVM1`.
+/// `1 added, 2 changed; new settings in force on 2 ports (a, b); traffic is interrupted: port MyVM1`.
 fn totals(result: &ApplyResult) -> String {
     let would = if result.dry_run { "to be " } else { "" };
     let count = |wanted: fn(&Outcome) -> bool| {
@@ -245,7 +245,8 @@ fn totals(result: &ApplyResult) -> String {
     let mut text = counts.join(", ");
     if !result.ports.is_empty() {
         let ports = counted(result.ports.len(), "port");
-        text += &format!("; new settings in force on {ports}");
+        let names = some_of(&result.ports);
+        text += &format!("; new settings in force on {ports} ({names})");
     }
     text += "; ";
     text += &match result.interrupted.as_slice() {
@@ -256,7 +257,7 @@ fn totals(result: &ApplyResult) -> String {
 }
 
 /// A few of the objects by name.
-fn some_of(objects: &[ObjectRef]) -> String {
+fn some_of(objects: &[impl ToString]) -> String {
     const MOST: usize = 8;
     let named: Vec<_> = objects.iter().take(MOST).map(ToString::to_string).collect();
     let more = objects.len().saturating_sub(MOST);
@@ -279,7 +280,7 @@ fn closing(result: &ApplyResult) -> String {
 #[cfg(test)]
 mod tests {
     use weft_api::ObjectChange;
-    use weft_model::{FieldChange, Intent, Manifest, ObjectKind};
+    use weft_model::{FieldChange, Intent, Manifest, ObjectKind, ObjectRef};
 
     use super::*;
 
@@ -367,7 +368,7 @@ change  port MyVM2  portgroup Lab -> Prod
 add     port MyVM3  to Lab on p-MyVM3
 remove  port A
 
-1 to be added, 1 to be changed, 1 to be removed; new settings in force on 1 port; no traffic is interrupted
+1 to be added, 1 to be changed, 1 to be removed; new settings in force on 1 port (MyVM2); no traffic is interrupted
 "
         );
         assert!(is_harsh(&result));
