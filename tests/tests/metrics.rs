@@ -2,7 +2,7 @@
 #![forbid(unsafe_code)]
 
 use std::collections::BTreeMap;
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -338,6 +338,17 @@ fn the_address_serves_metrics_and_nothing_else() {
 fn clients_that_say_nothing_do_not_keep_others_out() {
     let exporting = Exporting::start();
     let connect = || TcpStream::connect(&exporting.address).expect("it listens");
+    let mut end = [0; 1];
+    // A few are waited for while others are served.
+    let mut few: Vec<_> = (0..8).map(|_| connect()).collect();
+    assert!(exporting.asked("GET /metrics").starts_with("HTTP/1.1 200"));
+    for one in &mut few {
+        one.set_nonblocking(true).expect("a socket");
+        let read = one.read(&mut end).expect_err("nothing was asked for");
+        assert_eq!(read.kind(), ErrorKind::WouldBlock, "it is still held");
+    }
+    drop(few);
+    // Of many, the time is bounded.
     let silent: Vec<_> = (0..100).map(|_| connect()).collect();
     // A slow one sends a part of its request, and takes nothing of its answer.
     let mut slow = connect();
@@ -347,7 +358,6 @@ fn clients_that_say_nothing_do_not_keep_others_out() {
     drop(silent);
     assert!(exporting.asked("GET /metrics").starts_with("HTTP/1.1 200"));
     // Each of those that stay is hung up on.
-    let mut end = [0; 1];
     let hung_up = matches!(slow.read(&mut end), Ok(0) | Err(_));
     assert!(hung_up && since.elapsed() < Duration::from_secs(60));
     assert_eq!(exporting.host.weft("status").code, Some(0));

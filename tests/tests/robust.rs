@@ -373,11 +373,13 @@ fn no_acknowledged_configuration_is_lost_or_half_made() {
                     let (path, goal) = configurations.iter().nth(at).expect("it is one of them");
                     let apply = format!("apply -f {}", path.display());
                     // What follows, and what is then one of several: a change with little time may be taken back at any time.
-                    let (line, goals) = match random.below(6) {
+                    let (line, goals) = match random.below(7) {
                         0 => (format!("{apply} --confirm 1h"), vec![goal.clone()]),
                         1 => (format!("{apply} --confirm 1s"), with(&sure, goal)),
                         2 => ("confirm".to_owned(), sure.clone()),
                         3 => ("rollback --dry-run".to_owned(), sure.clone()),
+                        // Acknowledged as soon as it is durable.
+                        4 => (format!("{apply} --wait none"), vec![goal.clone()]),
                         _ => (apply, vec![goal.clone()]),
                     };
                     let answer = host.weft(&line);
