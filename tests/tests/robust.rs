@@ -411,6 +411,23 @@ fn no_acknowledged_configuration_is_lost_or_half_made() {
     println!("{acknowledged} commands were acknowledged");
 }
 
+/// The same where the agent dies at the very moment that somebody is told that a change is durable.
+#[test]
+fn a_change_that_is_durable_and_not_yet_in_force_survives_kill_9() {
+    let host = Host::with_switch();
+    host.does("portgroup add Lab --vswitch vSwitch1");
+    for vlan in 0..rounds(10) {
+        let vlan = vlan % 4000 + 1;
+        host.does(&format!("portgroup set Lab --vlan {vlan} --wait none"));
+        host.kill();
+        host.start();
+        assert!(
+            host.export().contains(&format!("vlan: {vlan}\n")),
+            "VLAN {vlan}"
+        );
+    }
+}
+
 fn with(some: &[String], another: &str) -> Vec<String> {
     let mut all = some.to_vec();
     all.push(another.to_owned());
