@@ -7,9 +7,7 @@ use std::hint::black_box;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use weft_datapath::testing::{AddressTable, CountingAllocator, Rig, allocations};
-use weft_datapath::{
-    Admission, Config, PortConfig, PortId, Role, StaticAddress, SwitchConfig, SwitchId,
-};
+use weft_datapath::{Admission, Config, PortConfig, PortId, StaticAddress, SwitchConfig, SwitchId};
 use weft_packet::{Head, MacAddr};
 use weft_vlan::{Policy, VlanId};
 
@@ -36,16 +34,8 @@ fn access() -> Policy {
 
 fn port(id: u16) -> PortConfig {
     PortConfig {
-        id: PortId(id),
-        switch: SwitchId(0),
-        role: Role::Vm,
-        admission: Admission::Open,
-        vlan: access(),
         mac: Some(mac(u64::from(id))),
-        promiscuous: false,
-        mac_changes: true,
-        forged_transmits: true,
-        mtu: 1500,
+        ..PortConfig::vm(PortId(id), SwitchId(0), access())
     }
 }
 
@@ -90,6 +80,7 @@ fn two_active_with(ports: u16, macs: u64, len: usize, set: impl Fn(&mut [PortCon
             id: SwitchId(0),
             static_addresses: more(0).chain(more(1)).collect(),
         }],
+        teams: Vec::new(),
         ports,
     });
     rig

@@ -4,6 +4,7 @@
 //! that into the immutable snapshot which poll threads read.
 
 use std::fmt;
+use std::time::Duration;
 
 use weft_packet::MacAddr;
 use weft_vlan::Policy;
@@ -38,6 +39,8 @@ pub struct SwitchId(pub u16);
 pub struct Config {
     /// The switches; frames never pass from one to another.
     pub switches: Vec<SwitchConfig>,
+    /// The teams that ports name by their position.
+    pub teams: Vec<TeamConfig>,
     /// The ports of all switches, uplinks included.
     pub ports: Vec<PortConfig>,
 }
@@ -60,6 +63,84 @@ pub struct StaticAddress {
     pub mac: MacAddr,
     /// A VM port of the switch.
     pub port: PortId,
+}
+
+/// The uplinks by which ports may leave their switch, and how each port's is chosen.
+///
+/// Ports with equal teams share what a team remembers: which uplinks stand in for failed ones, where there is no failback.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct TeamConfig {
+    /// The switch whose uplinks these are.
+    pub switch: SwitchId,
+    /// How an uplink is chosen among those in use.
+    pub policy: TeamPolicy,
+    /// Uplinks in use while they are usable, in order.
+    pub active: Vec<PortId>,
+    /// Uplinks that stand in for active ones, in order. An uplink in neither list is not used at all.
+    pub standby: Vec<PortId>,
+    /// Whether an uplink that recovers displaces its stand-in at once. Otherwise it waits until another one fails.
+    pub failback: bool,
+    /// Whether switches beyond an uplink are told the addresses that are reached through it from now on.
+    pub notify: bool,
+    /// How long a link has to be up before it is used again.
+    pub up_delay: Duration,
+}
+
+/// How an uplink is chosen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum TeamPolicy {
+    /// By the port's number, once.
+    SourceId,
+    /// By the source address.
+    SourceMac,
+    /// By source and destination address of each IP packet; frames of other protocols by their source address.
+    IpHash,
+    /// The first usable one.
+    Explicit,
+    /// By the port's number at first; later the busiest port of an overloaded uplink moves.
+    Load {
+        /// How often loads are compared.
+        period: Duration,
+        /// Share of an uplink's speed above which it is overloaded, in percent (1-100).
+        threshold: u8,
+    },
+}
+
+/// The position of a team in [`Config::teams`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct TeamId(pub u16);
+
+/// Learning of addresses behind a port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LearningConfig {
+    /// Addresses that the port may have learned at a time, its own not counted (1-4096).
+    pub limit: u16,
+    /// What becomes of frames from addresses beyond the limit.
+    pub beyond: Beyond,
+    /// Whether the port gets unicast frames to addresses that nobody has.
+    pub flood: bool,
+    /// How long an address stays that sends nothing.
+    pub age: Duration,
+}
+
+/// What becomes of frames whose source could not be learned because the port's limit is reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Beyond {
+    /// They are forwarded, and their source is not learned.
+    Allow,
+    /// They are dropped: `LearningLimit`.
+    Drop,
+}
+
+/// A limit on what passes a port in one direction: a token bucket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ShapeConfig {
+    /// Bits per second on the long run: how fast the bucket fills.
+    pub average: u64,
+    /// Bits per second while the bucket lasts; at least the average.
+    pub peak: u64,
+    /// Octets that the bucket holds.
+    pub burst: u64,
 }
 
 /// What a port is to its switch.
@@ -105,4 +186,46 @@ pub struct PortConfig {
     pub forged_transmits: bool,
     /// Largest payload of a frame in octets, after the Ethernet header and its tags (1280-9000).
     pub mtu: u16,
+    /// The uplinks that the port may use. `None`: it does not leave the host; an uplink has none.
+    pub team: Option<TeamId>,
+    /// Whether spanning tree frames that the port sends are dropped: `BpduFilter`.
+    pub bpdu_filter: bool,
+    /// Whether addresses behind the port are learned.
+    pub learning: Option<LearningConfig>,
+    /// The limit on what the switch receives from the port.
+    pub shape_in: Option<ShapeConfig>,
+    /// The limit on what it delivers to the port.
+    pub shape_out: Option<ShapeConfig>,
+}
+
+impl PortConfig {
+    /// An open VM port with vSphere's defaults for standard switches, without a configured address or a way out.
+    pub fn vm(id: PortId, switch: SwitchId, vlan: Policy) -> Self {
+        Self {
+            id,
+            switch,
+            role: Role::Vm,
+            admission: Admission::Open,
+            vlan,
+            mac: None,
+            promiscuous: false,
+            mac_changes: true,
+            forged_transmits: true,
+            mtu: 1500,
+            team: None,
+            bpdu_filter: false,
+            learning: None,
+            shape_in: None,
+            shape_out: None,
+        }
+    }
+
+    /// An open uplink.
+    pub fn uplink(id: PortId, switch: SwitchId) -> Self {
+        Self {
+            role: Role::Uplink,
+            mac_changes: false,
+            ..Self::vm(id, switch, Policy::trunk_all())
+        }
+    }
 }

@@ -41,7 +41,8 @@ pub mod testing;
 mod vhost;
 
 pub use config::{
-    Admission, Config, PortConfig, PortId, Role, StaticAddress, SwitchConfig, SwitchId,
+    Admission, Beyond, Config, LearningConfig, PortConfig, PortId, Role, ShapeConfig,
+    StaticAddress, SwitchConfig, SwitchId, TeamConfig, TeamId, TeamPolicy,
 };
 pub use counters::PortCounters;
 pub use datapath::{Datapath, Event, Options, PollMode, Stalled, ThreadStatus};

@@ -17,16 +17,9 @@ fn mac(n: u16) -> MacAddr {
 
 fn port(id: u16, vlan: Policy) -> PortConfig {
     PortConfig {
-        id: PortId(id),
-        switch: SwitchId(0),
-        role: Role::Vm,
-        admission: Admission::Open,
-        vlan,
         mac: Some(mac(id)),
-        promiscuous: false,
-        mac_changes: true,
         forged_transmits: false,
-        mtu: 1500,
+        ..PortConfig::vm(PortId(id), SwitchId(0), vlan)
     }
 }
 
@@ -78,6 +71,7 @@ fn no_way_of_a_frame_allocates() {
     };
     rig.apply(&Config {
         switches: vec![switch],
+        teams: Vec::new(),
         ports,
     });
     let forward = |rig: &mut Rig| {

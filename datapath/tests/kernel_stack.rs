@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::bounded;
 use weft_datapath::afxdp::testing::Namespace;
 use weft_datapath::{
-    Admission, Config, Datapath, EngineSpec, Options, PollMode, PortConfig, PortCounters, PortId,
-    Role, SwitchConfig, SwitchId,
+    Config, Datapath, EngineSpec, Options, PollMode, PortConfig, PortCounters, PortId,
+    SwitchConfig, SwitchId,
 };
 use weft_vlan::{Policy, VlanId};
 
@@ -76,6 +76,7 @@ impl Host {
         };
         let config = Config {
             switches: vec![switch],
+            teams: Vec::new(),
             ports,
         };
         datapath.apply(&config).expect("the thread answers");
@@ -162,17 +163,10 @@ impl Vm {
     }
 
     fn port(&self) -> PortConfig {
+        let vlan = Policy::Access(VlanId::new(10).expect("a VLAN"));
         PortConfig {
-            id: PortId(self.number),
-            switch: SwitchId(0),
-            role: Role::Vm,
-            admission: Admission::Open,
-            vlan: Policy::Access(VlanId::new(10).expect("a VLAN")),
-            mac: None,
-            promiscuous: false,
-            mac_changes: true,
-            forged_transmits: true,
             mtu: MTU,
+            ..PortConfig::vm(PortId(self.number), SwitchId(0), vlan)
         }
     }
 

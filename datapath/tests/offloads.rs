@@ -6,9 +6,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use weft_datapath::engine::memory::VnetHeader;
 use weft_datapath::testing::Rig;
-use weft_datapath::{
-    Admission, Config, DropReason, Offloads, PortConfig, PortId, Role, SwitchConfig, SwitchId,
-};
+use weft_datapath::{Config, DropReason, Offloads, PortConfig, PortId, SwitchConfig, SwitchId};
 use weft_packet::MacAddr;
 use weft_vlan::{Policy, VlanId};
 
@@ -16,16 +14,9 @@ const DEPTH: usize = 1024;
 
 fn port(id: u16, vlan: Policy) -> PortConfig {
     PortConfig {
-        id: PortId(id),
-        switch: SwitchId(0),
-        role: Role::Vm,
-        admission: Admission::Open,
-        vlan,
         mac: Some(MacAddr::new([2, 0, 0, 0, 0, id as u8])),
         promiscuous: id == 3,
-        mac_changes: true,
-        forged_transmits: true,
-        mtu: 1500,
+        ..PortConfig::vm(PortId(id), SwitchId(0), vlan)
     }
 }
 
@@ -42,6 +33,7 @@ fn rig(offloads: Offloads) -> Rig {
             id: SwitchId(0),
             static_addresses: Vec::new(),
         }],
+        teams: Vec::new(),
         ports: vec![
             port(1, access.clone()),
             port(2, access),

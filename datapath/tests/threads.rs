@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::bounded;
 use weft_datapath::engine::memory::MemoryPort;
 use weft_datapath::{
-    Admission, Config, Datapath, DropReason, Options, PollMode, PortConfig, PortId, Role,
-    SwitchConfig, SwitchId,
+    Config, Datapath, DropReason, Options, PollMode, PortConfig, PortId, Role, SwitchConfig,
+    SwitchId,
 };
 use weft_packet::MacAddr;
 use weft_vlan::{Policy, VlanId};
@@ -20,17 +20,10 @@ fn mac(port: u16) -> MacAddr {
 }
 
 fn port(id: u16, vlan: u16) -> PortConfig {
+    let vlan = Policy::Access(VlanId::new(vlan).expect("a VLAN"));
     PortConfig {
-        id: PortId(id),
-        switch: SwitchId(0),
-        role: Role::Vm,
-        admission: Admission::Open,
-        vlan: Policy::Access(VlanId::new(vlan).expect("a VLAN")),
         mac: Some(mac(id)),
-        promiscuous: false,
-        mac_changes: true,
-        forged_transmits: true,
-        mtu: 1500,
+        ..PortConfig::vm(PortId(id), SwitchId(0), vlan)
     }
 }
 
@@ -40,6 +33,7 @@ fn config(ports: &[PortConfig]) -> Config {
             id: SwitchId(0),
             static_addresses: vec![],
         }],
+        teams: Vec::new(),
         ports: ports.to_vec(),
     }
 }

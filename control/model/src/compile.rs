@@ -2,9 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use weft_datapath::{Admission, Config, PortConfig, PortId, Role, SwitchConfig, SwitchId};
+use weft_datapath::{Admission, Config, PortConfig, PortId, SwitchConfig, SwitchId};
 use weft_packet::MacAddr;
-use weft_vlan::Policy;
 
 use crate::intent::Intent;
 use crate::name::{InterfaceName, PortName, VswitchName};
@@ -72,16 +71,17 @@ fn vm_port(
     let (port, group, switch) = intent.chain(&intent.ports.get(name)?.spec).ok()?;
     let policy = inherited(group, switch);
     Some(PortConfig {
-        id: realised.id,
-        switch: *realisation.switches.get(&switch.name)?,
-        role: Role::Vm,
         admission: admission(port, realised.up),
-        vlan: policy.vlan.value.into(),
         mac: port.mac.or(realised.taken),
         promiscuous: policy.promiscuous.value == Decision::Accept,
         mac_changes: policy.mac_changes.value == Decision::Accept,
         forged_transmits: policy.forged_transmits.value == Decision::Accept,
         mtu: policy.mtu.value.octets(),
+        ..PortConfig::vm(
+            realised.id,
+            *realisation.switches.get(&switch.name)?,
+            policy.vlan.value.into(),
+        )
     })
 }
 
@@ -94,20 +94,13 @@ fn uplink(
     let (name, _) = intent.uplinks().find(|(_, uplink)| *uplink == interface)?;
     let switch = &intent.vswitches.get(name)?.spec;
     Some(PortConfig {
-        id: realised.id,
-        switch: *realisation.switches.get(name)?,
-        role: Role::Uplink,
         admission: if realised.up {
             Admission::Open
         } else {
             Admission::Down
         },
-        vlan: Policy::trunk_all(),
-        mac: None,
-        promiscuous: false,
-        mac_changes: false,
-        forged_transmits: true,
         mtu: switch.mtu.octets(),
+        ..PortConfig::uplink(realised.id, *realisation.switches.get(name)?)
     })
 }
 

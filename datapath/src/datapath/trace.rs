@@ -42,6 +42,8 @@ fn of_switch(config: &Config, id: SwitchId) -> Config {
     let ports = config.ports.iter().filter(|port| port.switch == id);
     Config {
         switches: switches.cloned().collect(),
+        // Ports name them by position.
+        teams: config.teams.clone(),
         ports: ports.cloned().collect(),
     }
 }

@@ -56,17 +56,14 @@ prop_compose! {
         mtu in prop_oneof![Just(1280u16), Just(1500u16)],
     ) -> PortConfig {
         PortConfig {
-            id: PortId(id),
-            switch: SwitchId(switch),
-            role: Role::Vm,
             admission,
-            vlan,
             // Four addresses per port, of which the ports share one, so that they meet on different VLANs.
             mac: address.map(|n| if n == 0 { mac(0) } else { mac(id as u8 * 4 + n) }),
             promiscuous,
             mac_changes,
             forged_transmits,
             mtu,
+            ..PortConfig::vm(PortId(id), SwitchId(switch), vlan)
         }
     }
 }
@@ -123,6 +120,7 @@ fn config() -> impl Strategy<Value = Config> {
         ];
         Config {
             switches,
+            teams: Vec::new(),
             ports: kept,
         }
     })

@@ -11,8 +11,8 @@ use weft_vlan::{Policy, VlanId};
 use crate::testing::{Guest, GuestOptions, wait};
 use crate::vhost::features::{PROTOCOL, VERSION_1};
 use crate::{
-    Admission, Config, Datapath, DropReason, EngineSpec, Options, PollMode, PortConfig,
-    PortCounters, PortId, Role, SocketRole, SwitchConfig, SwitchId, VhostState,
+    Config, Datapath, DropReason, EngineSpec, Options, PollMode, PortConfig, PortCounters, PortId,
+    SocketRole, SwitchConfig, SwitchId, VhostState,
 };
 
 /// What every driver accepts.
@@ -81,22 +81,17 @@ impl Host {
     /// Puts the configuration in force, again after a port was attached.
     pub(super) fn apply(&self) {
         let port = |(id, vlan): (usize, &Policy)| PortConfig {
-            id: PortId(id as u16),
-            switch: SwitchId(0),
-            role: Role::Vm,
-            admission: Admission::Open,
-            vlan: vlan.clone(),
             mac: Some(MacAddr::new(mac(id as u16))),
-            promiscuous: false,
             mac_changes: false,
             forged_transmits: false,
-            mtu: 1500,
+            ..PortConfig::vm(PortId(id as u16), SwitchId(0), vlan.clone())
         };
         let config = Config {
             switches: vec![SwitchConfig {
                 id: SwitchId(0),
                 static_addresses: Vec::new(),
             }],
+            teams: Vec::new(),
             ports: self.policies.iter().enumerate().map(port).collect(),
         };
         self.datapath.apply(&config).expect("the thread answers");
