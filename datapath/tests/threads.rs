@@ -6,8 +6,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::bounded;
 use weft_datapath::engine::memory::MemoryPort;
 use weft_datapath::{
-    Config, Datapath, DropReason, Options, PollMode, PortConfig, PortId, Role, SwitchConfig,
-    SwitchId,
+    Config, Datapath, DropReason, Options, PollMode, PortConfig, PortId, SwitchConfig, SwitchId,
 };
 use weft_packet::MacAddr;
 use weft_vlan::{Policy, VlanId};
