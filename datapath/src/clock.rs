@@ -20,6 +20,18 @@ pub(crate) fn coarse_nanoseconds() -> u64 {
     nanoseconds(ClockId::MonotonicCoarse)
 }
 
+#[cfg(any(test, feature = "testing"))]
+thread_local! {
+    static MADE_UP: std::cell::Cell<Option<u64>> = const { std::cell::Cell::new(None) };
+}
+
+/// Has the clocks of the calling thread stand at a monotonic time in ns, or run again. A data path that is driven by hand then
+/// knows no other time.
+#[cfg(any(test, feature = "testing"))]
+pub fn set_clock(time: Option<u64>) {
+    MADE_UP.set(time);
+}
+
 /// Monotonic time in ns.
 #[inline]
 pub(crate) fn precise_nanoseconds() -> u64 {
@@ -28,6 +40,10 @@ pub(crate) fn precise_nanoseconds() -> u64 {
 
 #[inline]
 fn nanoseconds(clock: ClockId) -> u64 {
+    #[cfg(any(test, feature = "testing"))]
+    if let Some(time) = MADE_UP.get() {
+        return time;
+    }
     let now = clock_gettime(clock);
     now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
 }

@@ -16,6 +16,7 @@ use crate::engine::memory::MemoryPort;
 use crate::mac_table::{MacTable, key};
 use crate::{Config, Datapath, Event, PortId, Worker};
 
+pub use crate::clock::set_clock;
 pub use allocations::{CountingAllocator, allocations};
 pub use front_end::FrontEnd;
 pub use guest::{Guest, GuestOptions, Received, wait};
