@@ -3,6 +3,7 @@
 mod control;
 mod cores;
 mod trace;
+mod uplinks;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -402,6 +403,7 @@ impl Datapath {
     /// Compiles and publishes what `control` holds, and waits until all threads have seen it.
     fn publish(&self, control: &mut Control) -> Result<(), Stalled> {
         let ports = control.ports(self.threads.len());
+        let decision = control.decide(clock::precise_nanoseconds());
         let Control {
             learned, config, ..
         } = control;
@@ -414,6 +416,7 @@ impl Datapath {
         let attached = Attached {
             ports: &ports,
             learned,
+            ways: &decision.ways,
         };
         let snapshot = Arc::new(Snapshot::build(config, &attached, self.seed));
         snapshot.offer_learned();

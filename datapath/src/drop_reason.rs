@@ -54,7 +54,7 @@ drop_reasons! {
     /// The destination is the port that the frame came from.
     SamePort: "the destination MAC is behind the port that sent the frame",
     /// The frame must leave by an uplink and none is usable.
-    NoUplink: "the frame must leave the host and the switch has no usable uplink; see 'weft uplink list'",
+    NoUplink: "the frame must leave the host and its port has no usable uplink; see 'weft uplink list'",
     /// The destination's ring has no room.
     RingFull: "the destination did not take frames fast enough, so its ring had no room",
     /// Longer than the port's MTU.
@@ -69,8 +69,12 @@ drop_reasons! {
     PortBlocked: "the port is blocked by 'weft port set PORT --block yes'",
     /// The port's link or engine is down.
     PortDown: "the port is down; 'weft port show PORT' says why",
-    /// Came back through an uplink that is not the one in use.
-    ReversePath: "broadcast, multicast or a promiscuous copy that came in by an uplink which the port does not use",
+    /// Came in by an uplink that its destination does not use.
+    ReversePath: "the frame came in by an uplink that its destination does not use, or it is the host's own; a copy comes by the right one; see 'weft uplink list'",
+    /// A spanning tree frame of a guest, and its port filters them.
+    BpduFilter: "the guest sent a spanning tree BPDU, and the BPDU filter of its port group is enabled",
+    /// A frame to a reserved group address, which is for the next bridge only.
+    ControlFrame: "the frame is for the next bridge only (01:80:c2:00:00:0x); a guest may send such frames on a port that trunks, and pause frames never",
 }
 
 impl fmt::Display for DropReason {

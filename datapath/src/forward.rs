@@ -122,7 +122,7 @@ impl Forwarder {
         let switch = snapshot.switch_of(entry);
 
         self.admit(entry, switch, source, burst, now);
-        let attempted = self.look_up(entry, switch);
+        let attempted = self.look_up(snapshot, entry, burst, now);
         let delivered = self.transmit(snapshot, burst);
 
         counters.rx_delivered.add(u64::from(delivered.count_ones()));

@@ -36,6 +36,7 @@ mod port;
 mod prefetch;
 mod snapshot;
 mod tap;
+mod teaming;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 mod vhost;
@@ -55,3 +56,4 @@ pub use forward::{CopyKind, SourceJudgement, Step, Trace};
 pub use offloads::Offloads;
 #[cfg(any(test, feature = "testing"))]
 pub use poll::Worker;
+pub use teaming::{LinkState, Move};

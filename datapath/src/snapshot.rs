@@ -14,15 +14,17 @@ use crate::config::{Admission, Config, PortConfig, Role, StaticAddress, SwitchCo
 use crate::learned::LearnedTable;
 use crate::mac_table::{ANY_VLAN, MacTable, key, vlan_of};
 use crate::port::{NO_ADDRESS, Port};
+use crate::teaming::Way;
 use crate::{DropReason, PortId};
 
 /// One generation of the configuration, ready for forwarding.
 pub(crate) struct Snapshot {
     ports: Box<[Option<PortEntry>]>,
-    switches: Box<[Switch]>,
+    switches: Arc<[Switch]>,
 }
 
 /// A port as the packet path sees it.
+#[derive(Clone)]
 pub(crate) struct PortEntry {
     pub(crate) port: Arc<Port>,
     /// Index of its switch in the snapshot.
@@ -39,6 +41,10 @@ pub(crate) struct PortEntry {
     pub(crate) forged_transmits: bool,
     /// Largest payload behind the Ethernet header and its tags.
     pub(crate) mtu: usize,
+    /// Spanning tree frames that it sends are dropped.
+    pub(crate) bpdu_filter: bool,
+    /// How it leaves the switch.
+    pub(crate) way: Way,
 }
 
 /// A switch as the packet path sees it.
@@ -52,16 +58,16 @@ pub(crate) struct Switch {
     trunks: Box<[(PortId, Policy)]>,
     /// VM ports that trunk, but not every VLAN: their addresses stand in the tables for any VLAN.
     limited: HashMap<PortId, Policy, foldhash::fast::FixedState>,
-    /// The uplink in use.
-    pub(crate) uplink: Option<PortId>,
-    /// There are uplinks, usable or not.
-    pub(crate) has_uplinks: bool,
+    /// There are several uplinks that frames may come in by, so that what left by one may come back by another.
+    pub(crate) may_reflect: bool,
 }
 
 /// What of the data path outlives a snapshot: ports by number, those without an engine too, learned addresses by switch.
 pub(crate) struct Attached<'a> {
     pub(crate) ports: &'a HashMap<PortId, Arc<Port>>,
     pub(crate) learned: &'a HashMap<SwitchId, Arc<LearnedTable>>,
+    /// Of each port that has a team.
+    pub(crate) ways: &'a HashMap<PortId, Way>,
 }
 
 impl Snapshot {
@@ -69,7 +75,7 @@ impl Snapshot {
     pub(crate) fn empty() -> Self {
         Self {
             ports: Box::default(),
-            switches: Box::default(),
+            switches: Arc::new([]),
         }
     }
 
@@ -100,10 +106,12 @@ impl Snapshot {
             if port.info.is_none() && config.admission == Admission::Open {
                 config.admission = Admission::Down;
             }
-            ports[config.id.index()] = Some(PortEntry::new(&config, port, switch));
+            let way = attached.ways.get(&config.id);
+            let way = way.cloned().unwrap_or(Way::ISOLATED);
+            ports[config.id.index()] = Some(PortEntry::new(&config, port, switch, way));
             effective.push(config);
         }
-        let switches = config
+        let switches: Vec<_> = config
             .switches
             .iter()
             .map(|switch| {
@@ -120,7 +128,20 @@ impl Snapshot {
             .collect();
         Self {
             ports: ports.into_boxed_slice(),
-            switches,
+            switches: switches.into(),
+        }
+    }
+
+    /// The same configuration where ports leave by other ways.
+    pub(crate) fn with_ways(&self, ways: &HashMap<PortId, Way>) -> Self {
+        let mut ports = self.ports.clone();
+        for entry in ports.iter_mut().flatten() {
+            let way = ways.get(&entry.port.id);
+            entry.way = way.cloned().unwrap_or(Way::ISOLATED);
+        }
+        Self {
+            ports,
+            switches: Arc::clone(&self.switches),
         }
     }
 
@@ -133,6 +154,11 @@ impl Snapshot {
     #[inline]
     pub(crate) fn port(&self, id: PortId) -> Option<&PortEntry> {
         self.ports.get(id.index()).and_then(Option::as_ref)
+    }
+
+    /// Every port that is configured and attached.
+    pub(crate) fn entries(&self) -> impl Iterator<Item = &PortEntry> {
+        self.ports.iter().flatten()
     }
 
     /// The switch of a port.
@@ -216,7 +242,7 @@ impl Snapshot {
 }
 
 impl PortEntry {
-    fn new(config: &PortConfig, port: &Arc<Port>, switch: usize) -> Self {
+    fn new(config: &PortConfig, port: &Arc<Port>, switch: usize, way: Way) -> Self {
         Self {
             port: Arc::clone(port),
             switch,
@@ -228,7 +254,19 @@ impl PortEntry {
             mac_changes: config.mac_changes,
             forged_transmits: config.forged_transmits,
             mtu: usize::from(config.mtu),
+            bpdu_filter: config.bpdu_filter,
+            way,
         }
+    }
+
+    /// The port's own address: configured, or its first source.
+    #[inline]
+    pub(crate) fn own_address(&self) -> MacAddr {
+        let bits = match self.mac_bits {
+            NO_ADDRESS => self.port.taken_bits(),
+            bits => bits,
+        };
+        MacAddr::from_bits(bits)
     }
 
     /// The key under which an address of this port is found.
@@ -283,7 +321,9 @@ impl Switch {
                 Policy::Trunk(_) => {}
             }
         }
-        let uplinks = || members.iter().filter(|port| port.role == Role::Uplink);
+        let uplinks = members
+            .iter()
+            .filter(|port| port.role == Role::Uplink && port.admission == Admission::Open);
         Self {
             addresses: MacTable::build(&addresses, seed),
             learned,
@@ -306,10 +346,7 @@ impl Switch {
                 })
                 .map(|port| (port.id, port.vlan.clone()))
                 .collect(),
-            uplink: uplinks()
-                .find(|port| port.admission == Admission::Open)
-                .map(|port| port.id),
-            has_uplinks: uplinks().next().is_some(),
+            may_reflect: uplinks.count() > 1,
         }
     }
 

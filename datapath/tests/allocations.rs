@@ -1,8 +1,11 @@
 //! Forwarding allocates nothing, whatever becomes of a frame.
 
+use std::time::Duration;
+
 use weft_datapath::testing::{CountingAllocator, Rig, allocations};
 use weft_datapath::{
-    Admission, Config, DropReason, PortConfig, PortId, Role, SwitchConfig, SwitchId,
+    Admission, Config, DropReason, PortConfig, PortId, Role, SwitchConfig, SwitchId, TeamConfig,
+    TeamId, TeamPolicy,
 };
 use weft_packet::MacAddr;
 use weft_vlan::{Policy, VlanId};
@@ -69,9 +72,21 @@ fn no_way_of_a_frame_allocates() {
         id: SwitchId(0),
         static_addresses: vec![],
     };
+    let team = TeamConfig {
+        switch: switch.id,
+        policy: TeamPolicy::IpHash,
+        active: vec![PortId(4)],
+        standby: vec![],
+        failback: true,
+        notify: true,
+        up_delay: Duration::ZERO,
+    };
+    for port in ports.iter_mut().filter(|port| port.role == Role::Vm) {
+        port.team = Some(TeamId(0));
+    }
     rig.apply(&Config {
         switches: vec![switch],
-        teams: Vec::new(),
+        teams: vec![team],
         ports,
     });
     let forward = |rig: &mut Rig| {

@@ -50,6 +50,7 @@ mod mac;
 mod offload;
 mod partial;
 mod segment;
+mod spread;
 pub mod tcp;
 pub mod udp;
 mod vlan_tag;
@@ -62,6 +63,7 @@ pub use mac::{InvalidMac, MacAddr};
 pub use offload::{MAX_HEADERS, MAX_SEGMENTS, Offload, SegmentKind, Segmentation};
 pub use partial::{PartialChecksum, complete, recognise};
 pub use segment::Segmenter;
+pub use spread::ip_spread;
 pub use vlan_tag::{TPID_CTAG, TPID_STAG, Tag};
 
 /// The bytes are too few for the header that they should hold, or the header contradicts itself.

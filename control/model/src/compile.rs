@@ -1,8 +1,11 @@
 //! From names, inheritance and intent to what the data path reads.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
-use weft_datapath::{Admission, Config, PortConfig, PortId, SwitchConfig, SwitchId};
+use weft_datapath::{
+    Admission, Config, PortConfig, PortId, SwitchConfig, SwitchId, TeamConfig, TeamId, TeamPolicy,
+};
 use weft_packet::MacAddr;
 
 use crate::intent::Intent;
@@ -50,9 +53,31 @@ pub fn compile(intent: &Intent, realisation: &Realisation) -> Config {
             });
         }
     }
+    let mut teams: BTreeMap<&VswitchName, TeamId> = BTreeMap::new();
+    for (name, &switch) in &realisation.switches {
+        let Some(spec) = intent.vswitches.get(name).map(|object| &object.spec) else {
+            continue;
+        };
+        let number = |interface: &InterfaceName| {
+            let realised = realisation.ports.get(&PortKey::Uplink(interface.clone()));
+            realised.map(|realised| realised.id)
+        };
+        if !spec.uplinks.is_empty() {
+            teams.insert(name, TeamId(config.teams.len() as u16));
+            config.teams.push(TeamConfig {
+                switch,
+                policy: TeamPolicy::SourceId,
+                active: spec.uplinks.iter().filter_map(number).collect(),
+                standby: Vec::new(),
+                failback: true,
+                notify: true,
+                up_delay: Duration::from_millis(100),
+            });
+        }
+    }
     for (key, &realised) in &realisation.ports {
         let port = match key {
-            PortKey::Port(name) => vm_port(intent, realisation, name, realised),
+            PortKey::Port(name) => vm_port(intent, realisation, name, realised, &teams),
             PortKey::Uplink(interface) => uplink(intent, realisation, interface, realised),
         };
         config.ports.extend(port);
@@ -67,6 +92,7 @@ fn vm_port(
     realisation: &Realisation,
     name: &PortName,
     realised: Realised,
+    teams: &BTreeMap<&VswitchName, TeamId>,
 ) -> Option<PortConfig> {
     let (port, group, switch) = intent.chain(&intent.ports.get(name)?.spec).ok()?;
     let policy = inherited(group, switch);
@@ -77,6 +103,7 @@ fn vm_port(
         mac_changes: policy.mac_changes.value == Decision::Accept,
         forged_transmits: policy.forged_transmits.value == Decision::Accept,
         mtu: policy.mtu.value.octets(),
+        team: teams.get(&switch.name).copied(),
         ..PortConfig::vm(
             realised.id,
             *realisation.switches.get(&switch.name)?,

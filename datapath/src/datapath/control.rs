@@ -1,12 +1,13 @@
 //! What the control side keeps of its ports: engines, counters, and what is in force.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use crate::config::{Config, PortId, SwitchId};
 use crate::engine::Probe;
 use crate::learned::LearnedTable;
 use crate::port::{CounterSet, Port};
+use crate::teaming::{Decision, Move, Teams};
 
 /// A port with the threads that receive from it.
 pub(super) struct Attachment {
@@ -29,6 +30,11 @@ pub(super) struct Control {
     pub(super) counters: HashMap<PortId, Arc<CounterSet>>,
     pub(super) learned: HashMap<SwitchId, Arc<LearnedTable>>,
     pub(super) config: Config,
+    pub(super) teams: Teams,
+    /// Ports that left by another way since they were last asked for.
+    pub(super) moves: BTreeMap<PortId, Move>,
+    /// When ways may have to be decided anew (monotonic, ns).
+    pub(super) again: Option<u64>,
     /// Of each thread: receive queues that are the first ones of a port.
     pub(super) first_queues: Vec<usize>,
 }
@@ -56,6 +62,29 @@ impl Control {
             .chain(self.absent.values())
             .map(|port| (port.id, Arc::clone(port)))
             .collect()
+    }
+
+    /// Decides by which way every port leaves. `now`: monotonic time, ns.
+    pub(super) fn decide(&mut self, now: u64) -> Decision {
+        let Self {
+            attachments,
+            config,
+            teams,
+            ..
+        } = self;
+        let decision = teams.decide(config, |id| attachments.contains_key(&id), now);
+        self.again = decision.again;
+        let ways = &decision.ways;
+        self.moves.retain(|port, _| ways.contains_key(port));
+        for latest in &decision.moves {
+            let moved = self
+                .moves
+                .entry(latest.port)
+                .or_insert_with(|| latest.clone());
+            moved.to.clone_from(&latest.to);
+            moved.notify = latest.notify;
+        }
+        decision
     }
 
     /// A port's counters, which begin with its first engine or configuration.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::Datapath;
 use super::control::Control;
+use crate::clock;
 use crate::config::{Config, PortId, SwitchId};
 use crate::forward::{self, Trace};
 use crate::port::Port;
@@ -16,7 +17,8 @@ impl Datapath {
     /// `None` for a port that is in no configuration: what it sends waits for one.
     pub fn trace(&self, port: PortId, frame: &[u8]) -> Option<Trace> {
         let snapshot = self.snapshot.load();
-        Some(forward::trace(&snapshot, snapshot.port(port)?, frame))
+        let now = clock::precise_nanoseconds();
+        Some(forward::trace(&snapshot, snapshot.port(port)?, frame, now))
     }
 
     /// What would happen to it if `config` were in force, and every port that is open there had an engine. Nothing changes
@@ -24,15 +26,21 @@ impl Datapath {
     pub fn trace_in(&self, config: &Config, port: PortId, frame: &[u8]) -> Option<Trace> {
         let switch = config.ports.iter().find(|own| own.id == port)?.switch;
         let config = of_switch(config, switch);
-        let ports = self.control.lock().likenesses(&config);
+        let now = clock::precise_nanoseconds();
+        let (ports, decision) = {
+            let control = self.control.lock();
+            let decision = control.teams.clone().decide(&config, |_| true, now);
+            (control.likenesses(&config), decision)
+        };
         let attached = Attached {
             ports: &ports,
             // The switch gets a table of its own, with the addresses that would be in it.
             learned: &HashMap::new(),
+            ways: &decision.ways,
         };
         let snapshot = Snapshot::build(&config, &attached, self.seed);
         snapshot.offer_learned();
-        Some(forward::trace(&snapshot, snapshot.port(port)?, frame))
+        Some(forward::trace(&snapshot, snapshot.port(port)?, frame, now))
     }
 }
 

@@ -1,9 +1,12 @@
 //! Stage 2: every admitted frame is looked up, and noted with each of its destinations.
 
+use weft_packet::{Head, MacAddr};
+
 use super::{Forwarder, Pending};
-use crate::frame::BURST;
-use crate::mac_table::{mac_of, vlan_of};
-use crate::snapshot::{PortEntry, Switch};
+use crate::frame::{BURST, Burst, Frame};
+use crate::mac_table::{key, mac_of, vlan_of};
+use crate::snapshot::{PortEntry, Snapshot, Switch};
+use crate::teaming::Exit;
 use crate::{DropReason, PortId};
 
 /// Frames of the current burst that go to one destination.
@@ -100,101 +103,223 @@ pub enum CopyKind {
     Promiscuous,
 }
 
-/// Tells `add` every destination of an admitted frame with this key. `find` knows who has an address: [`Switch::find`].
+/// An admitted frame whose destinations are asked for.
+pub(super) struct Query<'a> {
+    pub(super) snapshot: &'a Snapshot,
+    /// The port that sent it.
+    pub(super) entry: &'a PortEntry,
+    pub(super) switch: &'a Switch,
+    /// Its forwarding domain and destination, as tables have them.
+    pub(super) key: u64,
+    pub(super) frame: &'a Frame,
+    /// Monotonic time, ns.
+    pub(super) now: u64,
+}
+
+/// Tells `add` every destination of a frame. `find` knows who has an address: [`Switch::find`].
 ///
 /// # Errors
 /// Why the frame itself goes nowhere; promiscuous ports may get a copy all the same.
 #[inline(always)]
 pub(super) fn look_up(
-    entry: &PortEntry,
-    switch: &Switch,
-    key: u64,
+    query: &Query<'_>,
     find: impl FnOnce(u64) -> Option<PortId>,
     add: impl FnMut(PortId, CopyKind),
 ) -> Result<(), DropReason> {
-    if mac_of(key).is_multicast() {
-        flood(entry, switch, vlan_of(key), add)
+    if mac_of(query.key).is_multicast() {
+        query.flood(add)
     } else {
-        unicast(entry, switch, key, find, add)
+        query.unicast(find, add)
     }
 }
 
-/// Unicast: to the port that has the address, else to the uplink; copies to promiscuous ports either way.
-#[inline]
-fn unicast(
-    entry: &PortEntry,
-    switch: &Switch,
-    key: u64,
-    find: impl FnOnce(u64) -> Option<PortId>,
-    mut add: impl FnMut(PortId, CopyKind),
-) -> Result<(), DropReason> {
-    let source = entry.port.id;
-    let destination = match find(key) {
-        Some(port) if port == source => Err(DropReason::SamePort),
-        Some(port) => Ok(port),
-        None if entry.is_uplink => Err(DropReason::UnknownUnicast),
-        None => match switch.uplink {
-            Some(uplink) => Ok(uplink),
-            None if switch.has_uplinks => Err(DropReason::NoUplink),
-            None => Err(DropReason::UnknownUnicast),
-        },
-    };
-    if let Ok(port) = destination {
-        add(port, CopyKind::Original);
+impl Query<'_> {
+    /// Unicast: to the port that has the address, else to the uplink; copies to promiscuous ports either way.
+    #[inline]
+    fn unicast(
+        &self,
+        find: impl FnOnce(u64) -> Option<PortId>,
+        mut add: impl FnMut(PortId, CopyKind),
+    ) -> Result<(), DropReason> {
+        let Self {
+            entry, switch, key, ..
+        } = *self;
+        let source = entry.port.id;
+        let destination = match find(key) {
+            Some(port) if port == source => Err(DropReason::SamePort),
+            Some(port) if entry.is_uplink && !self.is_accepted_by(port) => {
+                Err(DropReason::ReversePath)
+            }
+            Some(port) => Ok(port),
+            None if entry.is_uplink => Err(DropReason::UnknownUnicast),
+            None => self.way_out(),
+        };
+        if let Ok(port) = destination {
+            add(port, CopyKind::Original);
+        }
+        if !switch.promiscuous.is_empty() {
+            self.show(destination, add);
+        }
+        destination.map(|_| ())
     }
-    if !switch.promiscuous.is_empty() {
-        for port in switch.promiscuous.receivers(vlan_of(key), Some(source)) {
-            if destination != Ok(port) {
+
+    /// Copies to promiscuous ports. What comes in by several uplinks is shown once: with the copy that its destination
+    /// accepts, or, where nobody here has the address, by the uplink that the promiscuous port uses itself.
+    #[inline(never)]
+    fn show(&self, destination: Result<PortId, DropReason>, mut add: impl FnMut(PortId, CopyKind)) {
+        let (entry, vlan) = (self.entry, vlan_of(self.key));
+        let is_flooded = entry.is_uplink && destination.is_err();
+        if is_flooded && (destination == Err(DropReason::ReversePath) || self.is_reflection()) {
+            return;
+        }
+        let source = entry.port.id;
+        for port in self.switch.promiscuous.receivers(vlan, Some(source)) {
+            if destination != Ok(port) && (!is_flooded || self.is_flooded_to(port)) {
                 add(port, CopyKind::Promiscuous);
             }
         }
     }
-    destination.map(|_| ())
-}
 
-/// Broadcast and multicast: to every other port of the VLAN and, from a VM, to one uplink. A promiscuous port that
-/// admits the VLAN is one of these ports, so nobody gets a copy on top.
-#[inline(never)]
-fn flood(
-    entry: &PortEntry,
-    switch: &Switch,
-    vlan: u16,
-    mut add: impl FnMut(PortId, CopyKind),
-) -> Result<(), DropReason> {
-    let source = entry.port.id;
-    let mut reached = false;
-    for port in switch.members(vlan).filter(|&port| port != source) {
-        add(port, CopyKind::Original);
-        reached = true;
-    }
-    if !entry.is_uplink {
-        match switch.uplink {
-            Some(uplink) => {
-                add(uplink, CopyKind::Original);
-                reached = true;
+    /// Broadcast and multicast: to every other port of the VLAN and, from a VM, to one uplink. A promiscuous port that
+    /// admits the VLAN is one of these ports, so nobody gets a copy on top.
+    #[inline(never)]
+    fn flood(&self, mut add: impl FnMut(PortId, CopyKind)) -> Result<(), DropReason> {
+        let Self {
+            entry, switch, key, ..
+        } = *self;
+        let source = entry.port.id;
+        if let Some(reason) = control_frame(entry, mac_of(key)) {
+            return Err(reason);
+        }
+        if entry.is_uplink && self.is_reflection() {
+            return Err(DropReason::ReversePath);
+        }
+        let (mut reached, mut is_elsewhere) = (false, false);
+        for port in switch.members(vlan_of(key)).filter(|&port| port != source) {
+            if entry.is_uplink && !self.is_flooded_to(port) {
+                is_elsewhere = true;
+                continue;
             }
-            None if switch.has_uplinks && !reached => return Err(DropReason::NoUplink),
-            None => {}
+            add(port, CopyKind::Original);
+            reached = true;
+        }
+        if !entry.is_uplink {
+            match self.way_out() {
+                Ok(uplink) => {
+                    add(uplink, CopyKind::Original);
+                    reached = true;
+                }
+                Err(DropReason::NoUplink) if !reached => return Err(DropReason::NoUplink),
+                Err(_) => {}
+            }
+        }
+        if reached {
+            Ok(())
+        } else if is_elsewhere {
+            Err(DropReason::ReversePath)
+        } else {
+            Err(DropReason::NoReceiver)
         }
     }
-    if reached {
-        Ok(())
-    } else {
-        Err(DropReason::NoReceiver)
+
+    /// The uplink by which the frame leaves the host.
+    #[inline]
+    fn way_out(&self) -> Result<PortId, DropReason> {
+        let way = &self.entry.way;
+        way.uplink(|| self.src(), || self.ip_spread())
+            .ok_or(match way.exit {
+                Exit::Isolated => DropReason::UnknownUnicast,
+                _ => DropReason::NoUplink,
+            })
     }
+
+    /// Whether unicast from this uplink is for the port that has its destination address.
+    #[inline]
+    fn is_accepted_by(&self, port: PortId) -> bool {
+        let (uplink, own) = (self.entry.port.id, mac_of(self.key));
+        let entry = self.snapshot.port(port);
+        entry.is_some_and(|entry| entry.way.accepts(uplink, own, self.now))
+    }
+
+    /// Whether what this uplink floods is for a port: it comes in by all uplinks of a network, and is taken from one.
+    #[inline]
+    fn is_flooded_to(&self, port: PortId) -> bool {
+        let entry = self.snapshot.port(port);
+        entry.is_some_and(|entry| entry.way.leads_by(self.entry.port.id, entry.own_address()))
+    }
+
+    /// Whether the frame left this host by one uplink and came back by another: its source is a port of the switch that uses
+    /// another one.
+    fn is_reflection(&self) -> bool {
+        if !self.switch.may_reflect {
+            return false;
+        }
+        let src = self.src();
+        let holder = self.switch.find(key(vlan_of(self.key), src));
+        let holder = holder.and_then(|holder| self.snapshot.port(holder));
+        holder.is_some_and(|holder| {
+            // A port that is down sends nothing: its VM may be on another host.
+            holder.closed.is_none() && !holder.way.leads_by(self.entry.port.id, src)
+        })
+    }
+
+    fn src(&self) -> MacAddr {
+        let mut src = [0; 6];
+        if let Some(octets) = self.frame.head().get(6..12) {
+            src.copy_from_slice(octets);
+        }
+        MacAddr::new(src)
+    }
+
+    #[inline(never)]
+    fn ip_spread(&self) -> Option<u32> {
+        let bytes = self.frame.head();
+        let head = Head::parse(bytes, self.frame.len()).ok()?;
+        weft_packet::ip_spread(&head, bytes)
+    }
+}
+
+/// Why a frame to a reserved group address is not forwarded, if it is not (IEEE 802.1Q-2018, table 8-1). Spanning tree passes,
+/// as on a vSphere switch, unless the port filters it; the others are for the next bridge, and a port that trunks may have
+/// one behind it. Pause frames are for the NIC at the other end of a cable.
+fn control_frame(entry: &PortEntry, dst: MacAddr) -> Option<DropReason> {
+    const SPANNING_TREE: [u64; 3] = [0x0180_c200_0000, 0x0180_c200_0008, 0x0100_0ccc_cccd];
+    const PAUSE: u64 = 0x0180_c200_0001;
+    const RESERVED: u64 = 0x0180_c200_0000;
+    let dst = dst.to_bits();
+    if SPANNING_TREE.contains(&dst) {
+        return entry.bpdu_filter.then_some(DropReason::BpduFilter);
+    }
+    let may_pass = entry.is_uplink || entry.tagged;
+    (dst == PAUSE || dst & !0xf == RESERVED && !may_pass).then_some(DropReason::ControlFrame)
 }
 
 impl Forwarder {
     /// Notes the destinations of every pending frame. Returns the frames, as bits, of which at least one copy counts as
     /// delivery.
     #[inline]
-    pub(super) fn look_up(&mut self, entry: &PortEntry, switch: &Switch) -> u32 {
+    pub(super) fn look_up(
+        &mut self,
+        snapshot: &Snapshot,
+        entry: &PortEntry,
+        burst: &Burst,
+        now: u64,
+    ) -> u32 {
+        let switch = snapshot.switch_of(entry);
         let counters = entry.port.thread_counters(self.thread);
         let mut attempted = 0;
         let destinations = &mut self.destinations;
         for &Pending { key, frame } in &self.pending {
             let add = |port, kind| destinations.add(port, FrameCopy::new(frame, kind));
-            match look_up(entry, switch, key, |key| switch.find(key), add) {
+            let query = Query {
+                snapshot,
+                entry,
+                switch,
+                key,
+                frame: &burst.frames()[usize::from(frame)],
+                now,
+            };
+            match look_up(&query, |key| switch.find(key), add) {
                 Ok(()) => attempted |= 1 << frame,
                 Err(reason) => counters.rx_drops[reason as usize].add(1),
             }

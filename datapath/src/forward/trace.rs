@@ -3,11 +3,13 @@
 //! The stages say at each decision what they are about to decide. On the packet path nobody listens, and it costs nothing;
 //! a trace writes it down.
 
+use std::cell::Cell;
+
 use weft_packet::{Head, Tag, TagEdit};
 
 use super::Edits;
 use super::admit::{self, SourceJudgement};
-use super::destinations::{CopyKind, look_up};
+use super::destinations::{CopyKind, Query, look_up};
 use crate::frame::with_frame;
 use crate::mac_table::{key, mac_of};
 use crate::snapshot::{PortEntry, Snapshot};
@@ -89,42 +91,46 @@ impl Witness for Vec<Step> {
 }
 
 /// What would happen to a frame that the port with this entry sends. Nothing changes by it: no counter, no address, no
-/// engine, and nobody is told.
-pub(crate) fn trace(snapshot: &Snapshot, entry: &PortEntry, frame: &[u8]) -> Trace {
+/// engine, and nobody is told. `now`: monotonic time, ns.
+pub(crate) fn trace(snapshot: &Snapshot, entry: &PortEntry, frame: &[u8], now: u64) -> Trace {
     let switch = snapshot.switch_of(entry);
     let mut steps = Vec::new();
-    let mut taken = None;
+    let taken = Cell::new(None);
     let check_source = |head: &Head, vlan: u16, witness: &mut Vec<Step>| {
         let judgement = admit::judge_source(entry, switch, head.src, vlan);
         witness.note(|| Step::Source { vlan, judgement });
-        taken = (judgement == SourceJudgement::First).then_some(head.src);
+        taken.set((judgement == SourceJudgement::First).then_some(head.src));
         admit::verdict(entry, judgement)
     };
-    let judged = with_frame(frame, |burst| {
-        admit::judge(entry, burst, 0, &mut steps, check_source)
+    let dropped = with_frame(frame, |burst| {
+        let (head, admitted) = admit::judge(entry, burst, 0, &mut steps, check_source)?;
+        let vlan = admitted.vlan;
+        steps.note(|| Step::LookUp { vlan });
+        // The port would have an address that it takes before the frame is looked up.
+        let find = |key| match taken.get() {
+            Some(mac) if mac_of(key) == mac => Some(entry.port.id),
+            _ => switch.find(key),
+        };
+        let edits = Edits::of(&admitted);
+        let copy = |to, kind| {
+            // Destinations come from this snapshot's own lists.
+            if let Some(entry) = snapshot.port(to) {
+                let outcome = entry.closed.map_or_else(|| Ok(edits.for_port(entry)), Err);
+                steps.push(Step::Copy { to, kind, outcome });
+            }
+        };
+        let query = Query {
+            snapshot,
+            entry,
+            switch,
+            key: key(vlan, head.dst),
+            frame: &burst.frames()[0],
+            now,
+        };
+        look_up(&query, find, copy)
     });
-    let (head, admitted) = match judged {
-        Ok(admitted) => admitted,
-        Err(reason) => {
-            let dropped = Some(reason);
-            return Trace { steps, dropped };
-        }
-    };
-    let vlan = admitted.vlan;
-    steps.note(|| Step::LookUp { vlan });
-    // The port would have an address that it takes before the frame is looked up.
-    let find = |key| match taken {
-        Some(mac) if mac_of(key) == mac => Some(entry.port.id),
-        _ => switch.find(key),
-    };
-    let edits = Edits::of(&admitted);
-    let copy = |to, kind| {
-        // Destinations come from this snapshot's own lists.
-        if let Some(entry) = snapshot.port(to) {
-            let outcome = entry.closed.map_or_else(|| Ok(edits.for_port(entry)), Err);
-            steps.push(Step::Copy { to, kind, outcome });
-        }
-    };
-    let dropped = look_up(entry, switch, key(vlan, head.dst), find, copy).err();
-    Trace { steps, dropped }
+    Trace {
+        steps,
+        dropped: dropped.err(),
+    }
 }

@@ -2,6 +2,8 @@
 //!
 //! It parses frames byte by byte, walks over all ports for every frame and shares no code with the packet path.
 
+mod teams;
+
 use std::collections::BTreeMap;
 
 use weft_packet::MacAddr;
@@ -9,6 +11,7 @@ use weft_vlan::Policy;
 
 use crate::config::{Admission, Config, PortConfig, Role, SwitchId};
 use crate::{DropReason, PortId};
+use teams::Teams;
 
 /// What becomes of one frame.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -29,6 +32,7 @@ pub struct ReferenceSwitch {
     taken: BTreeMap<PortId, MacAddr>,
     /// Adopted addresses.
     adopted: BTreeMap<PortId, MacAddr>,
+    teams: Teams,
 }
 
 /// A frame taken apart.
@@ -82,6 +86,7 @@ impl ReferenceSwitch {
     /// Puts a configuration in force.
     pub fn apply(&mut self, config: &Config) {
         self.config = config.clone();
+        self.teams.decide(config);
         for port in &config.ports {
             if port.role == Role::Uplink {
                 self.taken.remove(&port.id);
@@ -117,6 +122,19 @@ impl ReferenceSwitch {
                 }
             }
         }
+    }
+
+    /// Has time stand at this many ns.
+    pub fn set_time(&mut self, now: u64) {
+        self.teams.set_time(now);
+    }
+
+    /// Tells of links of uplinks, and decides what that and the time change.
+    pub fn set_links(&mut self, links: &[(PortId, bool)]) {
+        for &(uplink, up) in links {
+            self.teams.set_link(uplink, up);
+        }
+        self.teams.decide(&self.config);
     }
 
     /// Gives a port an adopted address.
@@ -234,46 +252,85 @@ impl ReferenceSwitch {
             })
             .filter(|port| port.admission == Admission::Open && carries(&port.vlan, vlan))
             .collect();
-        let uplinks: Vec<&PortConfig> = self
-            .config
-            .ports
-            .iter()
-            .filter(|port| {
-                port.switch == from.switch && port.role == Role::Uplink && from.role == Role::Vm
-            })
-            .collect();
-        let uplink = uplinks
-            .iter()
-            .find(|port| port.admission == Admission::Open);
-        let mut destinations: Vec<PortId> = Vec::new();
-        if parsed.dst.octets()[0] & 1 == 1 {
-            destinations.extend(members.iter().map(|port| port.id));
-            destinations.extend(uplink.map(|port| port.id));
-            if destinations.is_empty() {
-                outcome.dropped = Some(if uplinks.is_empty() {
-                    DropReason::NoReceiver
-                } else {
-                    DropReason::NoUplink
+        let inbound = from.role == Role::Uplink;
+        let way_out = if inbound {
+            None
+        } else {
+            self.teams.uplink(from.id, parsed.src, ip_spread(parsed))
+        };
+        // The host's own frame, back by another uplink.
+        let open_uplinks = self.config.ports.iter().filter(|port| {
+            port.switch == from.switch
+                && port.role == Role::Uplink
+                && port.admission == Admission::Open
+        });
+        let reflected = inbound
+            && open_uplinks.count() > 1
+            && self
+                .holder(from, vlan, parsed.src)
+                .and_then(|holder| self.port(holder))
+                .is_some_and(|holder| {
+                    holder.admission == Admission::Open
+                        && !self.teams.has(holder.id, from.id, parsed.src)
                 });
+        let flooded_to = |port: &PortConfig| {
+            let own = port.mac.or_else(|| self.taken.get(&port.id).copied());
+            !inbound
+                || self
+                    .teams
+                    .has(port.id, from.id, own.unwrap_or(MacAddr::BROADCAST))
+        };
+        let mut destinations: Vec<PortId> = Vec::new();
+        let dst = parsed.dst.octets();
+        if dst[0] & 1 == 1 {
+            let reserved = dst[..5] == [1, 0x80, 0xc2, 0, 0] && dst[5] < 16;
+            let bpdu =
+                reserved && (dst[5] == 0 || dst[5] == 8) || dst == [1, 0, 0xc, 0xcc, 0xcc, 0xcd];
+            let trunk = matches!(from.vlan, Policy::Trunk(_));
+            if bpdu && from.bpdu_filter {
+                outcome.dropped = Some(DropReason::BpduFilter);
+            } else if reserved && !bpdu && (dst[5] == 1 || !inbound && !trunk) {
+                outcome.dropped = Some(DropReason::ControlFrame);
+            } else if reflected {
+                outcome.dropped = Some(DropReason::ReversePath);
+            } else {
+                let listeners = members.iter().filter(|port| flooded_to(port));
+                destinations.extend(listeners.map(|port| port.id));
+                destinations.extend(way_out.flatten());
+                if destinations.is_empty() {
+                    outcome.dropped = Some(match way_out {
+                        Some(None) => DropReason::NoUplink,
+                        _ if inbound && !members.is_empty() => DropReason::ReversePath,
+                        _ => DropReason::NoReceiver,
+                    });
+                }
             }
         } else {
-            match self.holder(from, vlan, parsed.dst) {
-                Some(holder) if holder == from.id => outcome.dropped = Some(DropReason::SamePort),
-                Some(holder) => destinations.push(holder),
-                None if from.role == Role::Uplink || uplinks.is_empty() => {
-                    outcome.dropped = Some(DropReason::UnknownUnicast);
+            let promiscuous = members.iter().filter(|port| port.promiscuous);
+            let promiscuous: Vec<&PortConfig> = promiscuous.copied().collect();
+            let (dropped, original, shown) = match self.holder(from, vlan, parsed.dst) {
+                Some(holder) if holder == from.id => {
+                    (Some(DropReason::SamePort), None, promiscuous)
                 }
-                None => match uplink {
-                    Some(uplink) => destinations.push(uplink.id),
-                    None => outcome.dropped = Some(DropReason::NoUplink),
+                Some(holder) if inbound && !self.teams.takes(holder, from.id, parsed.dst) => {
+                    (Some(DropReason::ReversePath), None, vec![])
+                }
+                Some(holder) => (None, Some(holder), promiscuous),
+                None if inbound => {
+                    let shown = promiscuous
+                        .into_iter()
+                        .filter(|port| flooded_to(port) && !reflected);
+                    (Some(DropReason::UnknownUnicast), None, shown.collect())
+                }
+                None => match way_out {
+                    None => (Some(DropReason::UnknownUnicast), None, promiscuous),
+                    Some(None) => (Some(DropReason::NoUplink), None, promiscuous),
+                    Some(uplink) => (None, uplink, promiscuous),
                 },
-            }
-            destinations.extend(
-                members
-                    .iter()
-                    .filter(|port| port.promiscuous)
-                    .map(|port| port.id),
-            );
+            };
+            outcome.dropped = dropped;
+            destinations.extend(original);
+            destinations.extend(shown.iter().map(|port| port.id));
         }
         for id in destinations {
             let Some(port) = self.port(id) else { continue };
@@ -329,6 +386,21 @@ impl ReferenceSwitch {
     fn port(&self, id: PortId) -> Option<&PortConfig> {
         self.config.ports.iter().find(|port| port.id == id)
     }
+}
+
+/// Exclusive or of the addresses of an IP packet, in pieces of four octets.
+fn ip_spread(parsed: &Parsed) -> Option<u32> {
+    let packet = &parsed.rest[2..];
+    let addresses = match (&parsed.rest[..2], packet.first()? >> 4) {
+        ([0x08, 0x00], 4) => packet.get(12..20)?,
+        ([0x86, 0xdd], 6) => packet.get(8..40)?,
+        _ => return None,
+    };
+    let mut sum = [0; 4];
+    for (at, octet) in addresses.iter().enumerate() {
+        sum[at % 4] ^= octet;
+    }
+    Some(u32::from_be_bytes(sum))
 }
 
 /// Two VM ports of one switch whose addresses stand side by side: on the same VLAN, or both on any.

@@ -4,6 +4,8 @@
 mod traces;
 
 use std::collections::BTreeMap;
+use std::ops::Range;
+use std::time::Duration;
 
 use proptest::collection::vec;
 use proptest::option;
@@ -11,21 +13,34 @@ use proptest::prelude::*;
 use weft_datapath::testing::{ReferenceSwitch, Rig};
 use weft_datapath::{
     Admission, Config, DropReason, Event, PortConfig, PortId, Role, StaticAddress, SwitchConfig,
-    SwitchId,
+    SwitchId, TeamConfig, TeamId, TeamPolicy,
 };
 use weft_packet::MacAddr;
 use weft_vlan::{Policy, VlanId, VlanSet};
 
-const PORTS: u16 = 7;
+const PORTS: u16 = 9;
+
+/// Most uplinks: the last ports.
+const UPLINKS: usize = 3;
+
+const TEAMS: usize = 2;
 
 /// A port's receive queue; small enough that floods fill it.
 const DEPTH: usize = 12;
 
 #[derive(Clone, Debug)]
 enum Step {
-    Send { port: u16, frames: Vec<Vec<u8>> },
-    Adopt { port: u16, mac: MacAddr },
+    Send {
+        port: u16,
+        frames: Vec<Vec<u8>>,
+    },
+    Adopt {
+        port: u16,
+        mac: MacAddr,
+    },
     Apply(Config),
+    /// Some time passes (ns), then links of uplinks, each a number among the last three ports, are up or down.
+    Links(u64, Vec<(u16, bool)>),
 }
 
 fn mac(n: u8) -> MacAddr {
@@ -53,6 +68,7 @@ prop_compose! {
         promiscuous in prop::bool::weighted(0.3),
         mac_changes: bool,
         forged_transmits: bool,
+        bpdu_filter: bool,
         mtu in prop_oneof![Just(1280u16), Just(1500u16)],
     ) -> PortConfig {
         PortConfig {
@@ -62,8 +78,39 @@ prop_compose! {
             promiscuous,
             mac_changes,
             forged_transmits,
+            bpdu_filter,
             mtu,
             ..PortConfig::vm(PortId(id), SwitchId(switch), vlan)
+        }
+    }
+}
+
+prop_compose! {
+    /// A team of uplinks, some of which may not be there.
+    fn team()(
+        policy in prop::sample::select(vec![
+            TeamPolicy::SourceId,
+            TeamPolicy::SourceMac,
+            TeamPolicy::IpHash,
+            TeamPolicy::Explicit,
+            TeamPolicy::Load { period: Duration::from_secs(30), threshold: 75 },
+        ]),
+        order in Just((PORTS - UPLINKS as u16..PORTS).map(PortId).collect::<Vec<_>>()).prop_shuffle(),
+        active in 0..=UPLINKS,
+        standby in 0..=UPLINKS,
+        failback: bool,
+        notify: bool,
+        up_delay in prop::sample::select(vec![0, 100]),
+    ) -> TeamConfig {
+        let standby = &order[active..UPLINKS.min(active + standby)];
+        TeamConfig {
+            switch: SwitchId(0),
+            policy,
+            active: order[..active].to_vec(),
+            standby: standby.to_vec(),
+            failback,
+            notify,
+            up_delay: Duration::from_millis(up_delay),
         }
     }
 }
@@ -73,57 +120,76 @@ fn config() -> impl Strategy<Value = Config> {
     let ports = (0..PORTS).map(port).collect::<Vec<_>>();
     let entries = vec((0u16..5, 0u8..PORTS as u8 * 4, 0..PORTS), 0..4);
     let present = vec(any::<bool>(), usize::from(PORTS));
-    (ports, 0u8..4, present, entries).prop_map(|(mut ports, uplink, present, entries)| {
-        if uplink < 2 {
-            let last = ports.len() - 1;
-            ports[last].role = Role::Uplink;
-            ports[last].vlan = Policy::trunk_all();
-            ports[last].mac = None;
-            ports[last].promiscuous = false;
-        }
-        let mut kept: Vec<PortConfig> = Vec::new();
-        for (mut port, present) in ports.into_iter().zip(present) {
-            let overlaps = |other: &PortConfig| {
-                other.switch == port.switch
-                    && other.mac.is_some()
-                    && other.mac == port.mac
-                    && (0..4095).any(|vlan| other.vlan.admits(vlan) && port.vlan.admits(vlan))
-                    || matches!(
-                        (&other.vlan, &port.vlan),
-                        (Policy::Trunk(_), Policy::Trunk(_))
-                    ) && other.mac == port.mac
+    let teams = vec(team(), TEAMS);
+    let choices = vec(option::weighted(0.9, 0..TEAMS as u16), usize::from(PORTS));
+    (ports, 0usize..5, present, entries, teams, choices).prop_map(
+        |(mut ports, uplinks, present, entries, mut teams, choices)| {
+            // One more than there are is none, as well as none.
+            let uplinks = if uplinks > UPLINKS { 0 } else { uplinks };
+            let first_uplink = ports.len() - uplinks;
+            for uplink in &mut ports[first_uplink..] {
+                uplink.role = Role::Uplink;
+                uplink.vlan = Policy::trunk_all();
+                uplink.mac = None;
+                uplink.promiscuous = false;
+            }
+            for (port, choice) in ports.iter_mut().zip(choices) {
+                let teamed = port.switch == SwitchId(0) && port.role == Role::Vm && uplinks > 0;
+                port.team = choice.filter(|_| teamed).map(TeamId);
+            }
+            let is_uplink = |id: &PortId| {
+                ports[first_uplink..]
+                    .iter()
+                    .any(|port| port.id == *id && port.switch == SwitchId(0))
             };
-            if kept.iter().any(overlaps) {
-                port.mac = None;
+            for team in &mut teams {
+                team.active.retain(is_uplink);
+                team.standby.retain(is_uplink);
             }
-            if present || kept.len() < 3 {
-                kept.push(port);
+            let mut kept: Vec<PortConfig> = Vec::new();
+            for (mut port, present) in ports.into_iter().zip(present) {
+                let overlaps = |other: &PortConfig| {
+                    other.switch == port.switch
+                        && other.mac.is_some()
+                        && other.mac == port.mac
+                        && (0..4095).any(|vlan| other.vlan.admits(vlan) && port.vlan.admits(vlan))
+                        || matches!(
+                            (&other.vlan, &port.vlan),
+                            (Policy::Trunk(_), Policy::Trunk(_))
+                        ) && other.mac == port.mac
+                };
+                if kept.iter().any(overlaps) {
+                    port.mac = None;
+                }
+                if present || kept.len() < 3 {
+                    kept.push(port);
+                }
             }
-        }
-        let static_addresses = entries
-            .into_iter()
-            .map(|(vlan, n, port)| StaticAddress {
-                vlan,
-                mac: mac(n),
-                port: PortId(port),
-            })
-            .collect();
-        let switches = vec![
-            SwitchConfig {
-                id: SwitchId(0),
-                static_addresses,
-            },
-            SwitchConfig {
-                id: SwitchId(1),
-                static_addresses: vec![],
-            },
-        ];
-        Config {
-            switches,
-            teams: Vec::new(),
-            ports: kept,
-        }
-    })
+            let static_addresses = entries
+                .into_iter()
+                .map(|(vlan, n, port)| StaticAddress {
+                    vlan,
+                    mac: mac(n),
+                    port: PortId(port),
+                })
+                .collect();
+            let switches = vec![
+                SwitchConfig {
+                    id: SwitchId(0),
+                    static_addresses,
+                },
+                SwitchConfig {
+                    id: SwitchId(1),
+                    static_addresses: vec![],
+                },
+            ];
+            Config {
+                switches,
+                teams,
+                ports: kept,
+            }
+        },
+    )
 }
 
 fn address() -> impl Strategy<Value = MacAddr> {
@@ -132,6 +198,8 @@ fn address() -> impl Strategy<Value = MacAddr> {
         1 => Just(mac(0)),
         1 => Just(MacAddr::BROADCAST),
         1 => Just(MacAddr::new([1, 0, 0x5e, 0, 0, 1])),
+        1 => (0u8..18).prop_map(|n| MacAddr::new([1, 0x80, 0xc2, 0, 0, n])),
+        1 => Just(MacAddr::new([1, 0, 0xc, 0xcc, 0xcc, 0xcd])),
         1 => Just(MacAddr::new([0; 6])),
     ]
 }
@@ -150,20 +218,38 @@ fn tag() -> impl Strategy<Value = [u8; 4]> {
         })
 }
 
+/// EtherType and payload: 0x88b5 is for experiments (IEEE 802), and nothing looks behind it.
+fn experiment(len: Range<usize>) -> impl Strategy<Value = Vec<u8>> {
+    vec(any::<u8>(), len).prop_map(|payload| [&[0x88, 0xb5][..], &payload].concat())
+}
+
+/// EtherType and an IP packet, or one that is cut off, of a protocol for experiments (RFC 3692).
+fn ip() -> impl Strategy<Value = Vec<u8>> {
+    (any::<bool>(), any::<[u8; 2]>(), 0usize..60).prop_map(|(is_v4, last, len)| {
+        let mut packet = if is_v4 {
+            vec![0x08, 0x00, 0x45]
+        } else {
+            vec![0x86, 0xdd, 0x60]
+        };
+        packet.resize(2 + 60, 0);
+        packet[2 + if is_v4 { 9 } else { 6 }] = 253;
+        let (source, destination) = if is_v4 { (15, 19) } else { (23, 39) };
+        packet[2 + source] = last[0] % 8;
+        packet[2 + destination] = last[1] % 8;
+        packet.truncate(2 + len);
+        packet
+    })
+}
+
 prop_compose! {
     fn frame()(
         dst in address(),
         src in address(),
         tags in prop_oneof![5 => Just(vec![]), 5 => vec(tag(), 1), 2 => vec(tag(), 2..4)],
-        payload in prop_oneof![
-            8 => vec(any::<u8>(), 0..100),
-            1 => vec(any::<u8>(), 1276..1284),
-            1 => vec(any::<u8>(), 1496..1504),
-        ],
+        payload in prop_oneof![8 => experiment(0..100), 1 => experiment(1276..1284), 1 => experiment(1496..1504), 6 => ip()],
         cut in option::weighted(0.1, 0usize..40),
     ) -> Vec<u8> {
-        // 0x88b5 is for experiments (IEEE 802): nothing looks behind it.
-        let mut frame = [&dst.octets()[..], &src.octets(), &tags.concat(), &[0x88, 0xb5], &payload].concat();
+        let mut frame = [&dst.octets()[..], &src.octets(), &tags.concat(), &payload].concat();
         frame.truncate(cut.unwrap_or(frame.len()));
         frame
     }
@@ -174,6 +260,10 @@ fn step() -> impl Strategy<Value = Step> {
         12 => (0..PORTS, vec(frame(), 1..40)).prop_map(|(port, frames)| Step::Send { port, frames }),
         1 => (0..PORTS, (0u8..PORTS as u8 * 4).prop_map(mac)).prop_map(|(port, mac)| Step::Adopt { port, mac }),
         2 => config().prop_map(Step::Apply),
+        4 => (
+            prop::sample::select(vec![0, 50_000_000, 100_000_000, 4_999_999_999, 60_000_000_000]),
+            vec((PORTS - UPLINKS as u16..PORTS, any::<bool>()), 0..3),
+        ).prop_map(|(time, links)| Step::Links(time, links)),
     ]
 }
 
@@ -305,8 +395,14 @@ fn without(config: &Config, absent: u16) -> Config {
 
 /// `absent` is the port that has no engine; any other number means that all have one.
 fn check(first: &Config, absent: u16, steps: Vec<Step>) {
+    let mut now = 1_000_000_000_000;
+    let set_clock = |reference: &mut ReferenceSwitch, now| {
+        weft_datapath::testing::set_clock(Some(now));
+        reference.set_time(now);
+    };
     let mut rig = Rig::new().expect("an eventfd");
     let mut reference = ReferenceSwitch::default();
+    set_clock(&mut reference, now);
     for id in (0..PORTS).filter(|&id| id != absent) {
         rig.attach(PortId(id), DEPTH).expect("an eventfd");
     }
@@ -335,6 +431,15 @@ fn check(first: &Config, absent: u16, steps: Vec<Step>) {
                     let (port, wait) = (PortId(waiting.port), std::mem::take(&mut waiting.frames));
                     exchange(&mut rig, &mut reference, port, &wait, &[]);
                 }
+            }
+            Step::Links(time, links) => {
+                now += time;
+                set_clock(&mut reference, now);
+                let links: Vec<_> = links.into_iter().map(|(id, up)| (PortId(id), up)).collect();
+                // The poll thread is the caller, so nobody has to be waited for.
+                let _ = rig.datapath.set_links(&links);
+                let _ = rig.datapath.renew_ways();
+                reference.set_links(&links);
             }
             Step::Adopt { port, mac } => {
                 rig.datapath.adopt(PortId(port), Some(mac));

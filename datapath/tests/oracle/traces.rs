@@ -98,7 +98,10 @@ fn decided_by(reason: DropReason) -> Option<&'static str> {
         DropReason::UnknownUnicast
         | DropReason::NoReceiver
         | DropReason::SamePort
-        | DropReason::NoUplink => "look-up",
+        | DropReason::NoUplink
+        | DropReason::ReversePath
+        | DropReason::BpduFilter
+        | DropReason::ControlFrame => "look-up",
         other => panic!("{other} is for frames that are there"),
     })
 }

@@ -133,6 +133,8 @@ fn is_notable(reason: DropReason, key: &PortKey) -> bool {
     match reason {
         DropReason::NoReceiver
         | DropReason::SamePort
+        | DropReason::BpduFilter
+        | DropReason::ControlFrame
         | DropReason::PortBlocked
         | DropReason::PortDown => false,
         // What a physical network floods is not all meant for this host.

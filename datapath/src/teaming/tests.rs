@@ -1,0 +1,304 @@
+use super::*;
+use crate::config::{SwitchId, TeamId};
+
+const A: PortId = PortId(1);
+const B: PortId = PortId(2);
+const C: PortId = PortId(3);
+
+/// Seconds as the clock counts.
+const S: u64 = 1_000_000_000;
+
+fn team(policy: TeamPolicy, active: &[PortId], standby: &[PortId]) -> TeamConfig {
+    TeamConfig {
+        switch: SwitchId(0),
+        policy,
+        active: active.to_vec(),
+        standby: standby.to_vec(),
+        failback: true,
+        notify: true,
+        up_delay: Duration::from_millis(100),
+    }
+}
+
+/// Uplinks 1 to 3, and VM ports 10 to 15.
+fn config(team: TeamConfig) -> Config {
+    let switch = team.switch;
+    let uplinks = [A, B, C].map(|id| PortConfig::uplink(id, switch));
+    let vms = (10..16).map(|id| PortConfig {
+        team: Some(TeamId(0)),
+        mac: Some(MacAddr::new([2, 0, 0, 0, 0, id as u8])),
+        ..PortConfig::vm(PortId(id), switch, weft_vlan::Policy::External)
+    });
+    Config {
+        switches: Vec::new(),
+        teams: vec![team],
+        ports: uplinks.into_iter().chain(vms).collect(),
+    }
+}
+
+struct Bench {
+    teams: Teams,
+    config: Config,
+    now: u64,
+}
+
+impl Bench {
+    fn new(team: TeamConfig) -> Self {
+        let mut bench = Self {
+            teams: Teams::default(),
+            config: config(team),
+            now: S,
+        };
+        for uplink in [A, B, C] {
+            bench.teams.note_link(uplink, true, 0);
+        }
+        bench
+    }
+
+    /// The uplink of each VM port, and the ports that moved.
+    fn decide(&mut self) -> (Vec<Option<PortId>>, Vec<PortId>) {
+        let decision = self.teams.decide(&self.config, |_| true, self.now);
+        let uplink = |id| {
+            let way = &decision.ways[&PortId(id)];
+            way.uplink(|| MacAddr::new([2, 0, 0, 0, 0, id as u8]), || None)
+        };
+        let moved = decision.moves.iter().map(|moved| moved.port);
+        ((10..16).map(uplink).collect(), moved.collect())
+    }
+
+    fn uplinks(&mut self) -> Vec<Option<PortId>> {
+        self.decide().0
+    }
+
+    fn set(&mut self, uplink: PortId, up: bool) {
+        self.teams.note_link(uplink, up, self.now);
+    }
+
+    /// As long as an uplink waits.
+    fn wait(&mut self) {
+        self.now += S / 10;
+    }
+}
+
+fn all(uplink: PortId) -> Vec<Option<PortId>> {
+    vec![Some(uplink); 6]
+}
+
+#[test]
+fn ports_spread_by_their_number_and_only_those_of_a_failed_uplink_move() {
+    let mut bench = Bench::new(team(TeamPolicy::SourceId, &[A, B, C], &[]));
+    let spread = [B, C, A, B, C, A].map(Some).to_vec();
+    assert_eq!(bench.uplinks(), spread);
+    bench.set(B, false);
+    let (uplinks, moved) = bench.decide();
+    // Ports 10 and 13 had B; 10 / 3 and 13 / 3 are odd and even.
+    assert_eq!(uplinks, [C, C, A, A, C, A].map(Some));
+    assert_eq!(moved, [PortId(10), PortId(13)]);
+    bench.set(B, true);
+    assert_eq!(bench.decide().1, []);
+    bench.wait();
+    assert_eq!(bench.uplinks(), spread);
+}
+
+#[test]
+fn a_standby_uplink_sits_where_an_active_one_failed() {
+    let mut bench = Bench::new(team(TeamPolicy::SourceId, &[A, B], &[C]));
+    assert_eq!(bench.uplinks(), [A, B, A, B, A, B].map(Some));
+    bench.set(A, false);
+    assert_eq!(bench.uplinks(), [C, B, C, B, C, B].map(Some));
+    bench.set(C, false);
+    assert_eq!(bench.uplinks(), all(B));
+    bench.set(B, false);
+    assert_eq!(bench.uplinks(), [None; 6]);
+}
+
+#[test]
+fn explicit_takes_the_first_usable_one() {
+    let mut bench = Bench::new(team(TeamPolicy::Explicit, &[B, A], &[C]));
+    assert_eq!(bench.uplinks(), all(B));
+    bench.set(B, false);
+    assert_eq!(bench.uplinks(), all(A));
+    bench.set(A, false);
+    assert_eq!(bench.uplinks(), all(C));
+    bench.set(B, true);
+    bench.wait();
+    assert_eq!(bench.uplinks(), all(B));
+}
+
+#[test]
+fn without_failback_an_uplink_waits_until_another_one_fails() {
+    let mut bench = Bench::new(TeamConfig {
+        failback: false,
+        ..team(TeamPolicy::Explicit, &[A], &[B, C])
+    });
+    assert_eq!(bench.uplinks(), all(A));
+    bench.set(A, false);
+    assert_eq!(bench.uplinks(), all(B));
+    bench.set(A, true);
+    bench.wait();
+    assert_eq!(bench.uplinks(), all(B));
+    bench.set(B, false);
+    assert_eq!(bench.uplinks(), all(A));
+
+    let mut bench = Bench::new(TeamConfig {
+        failback: false,
+        ..team(TeamPolicy::SourceId, &[A, B], &[])
+    });
+    bench.uplinks();
+    bench.set(A, false);
+    assert_eq!(bench.uplinks(), all(B));
+    bench.set(A, true);
+    bench.wait();
+    assert_eq!(bench.uplinks(), all(B));
+    bench.set(B, false);
+    assert_eq!(bench.uplinks(), all(A));
+    bench.set(A, false);
+    assert_eq!(bench.uplinks(), [None; 6]);
+    bench.set(B, true);
+    bench.wait();
+    assert_eq!(bench.uplinks(), all(B));
+}
+
+#[test]
+fn a_link_counts_when_it_has_been_up_for_long_enough() {
+    let mut bench = Bench::new(team(TeamPolicy::Explicit, &[A, B], &[]));
+    bench.set(A, false);
+    bench.uplinks();
+    bench.set(A, true);
+    let decision = bench.teams.decide(&bench.config, |_| true, bench.now);
+    assert_eq!(decision.again, Some(bench.now + S / 10));
+    bench.now += S / 10 - 1;
+    assert_eq!(bench.uplinks(), all(B));
+    bench.now += 1;
+    assert_eq!(bench.uplinks(), all(A));
+}
+
+#[test]
+fn a_link_that_goes_down_too_often_is_not_used_for_a_while() {
+    let mut bench = Bench::new(team(TeamPolicy::Explicit, &[A, B], &[]));
+    let first = bench.now;
+    for _ in 0..60 {
+        bench.set(A, false);
+        bench.set(A, true);
+        bench.wait();
+    }
+    // Sixty times within a minute are allowed.
+    assert_eq!(bench.uplinks(), all(A));
+    bench.set(A, false);
+    bench.set(A, true);
+    bench.wait();
+    assert_eq!(bench.uplinks(), all(B));
+    let until = first + 60 * S;
+    assert_eq!(
+        bench.teams.link(A, Duration::ZERO, bench.now),
+        LinkState::Unstable { until }
+    );
+    bench.now = until;
+    assert_eq!(bench.uplinks(), all(A));
+}
+
+#[test]
+fn unicast_by_the_uplink_before_is_accepted_for_a_while() {
+    let mut bench = Bench::new(team(TeamPolicy::Explicit, &[A, B], &[]));
+    bench.uplinks();
+    bench.set(A, false);
+    bench.uplinks();
+    let own = MacAddr::new([2, 0, 0, 0, 0, 10]);
+    let way = bench.teams.way(PortId(10)).unwrap();
+    let ends = bench.now + GRACE.as_nanos() as u64;
+    assert!(way.accepts(B, own, bench.now));
+    assert!(way.accepts(A, own, ends - 1));
+    assert!(!way.accepts(A, own, ends));
+    assert!(!way.accepts(C, own, bench.now));
+    assert!(!way.leads_by(A, own));
+}
+
+#[test]
+fn nobody_knows_where_a_silent_new_port_is() {
+    let mut bench = Bench::new(TeamConfig {
+        notify: false,
+        ..team(TeamPolicy::Explicit, &[A], &[B])
+    });
+    bench.uplinks();
+    let own = MacAddr::new([2, 0, 0, 0, 0, 10]);
+    let way = bench.teams.way(PortId(10)).unwrap();
+    assert!(way.accepts(B, own, bench.now));
+    assert!(!way.accepts(C, own, bench.now), "it is unused");
+    assert!(!way.accepts(B, own, bench.now + SILENT_GRACE.as_nanos() as u64));
+}
+
+#[test]
+fn a_team_of_one_policy_forgets_nothing_when_another_changes() {
+    let mut bench = Bench::new(TeamConfig {
+        failback: false,
+        ..team(TeamPolicy::Explicit, &[A], &[B])
+    });
+    bench.uplinks();
+    bench.set(A, false);
+    bench.uplinks();
+    bench.set(A, true);
+    bench.wait();
+    bench
+        .config
+        .teams
+        .push(team(TeamPolicy::SourceId, &[C], &[]));
+    assert_eq!(bench.uplinks(), all(B));
+    // Its own settings are another matter: it is a new team.
+    bench.config.teams[0].notify = false;
+    assert_eq!(bench.uplinks(), all(A));
+}
+
+#[test]
+fn by_source_address_each_address_has_its_uplink() {
+    let mut bench = Bench::new(team(TeamPolicy::SourceMac, &[A, B, C], &[]));
+    let mut expected = Vec::new();
+    for id in 10..16u64 {
+        let bits = MacAddr::new([2, 0, 0, 0, 0, id as u8]).to_bits();
+        expected.push(Some([A, B, C][(bits % 3) as usize]));
+    }
+    assert_eq!(bench.uplinks(), expected);
+}
+
+#[test]
+fn the_busiest_port_leaves_an_overloaded_uplink() {
+    let policy = TeamPolicy::Load {
+        period: Duration::from_secs(30),
+        threshold: 75,
+    };
+    let mut bench = Bench::new(team(policy, &[A, B], &[]));
+    assert_eq!(bench.uplinks(), [A, B, A, B, A, B].map(Some));
+    let mut carried = BTreeMap::new();
+    let mut look = |bench: &mut Bench, rates: &[(PortId, u64)]| {
+        for (port, octets) in rates {
+            *carried.entry(*port).or_insert(0) += octets * 30;
+        }
+        let load = Load {
+            octets: &|port| carried.get(&port).copied().unwrap_or_default(),
+            speed: &|uplink| [A, B].contains(&uplink).then_some(8_000),
+        };
+        bench.now += 30 * S;
+        let config = bench.config.clone();
+        bench.teams.balance(&config, &load, bench.now)
+    };
+    // 1,000 octets a second are all that an uplink carries.
+    assert!(!look(&mut bench, &[]));
+    assert!(!look(&mut bench, &[(A, 740), (PortId(10), 700)]));
+    let busy = [
+        (A, 900),
+        (PortId(10), 300),
+        (PortId(12), 500),
+        (B, 100),
+        (PortId(13), 100),
+    ];
+    assert!(look(&mut bench, &busy));
+    assert_eq!(bench.decide().1, [PortId(12)]);
+    assert_eq!(bench.uplinks(), [A, B, B, B, A, B].map(Some));
+    // The other would be no less overloaded.
+    assert!(!look(&mut bench, &[(A, 900), (PortId(10), 890), (B, 200)]));
+    // It goes where it can while its uplink is down, and by its number afterwards.
+    bench.set(B, false);
+    assert_eq!(bench.uplinks(), all(A));
+    bench.set(B, true);
+    bench.wait();
+    assert_eq!(bench.uplinks(), [A, B, A, B, A, B].map(Some));
+}

@@ -1,0 +1,220 @@
+//! Teaming of the reference switch: every question is answered from the configuration and from what was told of links.
+
+use std::collections::BTreeMap;
+
+use weft_packet::MacAddr;
+
+use crate::PortId;
+use crate::config::{Admission, Config, PortConfig, TeamConfig, TeamPolicy};
+
+/// How a port leaves.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Choice {
+    Nowhere,
+    Always(PortId),
+    /// With the port's own address, if it is configured.
+    BySource(Option<MacAddr>, Vec<Option<PortId>>),
+    ByAddresses(Vec<Option<PortId>>),
+}
+
+#[derive(Clone, Debug)]
+struct Past {
+    choice: Choice,
+    until: u64,
+}
+
+#[derive(Clone, Debug, Default)]
+pub(super) struct Teams {
+    now: u64,
+    /// Whether the link is up, since when if it came up, and when it went down.
+    links: BTreeMap<PortId, (bool, Option<u64>, Vec<u64>)>,
+    seats: Vec<(TeamConfig, Vec<Option<PortId>>)>,
+    choices: BTreeMap<PortId, (Choice, Option<Past>)>,
+}
+
+impl Teams {
+    pub(super) fn set_time(&mut self, now: u64) {
+        self.now = now;
+    }
+
+    pub(super) fn set_link(&mut self, uplink: PortId, up: bool) {
+        let now = self.now;
+        let Some((was, since, downs)) = self.links.get_mut(&uplink) else {
+            self.links.insert(uplink, (up, None, Vec::new()));
+            return;
+        };
+        match (*was, up) {
+            (false, true) => *since = Some(now),
+            (true, false) => downs.push(now),
+            _ => {}
+        }
+        *was = up;
+    }
+
+    fn is_usable(&self, config: &Config, team: &TeamConfig, uplink: PortId) -> bool {
+        let open = config
+            .ports
+            .iter()
+            .any(|port| port.id == uplink && port.admission == Admission::Open);
+        let link = self.links.get(&uplink).is_none_or(|(up, since, downs)| {
+            let minute = 60_000_000_000;
+            let lately = downs.iter().filter(|&&down| self.now < down + minute);
+            let delay = team.up_delay.as_nanos() as u64;
+            *up && lately.count() <= 60 && since.is_none_or(|since| self.now >= since + delay)
+        });
+        open && link
+    }
+
+    /// Decides anew for every team and port.
+    pub(super) fn decide(&mut self, config: &Config) {
+        self.links
+            .retain(|uplink, _| config.ports.iter().any(|port| port.id == *uplink));
+        let mut all = Vec::new();
+        for team in &config.teams {
+            let before = self.seats.iter().find(|(other, _)| other == team);
+            let before = before.map(|(_, seats)| seats.clone());
+            all.push((team.clone(), self.sit(config, team, before)));
+        }
+        self.seats = all;
+        let mut choices = BTreeMap::new();
+        for port in &config.ports {
+            let Some(team) = port.team.and_then(|team| config.teams.get(team.0 as usize)) else {
+                continue;
+            };
+            let seats = self.seats.iter().find(|(other, _)| other == team);
+            let seats = seats.map(|(_, seats)| seats.clone()).unwrap_or_default();
+            let choice = choose(port, team, seats);
+            let long = if team.notify { 5 } else { 300 };
+            let until = self.now + long * 1_000_000_000;
+            let past = match self.choices.get(&port.id) {
+                Some((was, past)) if *was == choice || *was == Choice::Nowhere => past.clone(),
+                Some((was, _)) => Some(Past {
+                    choice: was.clone(),
+                    until,
+                }),
+                None if team.notify => None,
+                None => {
+                    let members = team.active.iter().chain(&team.standby);
+                    Some(Past {
+                        choice: Choice::ByAddresses(members.map(|id| Some(*id)).collect()),
+                        until,
+                    })
+                }
+            };
+            choices.insert(port.id, (choice, past));
+        }
+        self.choices = choices;
+    }
+
+    fn sit(
+        &self,
+        config: &Config,
+        team: &TeamConfig,
+        before: Option<Vec<Option<PortId>>>,
+    ) -> Vec<Option<PortId>> {
+        let order: Vec<PortId> = team.active.iter().chain(&team.standby).copied().collect();
+        let usable = |id: &PortId| self.is_usable(config, team, *id);
+        if let Some(before) =
+            before.filter(|seats| !team.failback && seats.iter().any(Option::is_some))
+        {
+            // Those who can stay do; those who failed are replaced by whoever is free.
+            let mut seats: Vec<Option<PortId>> =
+                before.iter().map(|seat| seat.filter(usable)).collect();
+            for place in 0..seats.len() {
+                if before[place].is_some() && seats[place].is_none() {
+                    let free = order
+                        .iter()
+                        .find(|id| usable(id) && !seats.contains(&Some(**id)));
+                    seats[place] = free.copied();
+                }
+            }
+            if seats.iter().any(Option::is_some) {
+                return seats;
+            }
+        }
+        if team.policy == TeamPolicy::Explicit {
+            return match order.is_empty() {
+                true => vec![],
+                false => vec![order.iter().copied().find(usable)],
+            };
+        }
+        let mut seats: Vec<Option<PortId>> = team
+            .active
+            .iter()
+            .map(|id| Some(*id).filter(usable))
+            .collect();
+        if seats.is_empty() && !team.standby.is_empty() {
+            seats.push(None);
+        }
+        for id in team.standby.iter().filter(|id| usable(id)) {
+            if let Some(empty) = seats.iter_mut().find(|seat| seat.is_none()) {
+                *empty = Some(*id);
+            }
+        }
+        seats
+    }
+
+    /// The uplink of a frame that a port sends. Nothing where the port has no team.
+    pub(super) fn uplink(
+        &self,
+        port: PortId,
+        src: MacAddr,
+        ip: Option<u32>,
+    ) -> Option<Option<PortId>> {
+        let (choice, _) = self.choices.get(&port)?;
+        Some(lead(choice, src, ip))
+    }
+
+    /// Whether what is flooded by an uplink is for a port.
+    pub(super) fn has(&self, port: PortId, uplink: PortId, own: MacAddr) -> bool {
+        self.choices
+            .get(&port)
+            .is_some_and(|(choice, _)| comes_by(choice, uplink, own))
+    }
+
+    /// Whether unicast from an uplink is for a port.
+    pub(super) fn takes(&self, port: PortId, uplink: PortId, own: MacAddr) -> bool {
+        self.choices.get(&port).is_some_and(|(choice, past)| {
+            let still = |past: &Past| self.now < past.until && comes_by(&past.choice, uplink, own);
+            comes_by(choice, uplink, own) || past.as_ref().is_some_and(still)
+        })
+    }
+}
+
+fn choose(port: &PortConfig, team: &TeamConfig, seats: Vec<Option<PortId>>) -> Choice {
+    let present: Vec<PortId> = seats.iter().flatten().copied().collect();
+    match (team.policy, present.as_slice()) {
+        (_, []) => Choice::Nowhere,
+        (_, [only]) => Choice::Always(*only),
+        (TeamPolicy::SourceMac, _) => Choice::BySource(port.mac, seats),
+        (TeamPolicy::IpHash, _) => Choice::ByAddresses(seats),
+        _ => pick(&seats, port.id.0.into()).map_or(Choice::Nowhere, Choice::Always),
+    }
+}
+
+/// The seat of a number; where it is empty, one of the others.
+fn pick(seats: &[Option<PortId>], number: u64) -> Option<PortId> {
+    let count = seats.len() as u64;
+    let present: Vec<PortId> = seats.iter().flatten().copied().collect();
+    seats[(number % count) as usize].or_else(|| {
+        present
+            .get((number / count) as usize % present.len())
+            .copied()
+    })
+}
+
+fn lead(choice: &Choice, src: MacAddr, ip: Option<u32>) -> Option<PortId> {
+    match choice {
+        Choice::Nowhere => None,
+        Choice::Always(uplink) => Some(*uplink),
+        Choice::BySource(_, seats) => pick(seats, src.to_bits()),
+        Choice::ByAddresses(seats) => pick(seats, ip.map_or_else(|| src.to_bits(), u64::from)),
+    }
+}
+
+fn comes_by(choice: &Choice, uplink: PortId, own: MacAddr) -> bool {
+    match choice {
+        Choice::ByAddresses(seats) => seats.contains(&Some(uplink)),
+        other => lead(other, own, None) == Some(uplink),
+    }
+}
