@@ -54,12 +54,24 @@ pub(crate) struct ThreadPortCounters {
     pub(crate) tx_segments: Counter,
     /// Copies that it did not take, by reason.
     pub(crate) tx_drops: [Counter; DropReason::COUNT],
+    /// Copies that had to wait for the port's limit.
+    pub(crate) tx_queued: Counter,
+    /// Of all that waited, copies that do no more.
+    pub(crate) tx_dequeued: Counter,
+}
+
+impl ThreadPortCounters {
+    /// Counts copies that waited, and were dropped in the end.
+    pub(crate) fn note_discarded(&self, copies: u64, reason: DropReason) {
+        self.tx_dequeued.add(copies);
+        self.tx_drops[reason as usize].add(copies);
+    }
 }
 
 /// The counters of one port, summed over threads.
 ///
 /// They balance whenever no frame is being forwarded: `rx_frames = rx_delivered + rx_undelivered + Σ rx_drops` and
-/// `tx_attempts = tx_frames + Σ tx_drops`.
+/// `tx_attempts = tx_frames + tx_queued + Σ tx_drops`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PortCounters {
     /// Frames that the switch received from the port.
@@ -86,12 +98,15 @@ pub struct PortCounters {
     pub tx_segments: u64,
     /// Copies that it did not take, by reason.
     pub tx_drops: [u64; DropReason::COUNT],
+    /// Copies that wait for the port's limit at this moment.
+    pub tx_queued: u64,
 }
 
 impl PortCounters {
     /// Sums what every thread counted.
     pub(crate) fn sum<'a>(threads: impl Iterator<Item = &'a ThreadPortCounters>) -> Self {
         let mut sum = Self::default();
+        let mut dequeued = 0;
         for thread in threads {
             sum.rx_frames += thread.rx_frames.value();
             sum.rx_bytes += thread.rx_bytes.value();
@@ -103,11 +118,15 @@ impl PortCounters {
             sum.tx_checksums_completed += thread.tx_checksums_completed.value();
             sum.tx_segmented += thread.tx_segmented.value();
             sum.tx_segments += thread.tx_segments.value();
+            dequeued += thread.tx_dequeued.value();
+            sum.tx_queued += thread.tx_queued.value();
             for reason in 0..DropReason::COUNT {
                 sum.rx_drops[reason] += thread.rx_drops[reason].value();
                 sum.tx_drops[reason] += thread.tx_drops[reason].value();
             }
         }
+        // What one thread queues another may send, between the two looks at them.
+        sum.tx_queued = sum.tx_queued.saturating_sub(dequeued);
         sum
     }
 
@@ -121,10 +140,10 @@ impl PortCounters {
             ));
         }
         let refused: u64 = self.tx_drops.iter().sum();
-        (self.tx_attempts != self.tx_frames + refused).then(|| {
+        (self.tx_attempts != self.tx_frames + self.tx_queued + refused).then(|| {
             format!(
-                "{} copies were attempted, but {} were sent and {refused} dropped",
-                self.tx_attempts, self.tx_frames
+                "{} copies were attempted, but {} were sent, {} wait and {refused} were dropped",
+                self.tx_attempts, self.tx_frames, self.tx_queued
             )
         })
     }

@@ -16,7 +16,7 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use parking_lot::Mutex;
 use weft_packet::MacAddr;
 
-use crate::clock;
+use crate::clock::{self, Clock};
 use crate::config::{Config, PortId};
 use crate::counters::PortCounters;
 use crate::engine::{
@@ -162,6 +162,7 @@ pub struct Datapath {
     threads: Vec<Thread>,
     snapshot: Arc<ArcSwap<Snapshot>>,
     control: Mutex<Control>,
+    clock: Clock,
     /// Hash seed, so that nobody outside can choose addresses that collide.
     seed: u64,
 }
@@ -214,11 +215,18 @@ impl Datapath {
         Ok((datapath, worker))
     }
 
+    /// From now on limits take this for the time, in ns and not 0.
+    #[cfg(any(test, feature = "testing"))]
+    pub fn set_time(&self, now: u64) {
+        self.clock.set(now);
+    }
+
     fn new() -> Self {
         Self {
             threads: Vec::new(),
             snapshot: Arc::new(ArcSwap::from_pointee(Snapshot::empty())),
             control: Mutex::default(),
+            clock: Clock::default(),
             seed: seed(),
         }
     }
@@ -237,6 +245,7 @@ impl Datapath {
             Arc::clone(&self.snapshot),
             receiver,
             events.clone(),
+            self.clock.clone(),
         )?;
         self.threads.push(Thread {
             shared,
@@ -339,6 +348,8 @@ impl Datapath {
                 probes,
                 guard,
                 vhost,
+                shape_out: None,
+                has_queue: false,
             },
         );
     }
@@ -379,6 +390,9 @@ impl Datapath {
             }
         }
         let answered = self.wait_for(waits);
+        for attachment in &attachments {
+            attachment.port.discard_queue();
+        }
         drop(control);
         for Attachment { port, guard, .. } in attachments {
             // The transmit side goes before what the engine did to its interface.
@@ -404,8 +418,12 @@ impl Datapath {
     fn publish(&self, control: &mut Control) -> Result<(), Stalled> {
         let ports = control.ports(self.threads.len());
         let decision = control.decide(clock::precise_nanoseconds());
+        control.shape(self.clock.now());
         let Control {
-            learned, config, ..
+            learned,
+            config,
+            shape_in,
+            ..
         } = control;
         learned.retain(|id, _| config.switches.iter().any(|switch| switch.id == *id));
         for switch in &config.switches {
@@ -417,6 +435,7 @@ impl Datapath {
             ports: &ports,
             learned,
             ways: &decision.ways,
+            shape_in,
         };
         let snapshot = Arc::new(Snapshot::build(config, &attached, self.seed));
         snapshot.offer_learned();
@@ -425,6 +444,7 @@ impl Datapath {
         // Until now a poll thread may have taken an address by the old snapshot.
         snapshot.offer_learned();
         snapshot.settle_learned();
+        control.settle_queues();
         // Freed here, never on a poll thread.
         drop(old);
         synchronised

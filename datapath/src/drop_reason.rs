@@ -57,6 +57,8 @@ drop_reasons! {
     NoUplink: "the frame must leave the host and its port has no usable uplink; see 'weft uplink list'",
     /// The destination's ring has no room.
     RingFull: "the destination did not take frames fast enough, so its ring had no room",
+    /// The port's egress limit is used up, and so is the room of its queue.
+    ShaperFull: "more than the port's egress shaping lets pass: its queue is full; see 'weft policy show PORT'",
     /// Longer than the port's MTU.
     TooLong: "the frame is longer than the MTU of the switch",
     /// Shorter than its Ethernet header and tags.

@@ -12,6 +12,7 @@
 
 mod admit;
 mod destinations;
+mod held_back;
 mod trace;
 mod transmit;
 
@@ -29,8 +30,10 @@ pub(crate) use admit::Source;
 pub use admit::SourceJudgement;
 pub use destinations::CopyKind;
 use destinations::Destinations;
+use held_back::HeldBack;
 pub(crate) use trace::trace;
 pub use trace::{Step, Trace};
+use transmit::Rooms;
 
 /// A frame that was admitted and waits for its look-up.
 struct Pending {
@@ -73,13 +76,31 @@ pub(crate) struct Forwarder {
     /// By frame.
     edits: [Edits; BURST],
     destinations: Destinations,
-    /// Room for frames that are finished for a destination.
-    finished: Box<Burst>,
-    /// Destinations whose other side could not take everything at the last flush.
-    unflushed: Vec<PortId>,
-    /// Destinations of the last burst that may wait for a notification.
-    unnotified: Vec<PortId>,
+    rooms: Rooms,
+    flushes: Flushes,
+    held_back: HeldBack,
     events: Sender<Event>,
+}
+
+/// Destinations with which flushing did not end.
+#[derive(Default)]
+struct Flushes {
+    /// Those whose other side could not take everything at the last flush.
+    unflushed: Vec<PortId>,
+    /// Those of the last burst that may wait for a notification.
+    unnotified: Vec<PortId>,
+}
+
+impl Flushes {
+    #[inline]
+    fn note(&mut self, port: PortId, flushed: Flushed) {
+        match flushed {
+            Flushed::Done => {}
+            Flushed::Asleep => self.unnotified.push(port),
+            Flushed::Again if self.unflushed.contains(&port) => {}
+            Flushed::Again => self.unflushed.push(port),
+        }
+    }
 }
 
 impl Forwarder {
@@ -93,9 +114,9 @@ impl Forwarder {
             pending: ArrayVec::new(),
             edits: [keep; BURST],
             destinations: Destinations::default(),
-            finished: Box::default(),
-            unflushed: Vec::new(),
-            unnotified: Vec::new(),
+            rooms: Rooms::default(),
+            flushes: Flushes::default(),
+            held_back: HeldBack::default(),
             events,
         }
     }
@@ -104,12 +125,14 @@ impl Forwarder {
     pub(crate) fn prepare(&mut self, snapshot: &Snapshot) {
         let slots = snapshot.port_slots();
         if self.destinations.make_room(slots) {
-            self.unflushed.reserve(slots);
-            self.unnotified.reserve(slots);
+            self.flushes.unflushed.reserve(slots);
+            self.flushes.unnotified.reserve(slots);
+            self.held_back.make_room(slots);
         }
     }
 
-    /// Forwards every frame of a burst from the port with this entry. `now` is the monotonic time in ns, as of this burst.
+    /// Forwards every frame of a burst from the port with this entry. `now` is the monotonic time in ns: coarse, unless
+    /// some port has a limit.
     pub(crate) fn forward(
         &mut self,
         snapshot: &Snapshot,
@@ -123,7 +146,7 @@ impl Forwarder {
 
         self.admit(entry, switch, source, burst, now);
         let attempted = self.look_up(snapshot, entry, burst, now);
-        let delivered = self.transmit(snapshot, burst);
+        let delivered = self.transmit(snapshot, burst, now);
 
         counters.rx_delivered.add(u64::from(delivered.count_ones()));
         counters
@@ -135,9 +158,9 @@ impl Forwarder {
     /// reached them meanwhile, so that asking them waits for nothing.
     #[inline]
     pub(crate) fn notify(&mut self, snapshot: &Snapshot) {
-        for id in self.unnotified.drain(..) {
+        for id in self.flushes.unnotified.drain(..) {
             if let Some(entry) = snapshot.port(id) {
-                entry.port.tx.lock().notify();
+                entry.port.tx.lock().engine.notify();
             }
         }
     }
@@ -145,16 +168,27 @@ impl Forwarder {
     /// Whether a destination waits to be flushed again.
     #[inline]
     pub(crate) fn is_flushed(&self) -> bool {
-        self.unflushed.is_empty()
+        self.flushes.unflushed.is_empty()
+    }
+
+    /// When copies that were held back for limits may leave (ns); `None` while none are.
+    #[inline]
+    pub(crate) fn next_opening(&self) -> Option<u64> {
+        self.held_back.next_opening()
+    }
+
+    /// Has the next look at held back copies be at all of them: their limits may have changed.
+    pub(crate) fn look_at_limits(&mut self) {
+        self.held_back.look_at_all();
     }
 
     /// Asks the destinations again that could not take everything.
     #[cold]
     pub(crate) fn flush_again(&mut self, snapshot: &Snapshot) {
-        self.unflushed.retain(|&id| {
+        self.flushes.unflushed.retain(|&id| {
             snapshot
                 .port(id)
-                .is_some_and(|entry| entry.port.tx.lock().flush() == Flushed::Again)
+                .is_some_and(|entry| entry.port.tx.lock().engine.flush() == Flushed::Again)
         });
     }
 }

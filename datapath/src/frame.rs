@@ -6,7 +6,7 @@
 mod finish;
 mod write;
 
-use weft_packet::{Head, MAX_HEADERS, Offload, vnet};
+use weft_packet::{Head, MAX_HEADERS, Offload, TagEdit, vnet};
 
 use crate::DropReason;
 
@@ -80,6 +80,21 @@ impl Frame {
         }
     }
 
+    /// Octets of all frames that it becomes for a destination that takes only finished ones, each `change` octets longer.
+    #[inline]
+    fn finished_octets(&self, change: isize) -> usize {
+        let len = self.len().wrapping_add_signed(change);
+        match self.offload.segmentation {
+            None => len,
+            Some(cut) => {
+                let header_len = usize::from(cut.header_len);
+                let payload = self.len().saturating_sub(header_len);
+                let more = payload.div_ceil(usize::from(cut.size).max(1)).max(1) - 1;
+                len + more * header_len.wrapping_add_signed(change)
+            }
+        }
+    }
+
     /// The private copy of the frame's first octets.
     #[inline]
     pub(crate) fn head(&self) -> &[u8] {
@@ -97,6 +112,10 @@ pub(crate) struct Burst {
     used_pieces: usize,
     /// Some sender left something to its NIC.
     asks: bool,
+    /// Octets of all frames, finished.
+    octets: usize,
+    /// Once there are as many octets, there is no room.
+    most_octets: usize,
 }
 
 // SAFETY: a burst moves between threads only together with the engines that fill it, and between two of their bursts, when
@@ -114,6 +133,8 @@ impl Default for Burst {
             }; PIECES],
             used_pieces: 0,
             asks: false,
+            octets: 0,
+            most_octets: usize::MAX,
         }
     }
 }
@@ -137,10 +158,34 @@ impl Burst {
         !self.asks
     }
 
+    /// Octets of all frames, as a limit counts them: what a sender left to be cut counts as the segments.
+    #[inline]
+    pub(crate) fn octets(&self) -> usize {
+        self.octets
+    }
+
+    /// Octets of frame `index` with `edit`, as a limit counts them.
+    #[inline]
+    pub(crate) fn cost(&self, index: usize, edit: TagEdit) -> usize {
+        self.frames[index].finished_octets(edit.length_change())
+    }
+
+    /// From here to the next [`Self::clear`] no frame begins once there are so many octets.
+    #[inline]
+    pub(crate) fn limit(&mut self, octets: usize) {
+        self.most_octets = octets;
+    }
+
+    /// Octets at which there is no room any more; `usize::MAX` if nobody set a limit.
+    #[inline]
+    pub(crate) fn most_octets(&self) -> usize {
+        self.most_octets
+    }
+
     /// Whether another frame, of up to `pieces` pieces, fits.
     #[inline]
     pub(crate) fn has_room(&self, pieces: usize) -> bool {
-        self.len < BURST && self.used_pieces + pieces <= PIECES
+        self.len < BURST && self.used_pieces + pieces <= PIECES && self.octets < self.most_octets
     }
 
     /// Forgets all frames, and with them every pointer into the source's memory.
@@ -149,6 +194,8 @@ impl Burst {
         self.len = 0;
         self.used_pieces = 0;
         self.asks = false;
+        self.octets = 0;
+        self.most_octets = usize::MAX;
     }
 
     /// Adds a frame that lies in `pieces`, reading up to `head_size` octets of it into private memory.
@@ -198,6 +245,7 @@ impl Burst {
             };
             self.used_pieces += 1;
         }
+        self.octets += only.len();
         self.len += 1;
     }
 
@@ -227,6 +275,7 @@ impl Burst {
         frame.first_piece = first_piece as u16;
         frame.pieces = count as u16;
         self.used_pieces += count;
+        self.octets += total;
         self.len += 1;
     }
 
@@ -249,11 +298,39 @@ impl Burst {
             match Offload::from_vnet(header, frame.head(), frame.len()) {
                 Ok(offload) => {
                     frame.offload = offload;
+                    let more = frame.finished_octets(0) - frame.len();
+                    self.octets += more;
                     self.asks = true;
                 }
                 Err(_) => frame.fault = Some(DropReason::BadVnetHeader),
             }
         }
+    }
+
+    /// Shows `look` these frames in the place of all others, as many as there is room for, each with what its sender left to
+    /// its NIC, and forgets them.
+    pub(crate) fn show<'a, R>(
+        &mut self,
+        frames: impl Iterator<Item = (&'a [u8], Offload)>,
+        look: impl FnOnce(&Self) -> R,
+    ) -> R {
+        self.clear();
+        for (octets, offload) in frames {
+            if !self.has_room(1) {
+                break;
+            }
+            let asks = !offload.is_none();
+            // SAFETY: the octets are borrowed for longer than this call, nobody can write them meanwhile, and the burst is
+            // cleared before it ends.
+            unsafe { self.push(&[octets], if asks { HEAD } else { SHORT_HEAD }) };
+            if let Some(frame) = self.newest() {
+                frame.offload = offload;
+            }
+            self.asks |= asks;
+        }
+        let seen = look(self);
+        self.clear();
+        seen
     }
 
     /// Marks the newest frame as one that is to be dropped.
@@ -285,10 +362,8 @@ impl Burst {
 
 /// Shows `look` a burst of this one frame, which asks for nothing.
 pub(crate) fn with_frame<R>(frame: &[u8], look: impl FnOnce(&Burst) -> R) -> R {
-    let mut burst = Box::<Burst>::default();
-    // SAFETY: `frame` is borrowed for longer than the burst lives, and nobody can write it meanwhile.
-    unsafe { burst.push(&[frame], SHORT_HEAD) };
-    look(&burst)
+    let frames = std::iter::once((frame, Offload::default()));
+    Box::<Burst>::default().show(frames, look)
 }
 
 impl Piece {
@@ -305,7 +380,7 @@ mod tests {
     use super::*;
     use proptest::collection::vec;
     use proptest::prelude::*;
-    use weft_packet::{TPID_CTAG, Tag, TagEdit};
+    use weft_packet::{TPID_CTAG, Tag};
 
     fn edits() -> impl Strategy<Value = TagEdit> {
         let tag = Tag::new(TPID_CTAG, 5, 0);

@@ -34,6 +34,7 @@ mod packet_socket;
 mod poll;
 mod port;
 mod prefetch;
+mod shaping;
 mod snapshot;
 mod tap;
 mod teaming;

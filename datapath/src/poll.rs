@@ -12,14 +12,14 @@ use crossbeam_channel::{Receiver, Sender};
 use rustix::event::{EventfdFlags, eventfd};
 use rustix::thread::{CpuSet, sched_setaffinity};
 
-use crate::clock;
+use crate::clock::{self, Clock};
 use crate::counters::Counter;
 use crate::engine::RxEngine;
 use crate::forward::{Forwarder, Source};
 use crate::frame::Burst;
 use crate::snapshot::Snapshot;
 use crate::{Event, PollMode, PortId};
-use roster::Roster;
+use roster::{Look, Roster};
 
 /// An adaptive thread polls in vain for this long before it sleeps: longer than a burst takes, much shorter than what a
 /// core would notice.
@@ -102,6 +102,7 @@ pub struct Worker {
     forwarder: Forwarder,
     roster: Roster,
     burst: Box<Burst>,
+    clock: Clock,
     /// When resting ports were last asked about, in cycles.
     last_wake: u64,
     stopped: bool,
@@ -114,6 +115,7 @@ impl Worker {
         snapshot: Arc<ArcSwap<Snapshot>>,
         commands: Receiver<Command>,
         events: Sender<Event>,
+        clock: Clock,
     ) -> std::io::Result<Self> {
         Ok(Self {
             roster: Roster::new(shared.doorbell.as_fd())?,
@@ -122,6 +124,7 @@ impl Worker {
             commands,
             forwarder: Forwarder::new(index, events),
             burst: Box::default(),
+            clock,
             last_wake: clock::cycles(),
             stopped: false,
         })
@@ -190,21 +193,48 @@ impl Worker {
         let (forwarder, burst) = (&mut self.forwarder, &mut self.burst);
         let snapshot = self.snapshot.load();
         forwarder.prepare(snapshot);
-        self.roster.renew(snapshot);
+        if self.roster.renew(snapshot) {
+            forwarder.look_at_limits();
+        }
+        let is_shaped = snapshot.is_shaped || forwarder.next_opening().is_some();
+        let now = if is_shaped { self.clock.now() } else { 0 };
+        if is_shaped {
+            self.roster.look_at_opened(now);
+            forwarder.send_held_back(snapshot, now);
+        }
         let frames = self
             .roster
             .poll(|source: &mut Source, engine: &mut RxEngine| {
                 // One that is in no configuration yet: what waits there is forwarded by the one that comes.
-                let entry = snapshot.port(source.id)?;
+                let Some(entry) = snapshot.port(source.id) else {
+                    return Look::NotConfigured;
+                };
+                if let Some(bucket) = &entry.shape_in {
+                    let octets = bucket.octets(now);
+                    if octets == 0 {
+                        engine.answer();
+                        return Look::Closed {
+                            opens_at: bucket.opens_at(),
+                        };
+                    }
+                    burst.limit(octets);
+                }
                 engine.receive(burst);
                 forwarder.notify(snapshot);
                 let frames = burst.len();
                 if frames > 0 {
-                    let now = clock::coarse_nanoseconds();
+                    if let Some(bucket) = &entry.shape_in {
+                        bucket.charge(burst.octets(), now);
+                    }
+                    let now = if is_shaped {
+                        now
+                    } else {
+                        clock::coarse_nanoseconds()
+                    };
                     forwarder.forward(snapshot, entry, source, burst, now);
                 }
                 engine.release(burst);
-                Some(frames)
+                Look::Frames(frames)
             });
         if frames == 0 {
             forwarder.notify(snapshot);
@@ -226,14 +256,18 @@ impl Worker {
         frames
     }
 
-    /// Sleeps until a port has frames or the control side rings.
+    /// Sleeps until a port has frames, a limit lets some pass, or the control side rings.
     fn sleep(&mut self, now: u64) {
-        let longest = if self.forwarder.is_flushed() {
+        let mut longest = if self.forwarder.is_flushed() {
             HEARTBEAT
         } else {
             FLUSH_INTERVAL
         };
-        self.roster.sleep(longest);
+        let openings = [self.forwarder.next_opening(), self.roster.next_opening()];
+        if let Some(opens_at) = openings.into_iter().flatten().min() {
+            longest = longest.min(Duration::from_nanos(opens_at.saturating_sub(now)));
+        }
+        self.roster.sleep(longest, now);
         if !self.forwarder.is_flushed() {
             self.forwarder.flush_again(self.snapshot.load());
         }
@@ -259,7 +293,9 @@ impl Worker {
                     // The control side keeps the old snapshot until every thread has answered, so none is freed here.
                     let snapshot = self.snapshot.load();
                     self.forwarder.prepare(snapshot);
-                    self.roster.renew(snapshot);
+                    if self.roster.renew(snapshot) {
+                        self.forwarder.look_at_limits();
+                    }
                     let _ = done.try_send(());
                 }
                 Command::Stop => self.stopped = true,

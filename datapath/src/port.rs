@@ -8,9 +8,10 @@ use spin::Yield;
 use spin::mutex::SpinMutex;
 use weft_packet::MacAddr;
 
-use crate::PortId;
 use crate::counters::{PortCounters, ThreadPortCounters};
 use crate::engine::{EngineInfo, TxEngine};
+use crate::shaping::EgressQueue;
+use crate::{DropReason, PortId};
 
 /// Stands for "no address" among addresses as numbers: no frame has it, while a hostile one may well have zero.
 pub(crate) const NO_ADDRESS: u64 = u64::MAX;
@@ -19,11 +20,20 @@ pub(crate) const NO_ADDRESS: u64 = u64::MAX;
 ///
 /// It is held for a burst at most, and let go of with a plain store: what was written to a guest need not have reached it
 /// before the poll thread goes on.
-pub(crate) type Transmit = Arc<CachePadded<SpinMutex<TxEngine, Yield>>>;
+pub(crate) type Transmit = Arc<CachePadded<SpinMutex<TransmitSide, Yield>>>;
+
+/// What leads out of the switch at a port.
+pub(crate) struct TransmitSide {
+    pub(crate) engine: TxEngine,
+    /// What its limit needs; `None` without one.
+    pub(crate) queue: Option<Box<EgressQueue>>,
+}
 
 /// A transmit side behind a lock of its own.
 pub(crate) fn transmit(engine: TxEngine) -> Transmit {
-    Arc::new(CachePadded::new(SpinMutex::new(engine)))
+    let queue = None;
+    let side = TransmitSide { engine, queue };
+    Arc::new(CachePadded::new(SpinMutex::new(side)))
 }
 
 /// The shared part of an attached port. The receive side is not here: one poll thread owns it.
@@ -40,12 +50,18 @@ pub(crate) struct Port {
     pub(crate) info: Option<EngineInfo>,
 }
 
-/// The counters of a port, which outlive its engine: one set per poll thread, so that no two threads write one line.
+/// The counters of a port, which outlive its engine: one set per poll thread, so that no two threads write one line, and
+/// one for the control side.
 pub(crate) struct CounterSet(Box<[CachePadded<ThreadPortCounters>]>);
 
 impl CounterSet {
     pub(crate) fn new(threads: usize) -> Self {
-        Self((0..threads).map(|_| CachePadded::default()).collect())
+        Self((0..=threads).map(|_| CachePadded::default()).collect())
+    }
+
+    /// Those that the control side writes, while it holds the lock of what it controls.
+    pub(crate) fn of_control(&self) -> &ThreadPortCounters {
+        &self.0[self.0.len() - 1]
     }
 
     pub(crate) fn sum(&self) -> PortCounters {
@@ -90,6 +106,16 @@ impl Port {
     #[inline]
     pub(crate) fn thread_counters(&self, thread: usize) -> &ThreadPortCounters {
         &self.counters.0[thread]
+    }
+
+    /// Drops every frame that waits for the port's limit, with the limit: nobody else uses the transmit side any more, and the
+    /// caller is the control side.
+    pub(crate) fn discard_queue(&self) {
+        let queue = self.tx.lock().queue.take();
+        if let Some(mut queue) = queue {
+            let counters = self.counters.of_control();
+            counters.note_discarded(queue.clear() as u64, DropReason::PortDown);
+        }
     }
 
     /// The port's own address as taken from its traffic, or [`NO_ADDRESS`].

@@ -14,6 +14,7 @@ use crate::config::{Admission, Config, PortConfig, Role, StaticAddress, SwitchCo
 use crate::learned::LearnedTable;
 use crate::mac_table::{ANY_VLAN, MacTable, key, vlan_of};
 use crate::port::{NO_ADDRESS, Port};
+use crate::shaping::Bucket;
 use crate::teaming::Way;
 use crate::{DropReason, PortId};
 
@@ -21,6 +22,8 @@ use crate::{DropReason, PortId};
 pub(crate) struct Snapshot {
     ports: Box<[Option<PortEntry>]>,
     switches: Arc<[Switch]>,
+    /// Some port has a limit, so that it matters what time it is.
+    pub(crate) is_shaped: bool,
 }
 
 /// A port as the packet path sees it.
@@ -45,6 +48,10 @@ pub(crate) struct PortEntry {
     pub(crate) bpdu_filter: bool,
     /// How it leaves the switch.
     pub(crate) way: Way,
+    /// The limit on what is received from the port.
+    pub(crate) shape_in: Option<Arc<Bucket>>,
+    /// Whether what is sent to it has a limit, which is with its transmit side.
+    pub(crate) shapes_out: bool,
 }
 
 /// A switch as the packet path sees it.
@@ -62,12 +69,14 @@ pub(crate) struct Switch {
     pub(crate) may_reflect: bool,
 }
 
-/// What of the data path outlives a snapshot: ports by number, those without an engine too, learned addresses by switch.
+/// What of the data path outlives a snapshot: ports by number, those without an engine too, learned addresses by switch,
+/// limits on what is received by port.
 pub(crate) struct Attached<'a> {
     pub(crate) ports: &'a HashMap<PortId, Arc<Port>>,
     pub(crate) learned: &'a HashMap<SwitchId, Arc<LearnedTable>>,
     /// Of each port that has a team.
     pub(crate) ways: &'a HashMap<PortId, Way>,
+    pub(crate) shape_in: &'a HashMap<PortId, Arc<Bucket>>,
 }
 
 impl Snapshot {
@@ -76,6 +85,7 @@ impl Snapshot {
         Self {
             ports: Box::default(),
             switches: Arc::new([]),
+            is_shaped: false,
         }
     }
 
@@ -106,9 +116,7 @@ impl Snapshot {
             if port.info.is_none() && config.admission == Admission::Open {
                 config.admission = Admission::Down;
             }
-            let way = attached.ways.get(&config.id);
-            let way = way.cloned().unwrap_or(Way::ISOLATED);
-            ports[config.id.index()] = Some(PortEntry::new(&config, port, switch, way));
+            ports[config.id.index()] = Some(PortEntry::new(&config, port, switch, attached));
             effective.push(config);
         }
         let switches: Vec<_> = config
@@ -126,7 +134,9 @@ impl Snapshot {
                 Switch::build(switch, &members, learned, seed)
             })
             .collect();
+        let is_shaped = |port: &PortEntry| port.shape_in.is_some() || port.shapes_out;
         Self {
+            is_shaped: ports.iter().flatten().any(is_shaped),
             ports: ports.into_boxed_slice(),
             switches: switches.into(),
         }
@@ -142,6 +152,7 @@ impl Snapshot {
         Self {
             ports,
             switches: Arc::clone(&self.switches),
+            is_shaped: self.is_shaped,
         }
     }
 
@@ -242,7 +253,8 @@ impl Snapshot {
 }
 
 impl PortEntry {
-    fn new(config: &PortConfig, port: &Arc<Port>, switch: usize, way: Way) -> Self {
+    fn new(config: &PortConfig, port: &Arc<Port>, switch: usize, attached: &Attached<'_>) -> Self {
+        let way = attached.ways.get(&config.id);
         Self {
             port: Arc::clone(port),
             switch,
@@ -255,7 +267,9 @@ impl PortEntry {
             forged_transmits: config.forged_transmits,
             mtu: usize::from(config.mtu),
             bpdu_filter: config.bpdu_filter,
-            way,
+            way: way.cloned().unwrap_or(Way::ISOLATED),
+            shape_in: attached.shape_in.get(&config.id).map(Arc::clone),
+            shapes_out: config.shape_out.is_some(),
         }
     }
 

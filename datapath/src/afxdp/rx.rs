@@ -57,7 +57,16 @@ impl RxQueue {
     /// room for the longest one (18 descriptors). Each descriptor's frame is the caller's until it is recycled.
     #[inline]
     pub fn receive(&mut self, out: &mut [Desc]) -> usize {
-        let available = self.ring.available(out.len() as u32).min(out.len() as u32);
+        self.receive_within(out, usize::MAX)
+    }
+
+    /// The same, and no frame that begins once `octets` were taken.
+    #[inline]
+    pub(crate) fn receive_within(&mut self, out: &mut [Desc], octets: usize) -> usize {
+        let mut available = self.ring.available(out.len() as u32).min(out.len() as u32);
+        if octets < usize::MAX {
+            available = self.within(available, octets);
+        }
         let taken = if self.multi_buffer {
             self.whole(available)
         } else {
@@ -144,6 +153,22 @@ impl RxQueue {
             .rev()
             .find(ends)
             .map_or(available, |last| last + 1)
+    }
+
+    /// How many of the next `available` descriptors belong to frames that begin before `octets` are reached.
+    fn within(&self, available: u32, octets: usize) -> u32 {
+        let (mut taken, mut begins) = (0, true);
+        for ahead in 0..available {
+            let Some(desc) = self.ring.peek(ahead) else {
+                return ahead;
+            };
+            if begins && taken >= octets {
+                return ahead;
+            }
+            taken += desc.len();
+            begins = !desc.continues();
+        }
+        available
     }
 
     fn give(&mut self, address: u64) {

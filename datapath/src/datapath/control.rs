@@ -3,10 +3,11 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
-use crate::config::{Config, PortId, SwitchId};
+use crate::config::{Config, PortConfig, PortId, ShapeConfig, SwitchId};
 use crate::engine::Probe;
 use crate::learned::LearnedTable;
 use crate::port::{CounterSet, Port};
+use crate::shaping::{Bucket, EgressQueue};
 use crate::teaming::{Decision, Move, Teams};
 
 /// A port with the threads that receive from it.
@@ -19,6 +20,10 @@ pub(super) struct Attachment {
     pub(super) guard: Option<Box<dyn Send>>,
     /// How a guest's connection is.
     pub(super) vhost: Option<Arc<crate::vhost::Shared>>,
+    /// The limit on what is sent to the port.
+    pub(super) shape_out: Option<ShapeConfig>,
+    /// The transmit side has a queue, for this limit or for the one before.
+    pub(super) has_queue: bool,
 }
 
 #[derive(Default)]
@@ -29,6 +34,9 @@ pub(super) struct Control {
     /// Of every port that is attached or configured.
     pub(super) counters: HashMap<PortId, Arc<CounterSet>>,
     pub(super) learned: HashMap<SwitchId, Arc<LearnedTable>>,
+    /// Limits on what is received, of every configured port that has one. An engine that comes anew finds used what the one
+    /// before used.
+    pub(super) shape_in: HashMap<PortId, Arc<Bucket>>,
     pub(super) config: Config,
     pub(super) teams: Teams,
     /// Ports that left by another way since they were last asked for.
@@ -85,6 +93,67 @@ impl Control {
             moved.notify = latest.notify;
         }
         decision
+    }
+
+    /// Gives ports the limits of the configuration, at the time `now`. What was used of a limit stays used, and what waits for
+    /// one that goes may leave at once.
+    pub(super) fn shape(&mut self, now: u64) {
+        let configured: HashMap<PortId, &PortConfig> = self
+            .config
+            .ports
+            .iter()
+            .map(|port| (port.id, port))
+            .collect();
+        let limit = |id: &PortId| configured.get(id)?.shape_in;
+        self.shape_in.retain(|id, _| limit(id).is_some());
+        for (&id, port) in &configured {
+            let Some(limit) = port.shape_in else { continue };
+            self.shape_in
+                .entry(id)
+                .and_modify(|bucket| {
+                    if bucket.config != limit {
+                        *bucket = Arc::new(bucket.with(limit, now));
+                    }
+                })
+                .or_insert_with(|| Arc::new(Bucket::new(limit)));
+        }
+        for (id, attachment) in &mut self.attachments {
+            let limit = configured.get(id).and_then(|port| port.shape_out);
+            if limit == attachment.shape_out {
+                continue;
+            }
+            attachment.shape_out = limit;
+            if attachment.has_queue {
+                if let Some(queue) = &mut attachment.port.tx.lock().queue {
+                    queue.set(limit, now);
+                }
+            } else if let Some(limit) = limit {
+                let queue = Box::new(EgressQueue::new(limit));
+                attachment.port.tx.lock().queue = Some(queue);
+                attachment.has_queue = true;
+            }
+        }
+    }
+
+    /// Takes away queues that no limit needs, once nothing waits there. No poll thread forwards by an older snapshot any more.
+    pub(super) fn settle_queues(&mut self) {
+        let configured: HashSet<PortId> = self.config.ports.iter().map(|port| port.id).collect();
+        for (id, attachment) in &mut self.attachments {
+            if !attachment.has_queue || attachment.shape_out.is_some() {
+                continue;
+            }
+            if !configured.contains(id) {
+                attachment.port.discard_queue();
+                attachment.has_queue = false;
+                continue;
+            }
+            let mut side = attachment.port.tx.lock();
+            let queue = side.queue.take_if(|queue| queue.is_empty());
+            attachment.has_queue = side.queue.is_some();
+            drop(side);
+            // Freed here, where nobody waits for the lock.
+            drop(queue);
+        }
     }
 
     /// A port's counters, which begin with its first engine or configuration.

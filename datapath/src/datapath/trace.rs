@@ -9,6 +9,7 @@ use crate::clock;
 use crate::config::{Config, PortId, SwitchId};
 use crate::forward::{self, Trace};
 use crate::port::Port;
+use crate::shaping::Bucket;
 use crate::snapshot::{Attached, Snapshot};
 
 impl Datapath {
@@ -32,11 +33,17 @@ impl Datapath {
             let decision = control.teams.clone().decide(&config, |_| true, now);
             (control.likenesses(&config), decision)
         };
+        let shapes = config.ports.iter().filter_map(|port| {
+            let bucket = Arc::new(Bucket::new(port.shape_in?));
+            Some((port.id, bucket))
+        });
+        let shapes = shapes.collect();
         let attached = Attached {
             ports: &ports,
             // The switch gets a table of its own, with the addresses that would be in it.
             learned: &HashMap::new(),
             ways: &decision.ways,
+            shape_in: &shapes,
         };
         let snapshot = Snapshot::build(&config, &attached, self.seed);
         snapshot.offer_learned();

@@ -114,7 +114,7 @@ impl Rx {
     #[inline]
     pub(crate) fn receive(&mut self, burst: &mut Burst) {
         let mut descs = [Desc::default(); BURST];
-        let count = self.queue.receive(&mut descs);
+        let count = self.queue.receive_within(&mut descs, burst.most_octets());
         let mut rest = &descs[..count];
         while let Some(last) = rest.iter().position(|desc| !desc.continues()) {
             let (frame, others) = rest.split_at(last + 1);

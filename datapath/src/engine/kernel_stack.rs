@@ -209,6 +209,9 @@ impl Rx {
 
     pub(crate) fn receive(&mut self, burst: &mut Burst) {
         for buffer in &mut self.buffers {
+            if !burst.has_room(1) {
+                break;
+            }
             let Some(received) = receive(&self.link, buffer) else {
                 break;
             };

@@ -190,7 +190,7 @@ impl Replay {
         if self.destinations.is_empty() {
             return;
         }
-        for _ in 0..BURST {
+        while burst.has_room(1) {
             let buffer = &mut self.buffers[self.next_buffer];
             buffer[..6].copy_from_slice(&self.destinations[self.next_destination].octets());
             self.next_buffer = (self.next_buffer + 1) % REPLAY_BUFFERS;

@@ -244,6 +244,14 @@ impl RxEngine {
         }
     }
 
+    /// Does what the control side waits for, where frames are left for a moment; the engine goes on to be polled.
+    #[inline]
+    pub(crate) fn answer(&mut self) {
+        if let Self::VhostUser(rx) = self {
+            rx.attend();
+        }
+    }
+
     /// Whether the control side may wait for the poll thread to attend.
     pub(crate) fn is_attended(&self) -> bool {
         matches!(self, Self::VhostUser(_))

@@ -22,6 +22,10 @@ pub struct Trace {
     pub steps: Vec<Step>,
     /// Why the frame goes nowhere: what the last step that is no copy decided. Promiscuous ports may get a copy all the same.
     pub dropped: Option<DropReason>,
+    /// The sender has a limit: while it is used up, its frames wait with it.
+    pub shaped_in: bool,
+    /// Destinations that have a limit. While one is used up a copy waits, and is dropped (`ShaperFull`) where too many do.
+    pub shaped_out: Vec<PortId>,
 }
 
 /// One decision about a frame, with what it is made from.
@@ -94,7 +98,8 @@ impl Witness for Vec<Step> {
 /// engine, and nobody is told. `now`: monotonic time, ns.
 pub(crate) fn trace(snapshot: &Snapshot, entry: &PortEntry, frame: &[u8], now: u64) -> Trace {
     let switch = snapshot.switch_of(entry);
-    let mut steps = Vec::new();
+    let shaped_in = entry.shape_in.is_some();
+    let (mut steps, mut shaped_out) = (Vec::new(), Vec::new());
     let taken = Cell::new(None);
     let check_source = |head: &Head, vlan: u16, witness: &mut Vec<Step>| {
         let judgement = admit::judge_source(entry, switch, head.src, vlan);
@@ -117,6 +122,9 @@ pub(crate) fn trace(snapshot: &Snapshot, entry: &PortEntry, frame: &[u8], now: u
             if let Some(entry) = snapshot.port(to) {
                 let outcome = entry.closed.map_or_else(|| Ok(edits.for_port(entry)), Err);
                 steps.push(Step::Copy { to, kind, outcome });
+                if entry.shapes_out {
+                    shaped_out.push(to);
+                }
             }
         };
         let query = Query {
@@ -132,5 +140,7 @@ pub(crate) fn trace(snapshot: &Snapshot, entry: &PortEntry, frame: &[u8], now: u
     Trace {
         steps,
         dropped: dropped.err(),
+        shaped_in,
+        shaped_out,
     }
 }

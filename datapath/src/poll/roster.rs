@@ -4,7 +4,8 @@
 //! thread of thousands of ports, few of which have frames, so pays for the few, and one system call now and then tells
 //! which others woke. A thread may sleep when all its ports rest.
 //!
-//! A port that is in no configuration is put aside: not looked at, whatever waits there, until there is a new one.
+//! A port that is in no configuration is put aside: not looked at, whatever waits there, until there is a new one. So is a
+//! port whose limit is used up, until that lets frames pass again, when the thread would otherwise sleep.
 
 use std::mem::MaybeUninit;
 use std::os::fd::{BorrowedFd, OwnedFd};
@@ -51,6 +52,21 @@ struct Member {
     /// When the clock was first asked in the present quiet spell (monotonic time, ns; coarse unless looks are costly).
     quiet_since: Option<u64>,
     is_aside: bool,
+    /// Until then (ns) the port's limit is used up.
+    opens_at: u64,
+}
+
+/// What a look at a port showed.
+pub(super) enum Look {
+    /// So many frames, which are forwarded.
+    Frames(usize),
+    /// The port is in no configuration.
+    NotConfigured,
+    /// The port's limit is used up: its frames were left where they are.
+    Closed {
+        /// Until this time (ns).
+        opens_at: u64,
+    },
 }
 
 impl Member {
@@ -85,8 +101,15 @@ pub(super) struct Roster {
     /// Resting ports that only looking tells about, looked at in turn.
     blind: Vec<usize>,
     turn: usize,
-    /// Ports in no configuration, watched for what the control side asks of them.
+    /// Ports in no configuration, and those whose limit is used up while the thread sleeps, watched for what the control side
+    /// asks of them.
     aside: Vec<usize>,
+    /// Active ports whose limit was used up in the last pass.
+    closed: usize,
+    /// When the first of their limits lets frames pass again (ns); `u64::MAX` while there is none.
+    active_opens_at: u64,
+    /// The same of those that were put aside.
+    aside_opens_at: u64,
     /// Where the snapshot is that ports were last looked for in.
     snapshot: usize,
     /// Watches the doorbell and every other resting port.
@@ -109,6 +132,9 @@ impl Roster {
             blind: Vec::new(),
             turn: 0,
             aside: Vec::new(),
+            closed: 0,
+            active_opens_at: u64::MAX,
+            aside_opens_at: u64::MAX,
             snapshot: 0,
             epoll,
         })
@@ -129,6 +155,7 @@ impl Roster {
             empty_looks: 0,
             quiet_since: None,
             is_aside: false,
+            opens_at: 0,
         });
         self.active.push(at);
         // Whichever list a port moves to later, it finds room: no pass allocates.
@@ -158,39 +185,75 @@ impl Roster {
         }
     }
 
-    /// Looks again at the ports that were put aside, if this is another snapshot than at the last call.
+    /// Looks again at the ports that were put aside, if this is another snapshot than at the last call. Returns whether it is.
     #[inline]
-    pub(super) fn renew(&mut self, snapshot: &Arc<Snapshot>) {
+    pub(super) fn renew(&mut self, snapshot: &Arc<Snapshot>) -> bool {
         let snapshot = Arc::as_ptr(snapshot).addr();
-        if snapshot != self.snapshot {
+        let is_new = snapshot != self.snapshot;
+        if is_new {
             self.snapshot = snapshot;
-            self.take_back();
+            self.take_back(|_| true);
+            for member in self.members.iter_mut().flatten() {
+                member.opens_at = 0;
+            }
         }
+        is_new
+    }
+
+    /// Looks again at the ports whose limits let frames pass by now.
+    #[inline]
+    pub(super) fn look_at_opened(&mut self, now: u64) {
+        if self.aside_opens_at <= now {
+            self.take_back(|member| (1..=now).contains(&member.opens_at));
+        }
+    }
+
+    /// When the first limit that is used up lets frames pass again (ns).
+    pub(super) fn next_opening(&self) -> Option<u64> {
+        let first = self.active_opens_at.min(self.aside_opens_at);
+        (first < u64::MAX).then_some(first)
     }
 
     #[cold]
-    fn take_back(&mut self) {
-        for at in self.aside.drain(..) {
-            let Some(member) = &mut self.members[at] else {
-                continue;
+    fn take_back(&mut self, is_due: impl Fn(&Member) -> bool) {
+        let Self {
+            members,
+            active,
+            aside,
+            aside_opens_at,
+            epoll,
+            ..
+        } = self;
+        *aside_opens_at = u64::MAX;
+        aside.retain(|&at| {
+            let Some(member) = &mut members[at] else {
+                return false;
             };
+            if !is_due(member) {
+                if member.opens_at > 0 {
+                    *aside_opens_at = member.opens_at.min(*aside_opens_at);
+                }
+                return true;
+            }
             member.is_aside = false;
             if let Some(readiness) = member.engine.readiness() {
-                // Fails where only looking tells.
-                let _ = epoll::delete(&self.epoll, readiness);
+                // Fails where only looking tells, and where the control side asks nothing.
+                let _ = epoll::delete(&*epoll, readiness);
             }
-            self.active.push(at);
-        }
+            active.push(at);
+            false
+        });
     }
 
-    /// Hands each port that may have frames to `look`, which returns how many it had, or `None` for one that is in no
-    /// configuration. Returns the sum.
+    /// Hands each port that may have frames to `look`. Returns how many frames there were.
     #[inline]
     pub(super) fn poll(
         &mut self,
-        mut look: impl FnMut(&mut Source, &mut RxEngine) -> Option<usize>,
+        mut look: impl FnMut(&mut Source, &mut RxEngine) -> Look,
     ) -> usize {
         let mut frames = 0;
+        self.closed = 0;
+        self.active_opens_at = u64::MAX;
         let mut position = 0;
         while position < self.active.len() {
             let at = self.active[position];
@@ -198,11 +261,21 @@ impl Roster {
             let Some(member) = &mut self.members[at] else {
                 continue;
             };
-            let Some(found) = look(&mut member.source, &mut member.engine) else {
-                self.put_aside(at);
-                position -= 1;
-                self.active.swap_remove(position);
-                continue;
+            let found = match look(&mut member.source, &mut member.engine) {
+                Look::Frames(found) => found,
+                Look::NotConfigured => {
+                    member.opens_at = 0;
+                    self.put_aside(at);
+                    position -= 1;
+                    self.active.swap_remove(position);
+                    continue;
+                }
+                Look::Closed { opens_at } => {
+                    member.opens_at = opens_at;
+                    self.closed += 1;
+                    self.active_opens_at = self.active_opens_at.min(opens_at);
+                    continue;
+                }
             };
             frames += found;
             if found > 0 {
@@ -215,7 +288,7 @@ impl Roster {
                 self.active.swap_remove(position);
             }
         }
-        let looks = if self.active.is_empty() {
+        let looks = if self.is_at_rest() {
             self.blind.len()
         } else {
             BLIND_LOOKS.min(self.blind.len())
@@ -232,9 +305,13 @@ impl Roster {
             let Some(member) = &mut self.members[at] else {
                 continue;
             };
-            let Some(found) = look(&mut member.source, &mut member.engine) else {
-                member.engine.attend();
-                continue;
+            let found = match look(&mut member.source, &mut member.engine) {
+                Look::Frames(found) => found,
+                Look::NotConfigured => {
+                    member.engine.attend();
+                    continue;
+                }
+                Look::Closed { .. } => 0,
             };
             frames += found;
             // It is given a descriptor when its front-end thinks better of it.
@@ -248,9 +325,10 @@ impl Roster {
         frames
     }
 
-    /// Whether all ports rest: looking at them in turn would be in vain.
+    /// Whether all ports rest, or wait for their limits: looking at them in turn would be in vain.
+    #[inline]
     pub(super) fn is_at_rest(&self) -> bool {
-        self.active.is_empty()
+        self.active.len() == self.closed
     }
 
     /// Makes the resting ports that have frames active again, without waiting for any.
@@ -263,10 +341,16 @@ impl Roster {
 
     /// Sleeps until a port has frames, the doorbell rings or `longest` has passed, and not for long where only looking tells.
     /// Frames that came since the last look end the sleep at once: a descriptor is watched by level.
-    pub(super) fn sleep(&mut self, longest: Duration) {
+    /// A port whose limit is used up at `now` (ns) wakes nobody.
+    pub(super) fn sleep(&mut self, longest: Duration, now: u64) {
         let mut position = 0;
+        self.closed = 0;
         while let Some(&at) = self.active.get(position) {
-            if self.rest(at) {
+            let is_closed = |member: &Member| member.opens_at > now;
+            if self.members[at].as_ref().is_some_and(is_closed) {
+                self.put_aside(at);
+                self.active.swap_remove(position);
+            } else if self.rest(at) {
                 self.active.swap_remove(position);
             } else {
                 position += 1;
@@ -301,7 +385,8 @@ impl Roster {
         true
     }
 
-    /// Looks at a port no more until there is another snapshot. What the control side may wait for is watched.
+    /// Looks at a port no more until there is another snapshot, or its limit lets frames pass. What the control side may wait
+    /// for is watched.
     #[cold]
     fn put_aside(&mut self, at: usize) {
         let Some(member) = &mut self.members[at] else {
@@ -315,6 +400,9 @@ impl Roster {
         member.empty_looks = 0;
         member.quiet_since = None;
         member.is_aside = true;
+        if member.opens_at > 0 {
+            self.aside_opens_at = self.aside_opens_at.min(member.opens_at);
+        }
         self.aside.push(at);
     }
 

@@ -118,7 +118,7 @@ impl Backend<'_> {
         self.shared.watch(index, gauge);
         let pair = index / 2;
         if index.is_multiple_of(2) {
-            let before = match &mut *self.tx.lock() {
+            let before = match &mut self.tx.lock().engine {
                 TxEngine::VhostUser(tx) => tx.replace(pair, queue),
                 _ => None,
             };
