@@ -1,5 +1,6 @@
 //! The control side's handle on a running data path.
 
+mod announce;
 mod control;
 mod cores;
 mod trace;

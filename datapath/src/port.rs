@@ -108,12 +108,17 @@ impl Port {
         &self.counters.0[thread]
     }
 
+    /// The counters that the control side writes, while it holds the lock of what it controls.
+    pub(crate) fn control_counters(&self) -> &ThreadPortCounters {
+        self.counters.of_control()
+    }
+
     /// Drops every frame that waits for the port's limit, with the limit: nobody else uses the transmit side any more, and the
     /// caller is the control side.
     pub(crate) fn discard_queue(&self) {
         let queue = self.tx.lock().queue.take();
         if let Some(mut queue) = queue {
-            let counters = self.counters.of_control();
+            let counters = self.control_counters();
             counters.note_discarded(queue.clear() as u64, DropReason::PortDown);
         }
     }
