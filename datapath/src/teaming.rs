@@ -34,6 +34,8 @@ pub(crate) struct Way {
     pub(crate) exit: Exit,
     /// Uplinks from which unicast is accepted besides, for some time after a move.
     pub(crate) grace: Option<Arc<Grace>>,
+    /// The switches beyond are told which addresses the port has.
+    pub(crate) notify: bool,
 }
 
 /// How a port leaves its switch.
@@ -114,6 +116,7 @@ impl Way {
     pub(crate) const ISOLATED: Self = Self {
         exit: Exit::Isolated,
         grace: None,
+        notify: false,
     };
 
     /// The uplink by which a frame leaves. `ip` is asked for a number made of both IP addresses, if the frame has any.
@@ -186,8 +189,6 @@ pub struct Move {
     pub from: Vec<PortId>,
     /// The uplinks by which it leaves; none where none is usable.
     pub to: Vec<PortId>,
-    /// The switches beyond are to be told.
-    pub notify: bool,
 }
 
 /// The ways of all ports.
@@ -280,12 +281,8 @@ impl Teams {
             let from = before.map(|before| before.exit.uplinks());
             let (from, to) = (from.unwrap_or_default(), way.exit.uplinks());
             if from != to || before.is_none() {
-                decision.moves.push(Move {
-                    port: port.id,
-                    from,
-                    to,
-                    notify: team.notify,
-                });
+                let port = port.id;
+                decision.moves.push(Move { port, from, to });
             }
             decision.ways.insert(port.id, way);
         }
@@ -415,5 +412,9 @@ fn follow(before: Option<&Way>, exit: Exit, team: &TeamConfig, now: u64) -> Way 
         }
         None => None,
     };
-    Way { exit, grace }
+    Way {
+        exit,
+        grace,
+        notify: team.notify,
+    }
 }

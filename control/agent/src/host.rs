@@ -15,6 +15,7 @@ mod report;
 mod status;
 mod strain;
 mod trace;
+pub(crate) mod uplinks;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -61,6 +62,8 @@ pub(crate) struct Host {
     /// Why a generation that was not confirmed is still there.
     take_back: Mutex<Option<Failure>>,
     events: Arc<Events>,
+    /// What the thread that looks after uplinks is told.
+    uplinks: uplinks::Words,
     progress: Mutex<Progress>,
     /// What was wrong with the stored state when it was loaded.
     damaged: Vec<String>,
@@ -112,6 +115,7 @@ impl Host {
             refused: Mutex::default(),
             take_back: Mutex::default(),
             events: Arc::default(),
+            uplinks: uplinks::Words::default(),
             progress: Mutex::default(),
             damaged: loaded.damaged,
         };

@@ -107,6 +107,7 @@ pub async fn run(options: Options) -> Result<(), AgentError> {
     );
     follow_events(&host, seen).map_err(AgentError::Threads)?;
     follow_addresses(&host, changed, &options.state_dir).map_err(AgentError::Threads)?;
+    host::uplinks::follow(&host).map_err(AgentError::Threads)?;
     let links = tokio::spawn(follow_links(Arc::downgrade(&host)));
     let exporting = exporter.map(|exporter| tokio::spawn(exporter.serve(Arc::clone(&host))));
     let listener = socket.listener().expect("the listener is taken here only");
@@ -252,6 +253,8 @@ async fn follow_links(host: Weak<Host>) {
                 if count == 0 {
                     break;
                 }
+                let Some(host) = host.upgrade() else { break };
+                received.iter().for_each(|event| host.link_event(event));
                 received.into_iter().for_each(|event| pace.push(event));
                 continue;
             }

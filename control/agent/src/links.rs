@@ -39,6 +39,19 @@ pub(crate) enum LinkEvent {
     All(Links),
 }
 
+/// Brings what is known of interfaces up to date.
+pub(crate) fn update(links: &mut Links, event: LinkEvent) {
+    match event {
+        LinkEvent::Present(name, link) => {
+            links.insert(name, link);
+        }
+        LinkEvent::Gone(name) => {
+            links.remove(&name);
+        }
+        LinkEvent::All(all) => *links = all,
+    }
+}
+
 /// How often everything is read again, in case a message was lost.
 const RESYNC: std::time::Duration = std::time::Duration::from_secs(30);
 

@@ -88,6 +88,14 @@ kinds! {
     LinkUp = "linkUp",
     /// An uplink is not attached, or its link is down.
     LinkDown = "linkDown",
+    /// Ports leave the host by another uplink than before.
+    PortsMoved = "portsMoved",
+    /// Ports cannot leave the host: none of their uplinks is usable.
+    NoUplink = "noUplink",
+    /// Ports that could not leave the host can again.
+    UplinkFound = "uplinkFound",
+    /// The link of an uplink went down so often that it is not used for a while.
+    LinkUnstable = "linkUnstable",
     /// A VM uses its adapter.
     GuestConnected = "guestConnected",
     /// A VM has left its adapter, or did what cannot be.

@@ -90,7 +90,6 @@ impl Control {
                 .entry(latest.port)
                 .or_insert_with(|| latest.clone());
             moved.to.clone_from(&latest.to);
-            moved.notify = latest.notify;
         }
         decision
     }

@@ -7,9 +7,9 @@ use std::time::Duration;
 use super::control::Control;
 use super::{Datapath, Stalled};
 use crate::clock;
-use crate::config::PortId;
+use crate::config::{PortId, TeamPolicy};
 use crate::counters::PortCounters;
-use crate::teaming::{LinkState, Load, Move};
+use crate::teaming::{Exit, LinkState, Load, Move};
 
 impl Datapath {
     /// Tells that links of uplinks are up or down; returns when every poll thread forwards accordingly.
@@ -107,6 +107,13 @@ impl Datapath {
         }
     }
 
+    /// Whether some team balances loads.
+    pub fn has_balancing_teams(&self) -> bool {
+        let control = self.control.lock();
+        let mut teams = control.config.teams.iter();
+        teams.any(|team| matches!(team.policy, TeamPolicy::Load { .. }))
+    }
+
     /// The ports that left by another way since this was last asked, with the way before the first of these moves.
     pub fn take_moves(&self) -> Vec<Move> {
         let moves = std::mem::take(&mut self.control.lock().moves);
@@ -118,6 +125,7 @@ impl Datapath {
     pub fn ways(&self) -> HashMap<PortId, Vec<PortId>> {
         let snapshot = self.snapshot.load();
         let entries = snapshot.entries();
+        let entries = entries.filter(|entry| entry.way.exit != Exit::Isolated);
         entries
             .map(|entry| (entry.port.id, entry.way.exit.uplinks()))
             .collect()

@@ -279,6 +279,7 @@ impl Host {
         next.release_numbers();
         let intent = Arc::clone(&next.intent);
         self.commit(next);
+        self.uplinks_are_news();
         self.settle_again(&intent);
         applied
     }

@@ -58,6 +58,9 @@ impl Host {
             let news = match &reason {
                 None => {
                     tracing::info!(%on, "port {port} is up");
+                    if let Some(id) = self.view().id(&PortKey::Port(port.clone())) {
+                        self.is_connected(id);
+                    }
                     let text = format!("port {port} is up: its guest uses the adapter");
                     events::News::info(EventKind::GuestConnected, text)
                 }

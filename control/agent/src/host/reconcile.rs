@@ -10,7 +10,7 @@ use weft_model::{ObjectKind, ObjectRef, PortKey};
 
 use super::Host;
 use crate::events::News;
-use crate::links::{Link, LinkEvent, Links};
+use crate::links::{self, Link, LinkEvent};
 use crate::plane::{FULL_WAIT, attach_problem};
 use crate::state::{Engine, Failure, State};
 use crate::wanted::Wanted;
@@ -59,7 +59,7 @@ impl Host {
         let links = Arc::make_mut(&mut next.links);
         let before = links.clone();
         for event in events {
-            update(links, event);
+            links::update(links, event);
         }
         let changed = *links != before;
         let links = Arc::clone(&next.links);
@@ -108,6 +108,7 @@ impl Host {
         }
         self.log_differences(&before, &next);
         self.commit(next);
+        self.uplinks_are_news();
     }
 
     /// Says which ports and uplinks came up or went down, once for each.
@@ -173,6 +174,9 @@ impl Host {
                 (object, EventKind::LinkUp, EventKind::LinkDown)
             }
         };
+        if let (None, Some(id)) = (&reason, self.view().id(key)) {
+            self.is_connected(id);
+        }
         let news = match &reason {
             None => News::info(up, format!("{object} is up")),
             Some(reason) => News::warning(down, format!("{object} is down: {reason}")),
@@ -361,17 +365,5 @@ impl Host {
                 self.plane.datapath().adopt(id, adopted);
             }
         }
-    }
-}
-
-fn update(links: &mut Links, event: LinkEvent) {
-    match event {
-        LinkEvent::Present(name, link) => {
-            links.insert(name, link);
-        }
-        LinkEvent::Gone(name) => {
-            links.remove(&name);
-        }
-        LinkEvent::All(all) => *links = all,
     }
 }
