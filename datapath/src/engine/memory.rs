@@ -72,7 +72,12 @@ impl MemoryPort {
 
     /// Whether the switch took everything that was sent.
     pub fn is_idle(&self) -> bool {
-        self.0.to_switch.lock().is_empty()
+        self.waiting() == 0
+    }
+
+    /// How many frames the switch did not take yet.
+    pub fn waiting(&self) -> usize {
+        self.0.to_switch.lock().len()
     }
 }
 
