@@ -7,7 +7,9 @@ use std::hint::black_box;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use weft_datapath::testing::{AddressTable, CountingAllocator, Rig, allocations};
-use weft_datapath::{Admission, Config, PortConfig, PortId, StaticAddress, SwitchConfig, SwitchId};
+use weft_datapath::{
+    Admission, Config, PortConfig, PortId, ShapeConfig, StaticAddress, SwitchConfig, SwitchId,
+};
 use weft_packet::{Head, MacAddr};
 use weft_vlan::{Policy, VlanId};
 
@@ -178,6 +180,40 @@ fn policies(criterion: &mut Criterion) {
     group.finish();
 }
 
+/// What limits cost that are never reached.
+fn shaping(criterion: &mut Criterion) {
+    type Set = fn(&mut PortConfig);
+    const WIDE: Option<ShapeConfig> = Some(ShapeConfig {
+        average: 100_000_000_000_000,
+        peak: 200_000_000_000_000,
+        burst: 1_000_000_000_000,
+    });
+    let cases: [(&str, Set); 4] = [
+        ("none", |_| {}),
+        ("in", |port| port.shape_in = WIDE),
+        ("out", |port| port.shape_out = WIDE),
+        ("in and out", |port| {
+            (port.shape_in, port.shape_out) = (WIDE, WIDE)
+        }),
+    ];
+    let mut group = criterion.benchmark_group("shaping");
+    let batch = 2 * BURST as u64;
+    group.throughput(Throughput::Elements(batch));
+    for len in [64, 1500] {
+        for (name, set) in cases {
+            let mut rig = two_active_with(2, 1, len, |ports| ports.iter_mut().for_each(set));
+            forward(&mut rig, 200_000);
+            let before = allocations();
+            forward(&mut rig, 100_000);
+            assert_eq!(allocations() - before, 0, "forwarding allocates");
+            let id = BenchmarkId::new(name, format!("{len}B"));
+            group.bench_function(id, |bencher| bencher.iter(|| forward(&mut rig, batch)));
+            rig.audit();
+        }
+    }
+    group.finish();
+}
+
 fn parsing(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("parse");
     group.throughput(Throughput::Elements(1));
@@ -223,5 +259,7 @@ fn look_up(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, parsing, admission, look_up, forwarding, policies);
+criterion_group!(
+    benches, parsing, admission, look_up, forwarding, policies, shaping
+);
 criterion_main!(benches);

@@ -1,10 +1,4 @@
-//! Clocks: one to count cycles, one for coarse time, and one for limits, which tests may set.
-
-#[cfg(any(test, feature = "testing"))]
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering},
-};
+//! Two clocks: one to count cycles, one for time.
 
 use rustix::time::{ClockId, clock_gettime};
 
@@ -42,32 +36,6 @@ pub fn set_clock(time: Option<u64>) {
 #[inline]
 pub(crate) fn precise_nanoseconds() -> u64 {
     nanoseconds(ClockId::Monotonic)
-}
-
-/// The time by which limits are kept.
-#[derive(Clone, Default)]
-pub(crate) struct Clock {
-    /// What a test says that it is; 0 if none does.
-    #[cfg(any(test, feature = "testing"))]
-    set: Arc<AtomicU64>,
-}
-
-impl Clock {
-    /// Monotonic time in ns.
-    #[inline]
-    pub(crate) fn now(&self) -> u64 {
-        #[cfg(any(test, feature = "testing"))]
-        if let set @ 1.. = self.set.load(Ordering::Relaxed) {
-            return set;
-        }
-        precise_nanoseconds()
-    }
-
-    /// From now on it is what the caller says, in ns and not 0.
-    #[cfg(any(test, feature = "testing"))]
-    pub(crate) fn set(&self, now: u64) {
-        self.set.store(now, Ordering::Relaxed);
-    }
 }
 
 #[inline]

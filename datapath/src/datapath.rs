@@ -17,7 +17,7 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use parking_lot::Mutex;
 use weft_packet::MacAddr;
 
-use crate::clock::{self, Clock};
+use crate::clock;
 use crate::config::{Config, PortId};
 use crate::counters::PortCounters;
 use crate::engine::{
@@ -163,7 +163,6 @@ pub struct Datapath {
     threads: Vec<Thread>,
     snapshot: Arc<ArcSwap<Snapshot>>,
     control: Mutex<Control>,
-    clock: Clock,
     /// Hash seed, so that nobody outside can choose addresses that collide.
     seed: u64,
 }
@@ -216,18 +215,11 @@ impl Datapath {
         Ok((datapath, worker))
     }
 
-    /// From now on limits take this for the time, in ns and not 0.
-    #[cfg(any(test, feature = "testing"))]
-    pub fn set_time(&self, now: u64) {
-        self.clock.set(now);
-    }
-
     fn new() -> Self {
         Self {
             threads: Vec::new(),
             snapshot: Arc::new(ArcSwap::from_pointee(Snapshot::empty())),
             control: Mutex::default(),
-            clock: Clock::default(),
             seed: seed(),
         }
     }
@@ -246,7 +238,6 @@ impl Datapath {
             Arc::clone(&self.snapshot),
             receiver,
             events.clone(),
-            self.clock.clone(),
         )?;
         self.threads.push(Thread {
             shared,
@@ -302,6 +293,27 @@ impl Datapath {
         let (rx, tx, handle) = engine::memory::open(depth, deep)?;
         let rx = RxEngine::Memory(Box::new(rx));
         self.adopt_engine(port, Opened::in_memory(rx, TxEngine::Memory(tx)));
+        Ok(handle)
+    }
+
+    /// Attaches a memory port from which every poll thread receives, whoever comes first.
+    ///
+    /// # Errors
+    /// The kernel refuses a file descriptor.
+    #[cfg(any(test, feature = "testing"))]
+    pub fn attach_shared_memory(
+        &self,
+        port: PortId,
+        depth: usize,
+    ) -> std::io::Result<engine::memory::MemoryPort> {
+        let (rx, tx, handle) = engine::memory::open(depth, false)?;
+        let queues = (1..self.threads.len())
+            .map(|_| rx.another())
+            .collect::<Vec<_>>();
+        let mut opened = Opened::in_memory(RxEngine::Memory(Box::new(rx)), TxEngine::Memory(tx));
+        let queues = queues.into_iter().map(|rx| RxEngine::Memory(Box::new(rx)));
+        opened.rx.extend(queues);
+        self.adopt_engine(port, opened);
         Ok(handle)
     }
 
@@ -418,8 +430,9 @@ impl Datapath {
     /// Compiles and publishes what `control` holds, and waits until all threads have seen it.
     fn publish(&self, control: &mut Control) -> Result<(), Stalled> {
         let ports = control.ports(self.threads.len());
-        let decision = control.decide(clock::precise_nanoseconds());
-        control.shape(self.clock.now());
+        let now = clock::precise_nanoseconds();
+        let decision = control.decide(now);
+        control.shape(now);
         let Control {
             learned,
             config,

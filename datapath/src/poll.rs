@@ -12,7 +12,7 @@ use crossbeam_channel::{Receiver, Sender};
 use rustix::event::{EventfdFlags, eventfd};
 use rustix::thread::{CpuSet, sched_setaffinity};
 
-use crate::clock::{self, Clock};
+use crate::clock;
 use crate::counters::Counter;
 use crate::engine::RxEngine;
 use crate::forward::{Forwarder, Source};
@@ -102,7 +102,6 @@ pub struct Worker {
     forwarder: Forwarder,
     roster: Roster,
     burst: Box<Burst>,
-    clock: Clock,
     /// When resting ports were last asked about, in cycles.
     last_wake: u64,
     stopped: bool,
@@ -115,7 +114,6 @@ impl Worker {
         snapshot: Arc<ArcSwap<Snapshot>>,
         commands: Receiver<Command>,
         events: Sender<Event>,
-        clock: Clock,
     ) -> std::io::Result<Self> {
         Ok(Self {
             roster: Roster::new(shared.doorbell.as_fd())?,
@@ -124,7 +122,6 @@ impl Worker {
             commands,
             forwarder: Forwarder::new(index, events),
             burst: Box::default(),
-            clock,
             last_wake: clock::cycles(),
             stopped: false,
         })
@@ -197,7 +194,11 @@ impl Worker {
             forwarder.look_at_limits();
         }
         let is_shaped = snapshot.is_shaped || forwarder.next_opening().is_some();
-        let now = if is_shaped { self.clock.now() } else { 0 };
+        let now = if is_shaped {
+            clock::precise_nanoseconds()
+        } else {
+            0
+        };
         if is_shaped {
             self.roster.look_at_opened(now);
             forwarder.send_held_back(snapshot, now);

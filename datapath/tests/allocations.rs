@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use weft_datapath::testing::{CountingAllocator, Rig, allocations};
+use weft_datapath::testing::{CountingAllocator, Rig, allocations, set_clock};
 use weft_datapath::{
-    Admission, Config, DropReason, PortConfig, PortId, Role, SwitchConfig, SwitchId, TeamConfig,
-    TeamId, TeamPolicy,
+    Admission, Config, DropReason, PortConfig, PortId, Role, ShapeConfig, SwitchConfig, SwitchId,
+    TeamConfig, TeamId, TeamPolicy,
 };
 use weft_packet::MacAddr;
 use weft_vlan::{Policy, VlanId};
@@ -123,4 +123,58 @@ fn no_way_of_a_frame_allocates() {
         watcher.tx_frames > sender.rx_delivered,
         "promiscuous copies were made"
     );
+}
+
+#[test]
+fn limits_allocate_nothing() {
+    let mut rig = Rig::new().expect("an eventfd");
+    let external = Policy::External;
+    let shape = |average| {
+        Some(ShapeConfig {
+            average,
+            peak: 2 * average,
+            burst: 100_000,
+        })
+    };
+    rig.attach_replay(
+        PortId(0),
+        &unfinished(mac(0)),
+        vec![mac(1), MacAddr::BROADCAST],
+    );
+    rig.attach_replay(PortId(1), &unfinished(mac(1)), vec![]);
+    rig.attach_replay(PortId(2), &unfinished(mac(2)), vec![mac(1)]);
+    let mut ports: Vec<_> = (0..3).map(|id| port(id, external.clone())).collect();
+    ports[0].shape_in = shape(1_000_000_000);
+    ports[1].shape_out = shape(500_000_000);
+    ports[2].shape_out = shape(100_000_000);
+    let switch = SwitchConfig {
+        id: SwitchId(0),
+        static_addresses: vec![],
+    };
+    rig.apply(&Config {
+        switches: vec![switch],
+        teams: Vec::new(),
+        ports,
+    });
+    let mut now = 1_000_000_000;
+    let mut forward = |rig: &mut Rig| {
+        for _ in 0..10_000 {
+            now += 10_000;
+            set_clock(Some(now));
+            rig.worker.pass();
+        }
+    };
+    forward(&mut rig);
+    let before = allocations();
+    forward(&mut rig);
+    assert_eq!(allocations() - before, 0);
+    rig.audit();
+    for id in [1, 2] {
+        let counters = rig
+            .datapath
+            .counters(PortId(id))
+            .expect("the port is attached");
+        assert!(counters.tx_queued > 0, "frames wait for port {id}");
+        assert!(counters.tx_drops[DropReason::ShaperFull as usize] > 0);
+    }
 }

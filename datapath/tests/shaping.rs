@@ -4,7 +4,7 @@ use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
 use weft_datapath::engine::memory::VnetHeader;
-use weft_datapath::testing::Rig;
+use weft_datapath::testing::{Rig, set_clock};
 use weft_datapath::{
     Admission, Config, DropReason, Offloads, PortConfig, PortCounters, PortId, ShapeConfig,
     SwitchConfig, SwitchId,
@@ -108,7 +108,7 @@ struct Bench {
 impl Bench {
     fn new(shape_in: Option<ShapeConfig>, shape_out: Option<ShapeConfig>) -> Self {
         let mut rig = Rig::new().expect("an eventfd");
-        rig.datapath.set_time(START);
+        set_clock(Some(START));
         for id in 1..=3 {
             rig.attach(PortId(id), DEPTH).expect("an eventfd");
         }
@@ -128,7 +128,7 @@ impl Bench {
         self.apply();
     }
 
-    fn apply(&mut self) {
+    fn apply(&self) {
         self.rig.apply(&config(&self.ports));
     }
 
@@ -138,7 +138,7 @@ impl Bench {
 
     fn pass_at(&mut self, now: u64) {
         self.now = now;
-        self.rig.datapath.set_time(now);
+        set_clock(Some(now));
         self.rig.worker.pass();
     }
 

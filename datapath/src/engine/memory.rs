@@ -91,11 +91,7 @@ pub(crate) fn open(depth: usize, deep: bool) -> std::io::Result<(Rx, Tx, MemoryP
         depth,
         doorbell: eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC)?,
     });
-    let rx = Rx {
-        queues: Arc::clone(&queues),
-        in_flight: Vec::with_capacity(BURST),
-        deep,
-    };
+    let rx = Rx::new(Arc::clone(&queues), deep);
     Ok((rx, Tx(Arc::clone(&queues)), MemoryPort(queues)))
 }
 
@@ -107,6 +103,19 @@ pub(crate) struct Rx {
 }
 
 impl Rx {
+    fn new(queues: Arc<Queues>, deep: bool) -> Self {
+        Self {
+            queues,
+            in_flight: Vec::with_capacity(BURST),
+            deep,
+        }
+    }
+
+    /// Another receive side that takes frames from the same other side.
+    pub(crate) fn another(&self) -> Self {
+        Self::new(Arc::clone(&self.queues), self.deep)
+    }
+
     pub(crate) fn receive(&mut self, burst: &mut Burst) {
         let mut queue = self.queues.to_switch.lock();
         if queue.is_empty() {

@@ -129,6 +129,20 @@ fn what_was_used_stays_used_when_the_settings_change() {
     assert!(smaller.opens_at() <= now + 1_000_000);
 }
 
+/// No charge is lost between threads.
+#[test]
+fn threads_charge_one_bucket() {
+    let bucket = Bucket::new(limit(8_000_000, 8_000_000, 1_000_000_000));
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| (0..100_000).for_each(|_| bucket.charge(100, 1)));
+        }
+    });
+    // A microsecond for each octet.
+    let spent = bucket.average.full_at.load(Ordering::Relaxed) / PARTS - 1;
+    assert_eq!(spent, 2 * 100_000 * 100 * 1000);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 500, ..ProptestConfig::default() })]
 
