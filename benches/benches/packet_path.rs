@@ -193,7 +193,7 @@ fn shaping(criterion: &mut Criterion) {
         ("in", |port| port.shape_in = WIDE),
         ("out", |port| port.shape_out = WIDE),
         ("in and out", |port| {
-            (port.shape_in, port.shape_out) = (WIDE, WIDE)
+            (port.shape_in, port.shape_out) = (WIDE, WIDE);
         }),
     ];
     let mut group = criterion.benchmark_group("shaping");

@@ -180,7 +180,7 @@ pub struct PortConfig {
     pub mac: Option<MacAddr>,
     /// Promiscuous mode accepted: the port receives every frame of its switch that its VLAN policy admits.
     pub promiscuous: bool,
-    /// MAC changes accepted: the port also adopts the latest other source that it sends.
+    /// MAC changes accepted: the port also adopts the latest other source that it sends, unless it learns.
     pub mac_changes: bool,
     /// Forged transmits accepted: frames from any source pass.
     pub forged_transmits: bool,
@@ -190,7 +190,7 @@ pub struct PortConfig {
     pub team: Option<TeamId>,
     /// Whether spanning tree frames that the port sends are dropped: `BpduFilter`.
     pub bpdu_filter: bool,
-    /// Whether addresses behind the port are learned.
+    /// Whether addresses behind the port are learned, where forged transmits are accepted.
     pub learning: Option<LearningConfig>,
     /// The limit on what the switch receives from the port.
     pub shape_in: Option<ShapeConfig>,
@@ -218,6 +218,13 @@ impl PortConfig {
             shape_in: None,
             shape_out: None,
         }
+    }
+
+    /// How addresses behind the port are learned, if they are. An uplink learns none, and a port whose forged transmits are
+    /// rejected has none to learn: it is then as if learning were off.
+    pub fn effective_learning(&self) -> Option<LearningConfig> {
+        self.learning
+            .filter(|_| self.forged_transmits && self.role == Role::Vm)
     }
 
     /// An open uplink.

@@ -3,6 +3,7 @@
 mod announce;
 mod control;
 mod cores;
+mod learning;
 mod trace;
 mod uplinks;
 
@@ -433,8 +434,10 @@ impl Datapath {
         let now = clock::precise_nanoseconds();
         let decision = control.decide(now);
         control.shape(now);
+        control.renew_learning(self.seed);
         let Control {
             learned,
+            learning,
             config,
             shape_in,
             ..
@@ -450,6 +453,7 @@ impl Datapath {
             learned,
             ways: &decision.ways,
             shape_in,
+            learning,
         };
         let snapshot = Arc::new(Snapshot::build(config, &attached, self.seed));
         snapshot.offer_learned();
@@ -511,7 +515,7 @@ impl Datapath {
                 .port(port)
                 .is_some_and(|entry| Arc::ptr_eq(&entry.port, &attachment.port))
             {
-                snapshot.adopt(port, mac);
+                snapshot.adopt(port, mac, clock::coarse_nanoseconds());
             } else {
                 // The configuration that brings the port in decides.
                 attachment.port.set_adopted(mac);

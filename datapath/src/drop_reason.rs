@@ -41,6 +41,8 @@ macro_rules! drop_reasons {
 drop_reasons! {
     /// The source address is not the port's own, and forged transmits are rejected.
     ForgedTransmit: "the source MAC is none of the port's addresses and forged transmits are rejected; see 'weft policy show PORT'",
+    /// The source is one more than the port may have learned, and such frames are dropped.
+    LearningLimit: "the port has learned as many MACs as it may, or the table is full, and frames from further ones are dropped; see 'weft fdb list'",
     /// A tagged frame from a guest on an access or external port.
     VlanTagNotAllowed: "the guest sent an 802.1Q tag on a port whose port group does not trunk; VLAN 4095 lets guests tag",
     /// The frame's VLAN is not one that the port, or the destination, carries.

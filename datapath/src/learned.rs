@@ -8,7 +8,6 @@ use std::hash::BuildHasher;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use crate::PortId;
-use crate::mac_table::on_any_vlan;
 
 /// Slots of the table: two addresses for every port of the largest data path, a quarter full at most on one switch.
 const SLOTS: usize = 16_384;
@@ -41,13 +40,13 @@ impl LearnedTable {
         }
     }
 
-    /// The port that took the address of `key` on its VLAN, or on every VLAN.
+    /// The port that has exactly this key.
     #[inline]
-    pub(crate) fn find(&self, key: u64) -> Option<PortId> {
+    pub(crate) fn holder(&self, key: u64) -> Option<PortId> {
         if self.entries.load(Ordering::Relaxed) == 0 {
             return None;
         }
-        self.probe(key).or_else(|| self.probe(on_any_vlan(key)))
+        self.probe(key)
     }
 
     fn probe(&self, key: u64) -> Option<PortId> {
@@ -157,19 +156,19 @@ mod tests {
     #[test]
     fn an_address_is_found_until_it_is_taken_away() {
         let table = LearnedTable::new(3);
-        assert_eq!(table.find(key(5, mac(1))), None);
+        assert_eq!(table.holder(key(5, mac(1))), None);
         assert!(table.assign(key(5, mac(1)), PortId(9)));
         assert!(table.assign(key(ANY_VLAN, mac(2)), PortId(8)));
-        assert_eq!(table.find(key(5, mac(1))), Some(PortId(9)));
-        assert_eq!(table.find(key(6, mac(1))), None);
-        assert_eq!(table.find(key(6, mac(2))), Some(PortId(8)));
+        assert_eq!(table.holder(key(5, mac(1))), Some(PortId(9)));
+        assert_eq!(table.holder(key(6, mac(1))), None);
+        assert_eq!(table.holder(key(ANY_VLAN, mac(2))), Some(PortId(8)));
         assert!(table.assign(key(5, mac(1)), PortId(7)));
-        assert_eq!(table.find(key(5, mac(1))), Some(PortId(7)));
+        assert_eq!(table.holder(key(5, mac(1))), Some(PortId(7)));
         assert_eq!(table.len(), 2);
         assert!(!table.claim(key(5, mac(1)), PortId(6)));
-        assert_eq!(table.find(key(5, mac(1))), Some(PortId(7)));
+        assert_eq!(table.holder(key(5, mac(1))), Some(PortId(7)));
         table.retain(|_, port| port == PortId(8));
-        assert_eq!(table.find(key(5, mac(1))), None);
+        assert_eq!(table.holder(key(5, mac(1))), None);
         assert_eq!(table.len(), 1);
     }
 

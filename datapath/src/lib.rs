@@ -28,6 +28,7 @@ pub mod engine;
 mod forward;
 mod frame;
 mod learned;
+mod learning;
 mod mac_table;
 mod offloads;
 mod packet_socket;
@@ -54,6 +55,7 @@ pub use engine::{
     VhostStatus,
 };
 pub use forward::{CopyKind, SourceJudgement, Step, Trace};
+pub use learning::LearnedAddress;
 pub use offloads::Offloads;
 #[cfg(any(test, feature = "testing"))]
 pub use poll::Worker;

@@ -12,7 +12,8 @@ use weft_vlan::Policy;
 
 use crate::config::{Admission, Config, PortConfig, Role, StaticAddress, SwitchConfig, SwitchId};
 use crate::learned::LearnedTable;
-use crate::mac_table::{ANY_VLAN, MacTable, key, vlan_of};
+use crate::learning::{LearnedAddress, Learning, LearningTable, PortLearning, second};
+use crate::mac_table::{ANY_VLAN, MacTable, key, on_any_vlan, vlan_of};
 use crate::port::{NO_ADDRESS, Port};
 use crate::shaping::Bucket;
 use crate::teaming::Way;
@@ -42,6 +43,8 @@ pub(crate) struct PortEntry {
     pub(crate) mac_bits: u64,
     pub(crate) mac_changes: bool,
     pub(crate) forged_transmits: bool,
+    /// How addresses behind the port are learned, if they are.
+    pub(crate) learning: Option<PortLearning>,
     /// Largest payload behind the Ethernet header and its tags.
     pub(crate) mtu: usize,
     /// Spanning tree frames that it sends are dropped.
@@ -58,6 +61,8 @@ pub(crate) struct PortEntry {
 pub(crate) struct Switch {
     pub(crate) addresses: MacTable,
     pub(crate) learned: Arc<LearnedTable>,
+    /// Where a port learns.
+    pub(crate) learning: Option<Learning>,
     pub(crate) promiscuous: PromiscuousSet<PortId>,
     /// Open VM ports that carry one VLAN (or, at 0, none), by VLAN.
     members: HashMap<u16, Box<[PortId]>, foldhash::fast::FixedState>,
@@ -77,6 +82,7 @@ pub(crate) struct Attached<'a> {
     /// Of each port that has a team.
     pub(crate) ways: &'a HashMap<PortId, Way>,
     pub(crate) shape_in: &'a HashMap<PortId, Arc<Bucket>>,
+    pub(crate) learning: &'a HashMap<SwitchId, Arc<LearningTable>>,
 }
 
 impl Snapshot {
@@ -131,7 +137,13 @@ impl Snapshot {
                     .learned
                     .get(&switch.id)
                     .map_or_else(|| Arc::new(LearnedTable::new(seed)), Arc::clone);
-                Switch::build(switch, &members, learned, seed)
+                let learning = Learning::build(switch.id, &members, || {
+                    attached
+                        .learning
+                        .get(&switch.id)
+                        .map_or_else(|| Arc::new(LearningTable::new(seed)), Arc::clone)
+                });
+                Switch::build(switch, &members, learned, learning, seed)
             })
             .collect();
         let is_shaped = |port: &PortEntry| port.shape_in.is_some() || port.shapes_out;
@@ -213,8 +225,8 @@ impl Snapshot {
         }
     }
 
-    /// Gives a port an adopted address, or takes it away.
-    pub(crate) fn adopt(&self, id: PortId, mac: Option<MacAddr>) {
+    /// Gives a port an adopted address, or takes it away. `now` is the monotonic time in ns.
+    pub(crate) fn adopt(&self, id: PortId, mac: Option<MacAddr>, now: u64) {
         let Some(entry) = self.port(id).filter(|entry| !entry.is_uplink) else {
             return;
         };
@@ -230,13 +242,20 @@ impl Snapshot {
             return;
         };
         let key = entry.key(mac);
-        if switch
+        let configured = switch
             .addresses
             .holder(key)
-            .is_none_or(|holder| holder == id)
-            && switch.learned.claim(key, id)
-        {
+            .is_some_and(|holder| holder != id);
+        let learning = switch.learning.as_ref();
+        let writer = learning.map(|learning| learning.table.write());
+        if configured || switch.is_learned_by_another(key, id, now) {
+            return;
+        }
+        if switch.learned.claim(key, id) {
             port.set_adopted(Some(mac));
+            if let Some(writer) = writer {
+                writer.release(key);
+            }
         }
     }
 
@@ -248,7 +267,38 @@ impl Snapshot {
                     entry.switch == index && entry.port.learned().any(|mac| entry.key(mac) == key)
                 })
             });
+            if let Some(learning) = &switch.learning {
+                learning.settle(|key, port| {
+                    switch.carries(port, key) && switch.find_fixed(key).is_none()
+                });
+            }
         }
+    }
+
+    /// Lets the learned addresses of every switch age.
+    pub(crate) fn age_learned(&self, second: u32) {
+        for learning in self.learning() {
+            learning.age(second);
+        }
+    }
+
+    /// What a switch learned.
+    pub(crate) fn learned_addresses(&self, switch: SwitchId, second: u32) -> Vec<LearnedAddress> {
+        let learning = self.learning().find(|learning| learning.switch == switch);
+        learning.map_or_else(Vec::new, |learning| learning.list(second))
+    }
+
+    /// How many addresses a port has learned.
+    pub(crate) fn learned_count(&self, port: PortId) -> usize {
+        let learning = self
+            .port(port)
+            .and_then(|entry| self.switch_of(entry).learning.as_ref());
+        learning.map_or(0, |learning| learning.table.count(port) as usize)
+    }
+
+    fn learning(&self) -> impl Iterator<Item = &Learning> {
+        let switches = self.switches.iter();
+        switches.filter_map(|switch| switch.learning.as_ref())
     }
 }
 
@@ -263,8 +313,10 @@ impl PortEntry {
             tagged: matches!(config.vlan, Policy::Trunk(_)),
             vlan: config.vlan.clone(),
             mac_bits: config.mac.map_or(NO_ADDRESS, MacAddr::to_bits),
-            mac_changes: config.mac_changes,
+            // What a port that learns sends from is learned, so that it needs to adopt nothing.
+            mac_changes: config.mac_changes && config.effective_learning().is_none(),
             forged_transmits: config.forged_transmits,
+            learning: config.effective_learning().as_ref().map(PortLearning::new),
             mtu: usize::from(config.mtu),
             bpdu_filter: config.bpdu_filter,
             way: way.cloned().unwrap_or(Way::ISOLATED),
@@ -310,6 +362,7 @@ impl Switch {
         config: &SwitchConfig,
         members: &[&PortConfig],
         learned: Arc<LearnedTable>,
+        learning: Option<Learning>,
         seed: u64,
     ) -> Self {
         let vms = || members.iter().filter(|port| port.role == Role::Vm);
@@ -341,6 +394,7 @@ impl Switch {
         Self {
             addresses: MacTable::build(&addresses, seed),
             learned,
+            learning,
             promiscuous: PromiscuousSet::new(
                 open()
                     .filter(|port| port.promiscuous)
@@ -364,20 +418,53 @@ impl Switch {
         }
     }
 
-    /// The port that has the address of `key` on its VLAN, by configuration or by its own traffic.
+    /// The port that has the address of `key` on its VLAN, by configuration or by its own traffic, or behind which it was
+    /// learned.
     #[inline]
     pub(crate) fn find(&self, key: u64) -> Option<PortId> {
+        self.find_configured(key).or_else(|| self.find_learned(key))
+    }
+
+    #[inline]
+    fn find_configured(&self, key: u64) -> Option<PortId> {
         self.addresses
             .find(key)
             .filter(|port| self.carries(*port, key))
-            .or_else(|| self.find_learned(key))
     }
 
+    /// What a trunk took or adopted holds on all its VLANs, of which it sent on one: what was learned on another one before
+    /// stays there.
     #[inline(never)]
     fn find_learned(&self, key: u64) -> Option<PortId> {
+        let behind = || self.learning.as_ref()?.find(key);
         self.learned
-            .find(key)
+            .holder(key)
+            .or_else(|| behind().filter(|port| self.carries(*port, key)))
+            .or_else(|| self.find_taken_on_any_vlan(key))
+    }
+
+    fn find_taken_on_any_vlan(&self, key: u64) -> Option<PortId> {
+        self.learned
+            .holder(on_any_vlan(key))
             .filter(|port| self.carries(*port, key))
+    }
+
+    /// The port whose own the address is on just this VLAN, or by configuration on every one.
+    fn find_fixed(&self, key: u64) -> Option<PortId> {
+        self.find_configured(key)
+            .or_else(|| self.learned.holder(key))
+    }
+
+    /// The port whose own the address is.
+    pub(crate) fn find_own(&self, key: u64) -> Option<PortId> {
+        self.find_fixed(key)
+            .or_else(|| self.find_taken_on_any_vlan(key))
+    }
+
+    /// Whether the address was learned behind another port, which has sent from it of late.
+    pub(crate) fn is_learned_by_another(&self, key: u64, port: PortId, now: u64) -> bool {
+        let learning = self.learning.as_ref();
+        learning.is_some_and(|learning| learning.is_held_by_another(key, port, second(now)))
     }
 
     /// Whether a port that may be found under any VLAN carries that of `key`.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::config::{Config, PortConfig, PortId, ShapeConfig, SwitchId};
 use crate::engine::Probe;
 use crate::learned::LearnedTable;
+use crate::learning::LearningTable;
 use crate::port::{CounterSet, Port};
 use crate::shaping::{Bucket, EgressQueue};
 use crate::teaming::{Decision, Move, Teams};
@@ -37,6 +38,8 @@ pub(super) struct Control {
     /// Limits on what is received, of every configured port that has one. An engine that comes anew finds used what the one
     /// before used.
     pub(super) shape_in: HashMap<PortId, Arc<Bucket>>,
+    /// Of switches where a port learns.
+    pub(super) learning: HashMap<SwitchId, Arc<LearningTable>>,
     pub(super) config: Config,
     pub(super) teams: Teams,
     /// Ports that left by another way since they were last asked for.
@@ -152,6 +155,21 @@ impl Control {
             drop(side);
             // Freed here, where nobody waits for the lock.
             drop(queue);
+        }
+    }
+
+    /// Has a table for every switch where a port learns, and for no other.
+    pub(super) fn renew_learning(&mut self, seed: u64) {
+        let ports = self.config.ports.iter();
+        let learns: HashSet<SwitchId> = ports
+            .filter(|port| port.effective_learning().is_some())
+            .map(|port| port.switch)
+            .collect();
+        self.learning.retain(|id, _| learns.contains(id));
+        for id in learns {
+            self.learning
+                .entry(id)
+                .or_insert_with(|| Arc::new(LearningTable::new(seed)));
         }
     }
 

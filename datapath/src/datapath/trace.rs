@@ -28,10 +28,15 @@ impl Datapath {
         let switch = config.ports.iter().find(|own| own.id == port)?.switch;
         let config = of_switch(config, switch);
         let now = clock::precise_nanoseconds();
-        let (ports, decision) = {
+        let (ports, learning, decision) = {
             let control = self.control.lock();
-            let decision = control.teams.clone().decide(&config, |_| true, now);
-            (control.likenesses(&config), decision)
+            let learning = control.learning.get(&switch);
+            let learning = learning.map(|table| (switch, Arc::new(table.copy())));
+            (
+                control.likenesses(&config),
+                learning.into_iter().collect::<HashMap<_, _>>(),
+                control.teams.clone().decide(&config, |_| true, now),
+            )
         };
         let shapes = config.ports.iter().filter_map(|port| {
             let bucket = Arc::new(Bucket::new(port.shape_in?));
@@ -40,13 +45,15 @@ impl Datapath {
         let shapes = shapes.collect();
         let attached = Attached {
             ports: &ports,
-            // The switch gets a table of its own, with the addresses that would be in it.
+            // The switch gets tables of its own, with the addresses that would be in them.
             learned: &HashMap::new(),
+            learning: &learning,
             ways: &decision.ways,
             shape_in: &shapes,
         };
         let snapshot = Snapshot::build(&config, &attached, self.seed);
         snapshot.offer_learned();
+        snapshot.settle_learned();
         Some(forward::trace(&snapshot, snapshot.port(port)?, frame, now))
     }
 }

@@ -7,6 +7,7 @@ use weft_vlan::{Admitted, Refusal};
 use super::trace::{Nobody, Step, Witness};
 use super::{Edits, Forwarder, Pending};
 use crate::frame::Burst;
+use crate::learning::second;
 use crate::mac_table::key;
 use crate::port::NO_ADDRESS;
 use crate::snapshot::{PortEntry, Switch};
@@ -42,11 +43,14 @@ impl Forwarder {
         let counters = entry.port.thread_counters(self.thread);
         self.pending.clear();
         let mut bytes = 0;
+        let is_known = |src, vlan| is_known(entry, switch, src, vlan, now);
         for index in 0..burst.len() {
             bytes += burst.frames()[index].len() as u64;
             let check_source = |head: &Head, vlan, _: &mut Nobody| {
                 // The rule, and nothing that would have to be called.
-                if head.src.to_bits() == entry.mac_bits {
+                if head.src.to_bits() == entry.mac_bits
+                    || entry.learning.is_some() && is_known(head.src, vlan)
+                {
                     return Ok(());
                 }
                 check_source(entry, switch, source, head, vlan, now, &self.events)
@@ -128,40 +132,77 @@ pub enum SourceJudgement {
     Own,
     /// The first that a port without an address sends from: it becomes the port's.
     First,
-    /// None of its addresses.
+    /// One that was learned behind it.
+    Learned,
+    /// One that is learned behind it from now on.
+    New,
+    /// One that would be learned, if the port had not learned as many as it may, or the table had room.
+    Beyond,
+    /// None of its addresses, nor one to learn.
     Foreign,
 }
 
-/// What a source is to a port.
+/// What a source is to a port. `now` is the monotonic time in ns.
 pub(super) fn judge_source(
     entry: &PortEntry,
     switch: &Switch,
     src: MacAddr,
     vlan: u16,
+    now: u64,
 ) -> SourceJudgement {
     let port = &entry.port;
     let own = [entry.mac_bits, port.adopted_bits(), port.taken_bits()];
     if own.contains(&src.to_bits()) {
         return SourceJudgement::Own;
     }
-    let is_free = || {
-        let holder = switch.find(key(vlan, src));
-        holder.is_none_or(|holder| holder == port.id)
-            && switch.learned.is_free(entry.key(src), port.id)
-    };
-    if src.is_unicast_source() && is_nameless(entry) && is_free() {
-        SourceJudgement::First
-    } else {
-        SourceJudgement::Foreign
+    if !src.is_unicast_source() {
+        return SourceJudgement::Foreign;
     }
+    let key = key(vlan, src);
+    let owner = switch.find_own(key);
+    let is_free = || {
+        owner.is_none_or(|owner| owner == port.id)
+            && switch.learned.is_free(entry.key(src), port.id)
+            && !switch.is_learned_by_another(key, port.id, now)
+    };
+    if is_nameless(entry) && is_free() {
+        return SourceJudgement::First;
+    }
+    let (Some(learning), Some(of_port)) = (&switch.learning, &entry.learning) else {
+        return SourceJudgement::Foreign;
+    };
+    if learning.find(key) == Some(port.id) {
+        SourceJudgement::Learned
+    } else if owner.is_some() || switch.is_learned_by_another(key, port.id, now) {
+        SourceJudgement::Foreign
+    } else if learning.is_beyond(key, port.id, of_port) {
+        SourceJudgement::Beyond
+    } else {
+        SourceJudgement::New
+    }
+}
+
+/// Whether the source was learned behind the port; if so, it is remembered that it sent. Nothing else has an address that was
+/// learned: what would get it waits for its silence, and a configuration that gives it away has it forgotten.
+#[inline]
+fn is_known(entry: &PortEntry, switch: &Switch, src: MacAddr, vlan: u16, now: u64) -> bool {
+    let learning = switch.learning.as_ref();
+    learning.is_some_and(|learning| {
+        let table = &learning.table;
+        table.refresh(key(vlan, src), entry.port.id, second(now))
+    })
 }
 
 /// Whether a port may send from a source.
 pub(super) fn verdict(entry: &PortEntry, judgement: SourceJudgement) -> Result<(), DropReason> {
-    if judgement == SourceJudgement::Foreign && !entry.forged_transmits {
-        Err(DropReason::ForgedTransmit)
-    } else {
-        Ok(())
+    let drops_beyond = || {
+        let learning = entry.learning.as_ref();
+        learning.is_some_and(|learning| learning.drops_beyond)
+    };
+    match judgement {
+        SourceJudgement::Foreign if !entry.forged_transmits => Err(DropReason::ForgedTransmit),
+        SourceJudgement::Beyond if drops_beyond() => Err(DropReason::LearningLimit),
+        _ => Ok(()),
     }
 }
 
@@ -170,7 +211,8 @@ fn is_nameless(entry: &PortEntry) -> bool {
     entry.mac_bits == NO_ADDRESS && entry.port.taken_bits() == NO_ADDRESS
 }
 
-/// The source is not the configured address: it may be one that the port took or adopted, become one, or be forged.
+/// The source is neither the configured address nor one that is known to be behind the port: it may be one that the port took
+/// or adopted, become one, be learned, or be forged.
 #[inline(never)]
 fn check_source(
     entry: &PortEntry,
@@ -181,11 +223,19 @@ fn check_source(
     now: u64,
     events: &Sender<Event>,
 ) -> Result<(), DropReason> {
-    let judgement = judge_source(entry, switch, head.src, vlan);
+    let judgement = judge_source(entry, switch, head.src, vlan, now);
     match judgement {
-        SourceJudgement::Own => return Ok(()),
-        SourceJudgement::First if take(entry, switch, head.src, events) => return Ok(()),
+        SourceJudgement::First if take(entry, switch, head.src, vlan, now, events) => {
+            return Ok(());
+        }
         SourceJudgement::First | SourceJudgement::Foreign => {}
+        SourceJudgement::New => {
+            learn(entry, switch, key(vlan, head.src), now);
+            return Ok(());
+        }
+        SourceJudgement::Own | SourceJudgement::Learned | SourceJudgement::Beyond => {
+            return verdict(entry, judgement);
+        }
     }
     let may_be_adopted = is_nameless(entry) || entry.mac_changes;
     if head.src.is_unicast_source()
@@ -205,13 +255,44 @@ fn check_source(
     verdict(entry, SourceJudgement::Foreign)
 }
 
-/// Makes a source the address of its port. False where another port was faster.
-fn take(entry: &PortEntry, switch: &Switch, src: MacAddr, events: &Sender<Event>) -> bool {
+/// Learns a source behind its port.
+fn learn(entry: &PortEntry, switch: &Switch, key: u64, now: u64) {
+    if let (Some(learning), Some(of_port)) = (&switch.learning, &entry.learning) {
+        let is_own = || switch.find_own(key).is_some();
+        learning.learn(key, entry.port.id, of_port, second(now), is_own);
+    }
+}
+
+/// Makes a source the address of its port. False where another port was faster, or another thread learns addresses of the
+/// switch just then: the next frame is as good.
+fn take(
+    entry: &PortEntry,
+    switch: &Switch,
+    src: MacAddr,
+    vlan: u16,
+    now: u64,
+    events: &Sender<Event>,
+) -> bool {
     let port = &entry.port;
+    let behind = key(vlan, src);
+    // Held until the address is the port's: nobody learns it meanwhile.
+    let writer = match &switch.learning {
+        Some(learning) => match learning.table.try_write() {
+            Some(writer) => Some(writer),
+            None => return false,
+        },
+        None => None,
+    };
+    if switch.is_learned_by_another(behind, port.id, now) {
+        return false;
+    }
     // Noted before it is claimed: the control side takes back claims of addresses that no port has.
     port.set_taken(Some(src));
     let claimed = switch.learned.claim(entry.key(src), port.id);
     if claimed {
+        if let Some(writer) = writer {
+            writer.release(behind);
+        }
         // A full channel loses nothing: the control side also reads the address from the port.
         let _ = events.try_send(Event::AddressTaken {
             port: port.id,

@@ -4,6 +4,7 @@ use weft_packet::{Head, MacAddr};
 
 use super::{Forwarder, Pending};
 use crate::frame::{BURST, Burst, Frame};
+use crate::learning::Learning;
 use crate::mac_table::{key, mac_of, vlan_of};
 use crate::snapshot::{PortEntry, Snapshot, Switch};
 use crate::teaming::Exit;
@@ -114,6 +115,8 @@ pub(super) struct Query<'a> {
     pub(super) frame: &'a Frame,
     /// Monotonic time, ns.
     pub(super) now: u64,
+    /// Nothing may change by it.
+    pub(super) is_dry: bool,
 }
 
 /// Tells `add` every destination of a frame. `find` knows who has an address: [`Switch::find`].
@@ -145,7 +148,8 @@ impl Query<'_> {
             entry, switch, key, ..
         } = *self;
         let source = entry.port.id;
-        let destination = match find(key) {
+        let holder = find(key);
+        let destination = match holder {
             Some(port) if port == source => Err(DropReason::SamePort),
             Some(port) if entry.is_uplink && !self.is_accepted_by(port) => {
                 Err(DropReason::ReversePath)
@@ -154,6 +158,11 @@ impl Query<'_> {
             None if entry.is_uplink => Err(DropReason::UnknownUnicast),
             None => self.way_out(),
         };
+        if let (None, Some(learning)) = (holder, &switch.learning)
+            && !learning.flooded.is_empty()
+        {
+            return self.flood_unknown(learning, destination, add);
+        }
         if let Ok(port) = destination {
             add(port, CopyKind::Original);
         }
@@ -161,6 +170,37 @@ impl Query<'_> {
             self.show(destination, add);
         }
         destination.map(|_| ())
+    }
+
+    /// Unicast to an address that nobody has: to the ports that want such frames, beside the way out if there is one.
+    #[inline(never)]
+    fn flood_unknown(
+        &self,
+        learning: &Learning,
+        way_out: Result<PortId, DropReason>,
+        mut add: impl FnMut(PortId, CopyKind),
+    ) -> Result<(), DropReason> {
+        let (entry, vlan) = (self.entry, vlan_of(self.key));
+        if entry.is_uplink && self.is_reflection() {
+            return Err(DropReason::ReversePath);
+        }
+        let is_for = |port| !entry.is_uplink || self.is_flooded_to(port);
+        let source = Some(entry.port.id);
+        let mut outcome = way_out.map(|uplink| add(uplink, CopyKind::Original));
+        for port in learning.flooded.receivers(vlan, source) {
+            if is_for(port) {
+                add(port, CopyKind::Original);
+                outcome = Ok(());
+            } else {
+                outcome = outcome.map_err(|_| DropReason::ReversePath);
+            }
+        }
+        for port in self.switch.promiscuous.receivers(vlan, source) {
+            if !learning.floods(port) && way_out != Ok(port) && is_for(port) {
+                add(port, CopyKind::Promiscuous);
+            }
+        }
+        outcome
     }
 
     /// Copies to promiscuous ports. What comes in by several uplinks is shown once: with the copy that its destination
@@ -248,19 +288,32 @@ impl Query<'_> {
         entry.is_some_and(|entry| entry.way.leads_by(self.entry.port.id, entry.own_address()))
     }
 
-    /// Whether the frame left this host by one uplink and came back by another: its source is a port of the switch that uses
-    /// another one.
+    /// Whether the frame left this host by one uplink and came back by another: its source is a port of the switch, or behind
+    /// one, that uses another. An address that was learned and is heard from an uplink may have left instead.
     fn is_reflection(&self) -> bool {
-        if !self.switch.may_reflect {
+        let (switch, src) = (self.switch, self.src());
+        if !switch.may_reflect && switch.learning.is_none() {
             return false;
         }
-        let src = self.src();
-        let holder = self.switch.find(key(vlan_of(self.key), src));
-        let holder = holder.and_then(|holder| self.snapshot.port(holder));
-        holder.is_some_and(|holder| {
-            // A port that is down sends nothing: its VM may be on another host.
-            holder.closed.is_none() && !holder.way.leads_by(self.entry.port.id, src)
-        })
+        let key = key(vlan_of(self.key), src);
+        let Some(holder) = switch.find(key) else {
+            return false;
+        };
+        if let Some(learning) = &switch.learning
+            && learning.find(key) == Some(holder)
+            && learning.has_left(key, self.now, switch.may_reflect)
+        {
+            if !self.is_dry {
+                learning.forget(key, self.now, switch.may_reflect);
+            }
+            return false;
+        }
+        let holder = self.snapshot.port(holder);
+        switch.may_reflect
+            && holder.is_some_and(|holder| {
+                // A port that is down sends nothing: its VM may be on another host.
+                holder.closed.is_none() && !holder.way.leads_by(self.entry.port.id, src)
+            })
     }
 
     fn src(&self) -> MacAddr {
@@ -318,6 +371,7 @@ impl Forwarder {
                 key,
                 frame: &burst.frames()[usize::from(frame)],
                 now,
+                is_dry: false,
             };
             match look_up(&query, |key| switch.find(key), add) {
                 Ok(()) => attempted |= 1 << frame,

@@ -102,16 +102,17 @@ pub(crate) fn trace(snapshot: &Snapshot, entry: &PortEntry, frame: &[u8], now: u
     let (mut steps, mut shaped_out) = (Vec::new(), Vec::new());
     let taken = Cell::new(None);
     let check_source = |head: &Head, vlan: u16, witness: &mut Vec<Step>| {
-        let judgement = admit::judge_source(entry, switch, head.src, vlan);
+        let judgement = admit::judge_source(entry, switch, head.src, vlan, now);
         witness.note(|| Step::Source { vlan, judgement });
-        taken.set((judgement == SourceJudgement::First).then_some(head.src));
+        let gets = matches!(judgement, SourceJudgement::First | SourceJudgement::New);
+        taken.set(gets.then_some(head.src));
         admit::verdict(entry, judgement)
     };
     let dropped = with_frame(frame, |burst| {
         let (head, admitted) = admit::judge(entry, burst, 0, &mut steps, check_source)?;
         let vlan = admitted.vlan;
         steps.note(|| Step::LookUp { vlan });
-        // The port would have an address that it takes before the frame is looked up.
+        // The port would have an address that it takes, or that is learned behind it, before the frame is looked up.
         let find = |key| match taken.get() {
             Some(mac) if mac_of(key) == mac => Some(entry.port.id),
             _ => switch.find(key),
@@ -134,6 +135,7 @@ pub(crate) fn trace(snapshot: &Snapshot, entry: &PortEntry, frame: &[u8], now: u
             key: key(vlan, head.dst),
             frame: &burst.frames()[0],
             now,
+            is_dry: true,
         };
         look_up(&query, find, copy)
     });

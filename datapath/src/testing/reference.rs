@@ -5,12 +5,13 @@
 mod teams;
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use weft_packet::MacAddr;
 use weft_vlan::Policy;
 
-use crate::config::{Admission, Config, PortConfig, Role, SwitchId};
-use crate::{DropReason, PortId};
+use crate::config::{Admission, Beyond, Config, PortConfig, Role, SwitchId};
+use crate::{DropReason, LearnedAddress, PortId};
 use teams::Teams;
 
 /// What becomes of one frame.
@@ -33,6 +34,10 @@ pub struct ReferenceSwitch {
     /// Adopted addresses.
     adopted: BTreeMap<PortId, MacAddr>,
     teams: Teams,
+    /// What was learned behind ports, by switch, VLAN and address: the port, and the second in which it last sent from it.
+    learned: BTreeMap<(SwitchId, u16, MacAddr), (PortId, u64)>,
+    /// Full seconds.
+    now: u64,
 }
 
 /// A frame taken apart.
@@ -105,7 +110,7 @@ impl ReferenceSwitch {
             if port.mac.is_some() {
                 self.taken.remove(&port.id);
             }
-            if !port.mac_changes {
+            if !port.mac_changes || port.effective_learning().is_some() {
                 self.adopted.remove(&port.id);
             }
             for learned in [&mut self.taken, &mut self.adopted] {
@@ -122,11 +127,58 @@ impl ReferenceSwitch {
                 }
             }
         }
+        self.forget_learned();
+    }
+
+    /// Forgets what the configuration in force does not let stay behind its port.
+    fn forget_learned(&mut self) {
+        let learned = std::mem::take(&mut self.learned);
+        self.learned = learned
+            .into_iter()
+            .filter(|((switch, vlan, mac), (holder, _))| {
+                let Some(port) = self.port(*holder) else {
+                    return false;
+                };
+                port.switch == *switch
+                    && port.effective_learning().is_some()
+                    && port.admission == Admission::Open
+                    && carries(&port.vlan, *vlan)
+                    && self.configured_holder(*switch, *vlan, *mac).is_none()
+                    && self.taken_holder(*switch, *vlan, *mac, false).is_none()
+            })
+            .collect();
+    }
+
+    /// Forgets learned addresses that were silent for too long.
+    pub fn age(&mut self) {
+        let learned = std::mem::take(&mut self.learned);
+        self.learned = learned
+            .into_iter()
+            .filter(|(_, (port, seen))| {
+                let learning = self.port(*port).and_then(PortConfig::effective_learning);
+                learning.is_some_and(|learning| self.now - seen <= learning.age.as_secs())
+            })
+            .collect();
+    }
+
+    /// What a switch learned, as [`Datapath::learned_addresses`](crate::Datapath::learned_addresses) says it.
+    pub fn learned(&self, switch: SwitchId) -> Vec<LearnedAddress> {
+        let learned = self.learned.iter();
+        learned
+            .filter(|((of, ..), _)| *of == switch)
+            .map(|(&(_, vlan, mac), &(port, seen))| LearnedAddress {
+                vlan,
+                mac,
+                port,
+                age: Duration::from_secs(self.now - seen),
+            })
+            .collect()
     }
 
     /// Has time stand at this many ns.
     pub fn set_time(&mut self, now: u64) {
         self.teams.set_time(now);
+        self.now = now / 1_000_000_000;
     }
 
     /// Tells of links of uplinks, and decides what that and the time change.
@@ -145,10 +197,19 @@ impl ReferenceSwitch {
             self.adopted.insert(port, mac);
             return;
         };
-        let free =
-            !self.learned_by_another(&own, mac) && !claimed_by_another(&self.config, &own, mac);
-        if own.mac_changes && own.role == Role::Vm && free {
+        let vlan = match &own.vlan {
+            Policy::External => Some(0),
+            Policy::Access(vlan) => Some(vlan.id()),
+            Policy::Trunk(_) => None,
+        };
+        let free = !self.taken_by_another(&own, mac)
+            && !claimed_by_another(&self.config, &own, mac)
+            && vlan.is_none_or(|vlan| !self.lives_behind_another(&own, vlan, mac));
+        if own.mac_changes && own.effective_learning().is_none() && own.role == Role::Vm && free {
             self.adopted.insert(port, mac);
+            if let Some(vlan) = vlan {
+                self.learned.remove(&(own.switch, vlan, mac));
+            }
         }
     }
 
@@ -220,22 +281,49 @@ impl ReferenceSwitch {
         }
         let nameless = port.mac.is_none() && !self.taken.contains_key(&port.id);
         let usable = src.octets()[0] & 1 == 0 && src.octets() != [0; 6];
-        let free = self
-            .holder(port, vlan, src)
-            .is_none_or(|holder| holder == port.id);
-        if nameless && usable && free && !self.learned_by_another(port, src) {
+        let owner = self.owner(port.switch, vlan, src);
+        let lives_elsewhere = self.lives_behind_another(port, vlan, src);
+        let free = owner.is_none_or(|owner| owner == port.id) && !lives_elsewhere;
+        if nameless && usable && free && !self.taken_by_another(port, src) {
             self.taken.insert(port.id, src);
+            self.learned.remove(&(port.switch, vlan, src));
             return Ok(());
         }
-        if port.forged_transmits {
-            Ok(())
-        } else {
-            Err(DropReason::ForgedTransmit)
+        if !port.forged_transmits {
+            return Err(DropReason::ForgedTransmit);
         }
+        let Some(learning) = port.effective_learning().filter(|_| usable) else {
+            return Ok(());
+        };
+        let entry = (port.switch, vlan, src);
+        let known = self
+            .learned
+            .get(&entry)
+            .is_some_and(|(holder, _)| *holder == port.id);
+        if !known {
+            if owner.is_some() || lives_elsewhere {
+                return Ok(());
+            }
+            let behind = |(holder, _): &&(PortId, u64)| *holder == port.id;
+            if self.learned.values().filter(behind).count() >= usize::from(learning.limit) {
+                return match learning.beyond {
+                    Beyond::Allow => Ok(()),
+                    Beyond::Drop => Err(DropReason::LearningLimit),
+                };
+            }
+        }
+        self.learned.insert(entry, (port.id, self.now));
+        Ok(())
+    }
+
+    /// Another port has the address learned behind it, and sent from it in this second or the one before.
+    fn lives_behind_another(&self, own: &PortConfig, vlan: u16, mac: MacAddr) -> bool {
+        let entry = self.learned.get(&(own.switch, vlan, mac));
+        entry.is_some_and(|(port, seen)| *port != own.id && self.now - seen < 2)
     }
 
     fn deliver(
-        &self,
+        &mut self,
         from: &PortConfig,
         parsed: &Parsed,
         vlan: u16,
@@ -243,6 +331,28 @@ impl ReferenceSwitch {
         shown: &[(u16, u16)],
     ) -> Outcome {
         let mut outcome = Outcome::default();
+        let floods = self.config.ports.iter().any(|port| {
+            let learning = port.effective_learning();
+            port.switch == from.switch
+                && port.admission == Admission::Open
+                && learning.is_some_and(|learning| learning.flood)
+        });
+        let shows = self.config.ports.iter().any(|port| {
+            port.switch == from.switch
+                && port.role == Role::Vm
+                && port.admission == Admission::Open
+                && port.promiscuous
+        });
+        let dst = parsed.dst.octets();
+        let is_unknown = self.holder(from.switch, vlan, parsed.dst).is_none();
+        let asks = if dst[0] & 1 == 1 {
+            control_frame(from, dst).is_none()
+        } else {
+            is_unknown && (floods || shows)
+        };
+        let inbound = from.role == Role::Uplink;
+        // The host's own frame, back by another uplink.
+        let reflected = inbound && asks && self.is_reflected(from, parsed.src, vlan);
         let members: Vec<&PortConfig> = self
             .config
             .ports
@@ -252,27 +362,11 @@ impl ReferenceSwitch {
             })
             .filter(|port| port.admission == Admission::Open && carries(&port.vlan, vlan))
             .collect();
-        let inbound = from.role == Role::Uplink;
         let way_out = if inbound {
             None
         } else {
             self.teams.uplink(from.id, parsed.src, ip_spread(parsed))
         };
-        // The host's own frame, back by another uplink.
-        let open_uplinks = self.config.ports.iter().filter(|port| {
-            port.switch == from.switch
-                && port.role == Role::Uplink
-                && port.admission == Admission::Open
-        });
-        let reflected = inbound
-            && open_uplinks.count() > 1
-            && self
-                .holder(from, vlan, parsed.src)
-                .and_then(|holder| self.port(holder))
-                .is_some_and(|holder| {
-                    holder.admission == Admission::Open
-                        && !self.teams.has(holder.id, from.id, parsed.src)
-                });
         let flooded_to = |port: &PortConfig| {
             let own = port.mac.or_else(|| self.taken.get(&port.id).copied());
             !inbound
@@ -281,16 +375,9 @@ impl ReferenceSwitch {
                     .has(port.id, from.id, own.unwrap_or(MacAddr::BROADCAST))
         };
         let mut destinations: Vec<PortId> = Vec::new();
-        let dst = parsed.dst.octets();
         if dst[0] & 1 == 1 {
-            let reserved = dst[..5] == [1, 0x80, 0xc2, 0, 0] && dst[5] < 16;
-            let bpdu =
-                reserved && (dst[5] == 0 || dst[5] == 8) || dst == [1, 0, 0xc, 0xcc, 0xcc, 0xcd];
-            let trunk = matches!(from.vlan, Policy::Trunk(_));
-            if bpdu && from.bpdu_filter {
-                outcome.dropped = Some(DropReason::BpduFilter);
-            } else if reserved && !bpdu && (dst[5] == 1 || !inbound && !trunk) {
-                outcome.dropped = Some(DropReason::ControlFrame);
+            if let Some(reason) = control_frame(from, dst) {
+                outcome.dropped = Some(reason);
             } else if reflected {
                 outcome.dropped = Some(DropReason::ReversePath);
             } else {
@@ -308,29 +395,41 @@ impl ReferenceSwitch {
         } else {
             let promiscuous = members.iter().filter(|port| port.promiscuous);
             let promiscuous: Vec<&PortConfig> = promiscuous.copied().collect();
-            let (dropped, original, shown) = match self.holder(from, vlan, parsed.dst) {
+            match self.holder(from.switch, vlan, parsed.dst) {
                 Some(holder) if holder == from.id => {
-                    (Some(DropReason::SamePort), None, promiscuous)
+                    outcome.dropped = Some(DropReason::SamePort);
+                    destinations.extend(promiscuous.iter().map(|port| port.id));
                 }
                 Some(holder) if inbound && !self.teams.takes(holder, from.id, parsed.dst) => {
-                    (Some(DropReason::ReversePath), None, vec![])
+                    outcome.dropped = Some(DropReason::ReversePath);
                 }
-                Some(holder) => (None, Some(holder), promiscuous),
-                None if inbound => {
-                    let shown = promiscuous
-                        .into_iter()
-                        .filter(|port| flooded_to(port) && !reflected);
-                    (Some(DropReason::UnknownUnicast), None, shown.collect())
+                Some(holder) => {
+                    destinations.push(holder);
+                    destinations.extend(promiscuous.iter().map(|port| port.id));
                 }
-                None => match way_out {
-                    None => (Some(DropReason::UnknownUnicast), None, promiscuous),
-                    Some(None) => (Some(DropReason::NoUplink), None, promiscuous),
-                    Some(uplink) => (None, uplink, promiscuous),
-                },
-            };
-            outcome.dropped = dropped;
-            destinations.extend(original);
-            destinations.extend(shown.iter().map(|port| port.id));
+                None => {
+                    let flooded = members.iter().filter(|port| {
+                        let learning = port.effective_learning();
+                        learning.is_some_and(|learning| learning.flood)
+                    });
+                    let flooded: Vec<&PortConfig> = flooded.copied().collect();
+                    let here = |ports: &[&PortConfig]| -> Vec<PortId> {
+                        let ports = ports.iter().filter(|port| flooded_to(port) && !reflected);
+                        ports.map(|port| port.id).collect()
+                    };
+                    destinations.extend(here(&flooded));
+                    destinations.extend(way_out.flatten());
+                    if destinations.is_empty() {
+                        outcome.dropped = Some(match way_out {
+                            Some(None) => DropReason::NoUplink,
+                            _ if inbound && !flooded.is_empty() => DropReason::ReversePath,
+                            _ if reflected && floods => DropReason::ReversePath,
+                            _ => DropReason::UnknownUnicast,
+                        });
+                    }
+                    destinations.extend(here(&promiscuous));
+                }
+            }
         }
         for id in destinations {
             let Some(port) = self.port(id) else { continue };
@@ -348,33 +447,96 @@ impl ReferenceSwitch {
         outcome
     }
 
-    /// The port that has `mac` on `vlan`: an access port before a trunk, a configured address before one from traffic.
-    fn holder(&self, from: &PortConfig, vlan: u16, mac: MacAddr) -> Option<PortId> {
-        let ports = || {
-            self.config.ports.iter().filter(|port| {
-                port.switch == from.switch && port.role == Role::Vm && carries(&port.vlan, vlan)
-            })
+    /// The source of a frame from an uplink is here, by another uplink. One that was learned and is silent has left.
+    fn is_reflected(&mut self, from: &PortConfig, src: MacAddr, vlan: u16) -> bool {
+        let open_uplinks = self.config.ports.iter().filter(|port| {
+            port.switch == from.switch
+                && port.role == Role::Uplink
+                && port.admission == Admission::Open
+        });
+        let several = open_uplinks.count() > 1;
+        let Some(holder) = self.holder(from.switch, vlan, src) else {
+            return false;
         };
-        let trunks = |port: &&PortConfig| matches!(port.vlan, Policy::Trunk(_));
-        let configured = |port: &&PortConfig| port.mac == Some(mac);
-        let learned = |port: &&PortConfig| {
+        let entry = (from.switch, vlan, src);
+        let fixed = self.configured_holder(from.switch, vlan, src).is_some()
+            || self.taken_holder(from.switch, vlan, src, false).is_some();
+        if let (false, Some((_, seen))) = (fixed, self.learned.get(&entry))
+            && self.now - seen >= if several { 5 } else { 2 }
+        {
+            self.learned.remove(&entry);
+            return false;
+        }
+        several
+            && self.port(holder).is_some_and(|holder| {
+                holder.admission == Admission::Open && !self.teams.has(holder.id, from.id, src)
+            })
+    }
+
+    /// The port that has `mac` on `vlan`, or behind which it was learned. What a trunk took comes last: it sent from it on one
+    /// of its VLANs only.
+    fn holder(&self, switch: SwitchId, vlan: u16, mac: MacAddr) -> Option<PortId> {
+        let learned = || {
+            self.learned
+                .get(&(switch, vlan, mac))
+                .map(|(port, _)| *port)
+        };
+        self.configured_holder(switch, vlan, mac)
+            .or_else(|| self.taken_holder(switch, vlan, mac, false))
+            .or_else(learned)
+            .or_else(|| self.taken_holder(switch, vlan, mac, true))
+    }
+
+    /// The port whose own `mac` is on `vlan`.
+    fn owner(&self, switch: SwitchId, vlan: u16, mac: MacAddr) -> Option<PortId> {
+        self.configured_holder(switch, vlan, mac)
+            .or_else(|| self.taken_holder(switch, vlan, mac, false))
+            .or_else(|| self.taken_holder(switch, vlan, mac, true))
+    }
+
+    /// The port that has `mac` on `vlan` by configuration: an access port before a static entry before a trunk.
+    fn configured_holder(&self, switch: SwitchId, vlan: u16, mac: MacAddr) -> Option<PortId> {
+        let configured = |trunks: bool| {
+            let mut ports = self.carriers(switch, vlan, trunks);
+            ports.find(|port| port.mac == Some(mac)).map(|port| port.id)
+        };
+        configured(false)
+            .or_else(|| static_holder(&self.config, switch, vlan, mac))
+            .or_else(|| configured(true))
+    }
+
+    /// The access port, or the trunk, that has `mac` on `vlan` from its traffic.
+    fn taken_holder(
+        &self,
+        switch: SwitchId,
+        vlan: u16,
+        mac: MacAddr,
+        trunks: bool,
+    ) -> Option<PortId> {
+        let own = |port: &&PortConfig| {
             self.taken.get(&port.id) == Some(&mac) || self.adopted.get(&port.id) == Some(&mac)
         };
-        let fixed = || {
-            let port = static_holder(&self.config, from.switch, vlan, mac)?;
-            ports().find(|candidate| candidate.id == port)
-        };
-        ports()
-            .filter(configured)
-            .min_by_key(trunks)
-            .filter(|port| !trunks(port) || fixed().is_none())
-            .or_else(fixed)
-            .or_else(|| ports().filter(learned).min_by_key(trunks))
-            .map(|port| port.id)
+        let mut ports = self.carriers(switch, vlan, trunks);
+        ports.find(own).map(|port| port.id)
+    }
+
+    /// The VM ports of a switch that carry `vlan`, and trunk or do not.
+    fn carriers(
+        &self,
+        switch: SwitchId,
+        vlan: u16,
+        trunks: bool,
+    ) -> impl Iterator<Item = &PortConfig> {
+        self.config.ports.iter().filter(move |port| {
+            port.switch == switch
+                && port.role == Role::Vm
+                && carries(&port.vlan, vlan)
+                && matches!(port.vlan, Policy::Trunk(_)) == trunks
+        })
     }
 
     /// Another port of the switch has the address from its traffic, under the same key.
-    fn learned_by_another(&self, own: &PortConfig, mac: MacAddr) -> bool {
+    fn taken_by_another(&self, own: &PortConfig, mac: MacAddr) -> bool {
         self.config.ports.iter().any(|port| {
             port.id != own.id
                 && same_key(port, own)
@@ -385,6 +547,20 @@ impl ReferenceSwitch {
 
     fn port(&self, id: PortId) -> Option<&PortConfig> {
         self.config.ports.iter().find(|port| port.id == id)
+    }
+}
+
+/// Why a frame to a reserved group address goes nowhere, if it does not.
+fn control_frame(from: &PortConfig, dst: [u8; 6]) -> Option<DropReason> {
+    let reserved = dst[..5] == [1, 0x80, 0xc2, 0, 0] && dst[5] < 16;
+    let bpdu = reserved && (dst[5] == 0 || dst[5] == 8) || dst == [1, 0, 0xc, 0xcc, 0xcc, 0xcd];
+    let trunk = from.role == Role::Uplink || matches!(from.vlan, Policy::Trunk(_));
+    if bpdu && from.bpdu_filter {
+        Some(DropReason::BpduFilter)
+    } else if reserved && !bpdu && (dst[5] == 1 || !trunk) {
+        Some(DropReason::ControlFrame)
+    } else {
+        None
     }
 }
 

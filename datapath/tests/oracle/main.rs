@@ -12,8 +12,8 @@ use proptest::option;
 use proptest::prelude::*;
 use weft_datapath::testing::{ReferenceSwitch, Rig};
 use weft_datapath::{
-    Admission, Config, DropReason, Event, PortConfig, PortId, Role, StaticAddress, SwitchConfig,
-    SwitchId, TeamConfig, TeamId, TeamPolicy,
+    Admission, Beyond, Config, DropReason, Event, LearnedAddress, LearningConfig, PortConfig,
+    PortId, Role, StaticAddress, SwitchConfig, SwitchId, TeamConfig, TeamId, TeamPolicy,
 };
 use weft_packet::MacAddr;
 use weft_vlan::{Policy, VlanId, VlanSet};
@@ -41,6 +41,11 @@ enum Step {
     Apply(Config),
     /// Some time passes (ns), then links of uplinks, each a number among the last three ports, are up or down.
     Links(u64, Vec<(u16, bool)>),
+    /// Time goes by, and what was learned ages where the control side notices.
+    Wait {
+        ms: u64,
+        ages: bool,
+    },
 }
 
 fn mac(n: u8) -> MacAddr {
@@ -60,6 +65,22 @@ fn policy() -> impl Strategy<Value = Policy> {
 }
 
 prop_compose! {
+    fn learning()(
+        limit in 1u16..4,
+        drop: bool,
+        flood: bool,
+        age in 1u64..8,
+    ) -> LearningConfig {
+        LearningConfig {
+            limit,
+            beyond: if drop { Beyond::Drop } else { Beyond::Allow },
+            flood,
+            age: Duration::from_secs(age),
+        }
+    }
+}
+
+prop_compose! {
     fn port(id: u16)(
         switch in prop_oneof![4 => Just(0u16), 1 => Just(1u16)],
         admission in prop_oneof![8 => Just(Admission::Open), 1 => Just(Admission::Down), 1 => Just(Admission::Blocked)],
@@ -70,6 +91,7 @@ prop_compose! {
         forged_transmits: bool,
         bpdu_filter: bool,
         mtu in prop_oneof![Just(1280u16), Just(1500u16)],
+        learning in option::weighted(0.4, learning()),
     ) -> PortConfig {
         PortConfig {
             admission,
@@ -80,6 +102,7 @@ prop_compose! {
             forged_transmits,
             bpdu_filter,
             mtu,
+            learning,
             ..PortConfig::vm(PortId(id), SwitchId(switch), vlan)
         }
     }
@@ -264,6 +287,8 @@ fn step() -> impl Strategy<Value = Step> {
             prop::sample::select(vec![0, 50_000_000, 100_000_000, 4_999_999_999, 60_000_000_000]),
             vec((PORTS - UPLINKS as u16..PORTS, any::<bool>()), 0..3),
         ).prop_map(|(time, links)| Step::Links(time, links)),
+        4 => (prop_oneof![0u64..1000, 1000u64..9000], any::<bool>())
+            .prop_map(|(ms, ages)| Step::Wait { ms, ages }),
     ]
 }
 
@@ -318,6 +343,21 @@ fn drops(rig: &Rig) -> (Drops, Drops) {
     all
 }
 
+/// What every switch learned.
+fn learned(rig: &Rig) -> Vec<LearnedAddress> {
+    let switches = [SwitchId(0), SwitchId(1)];
+    let learned = switches.map(|switch| rig.datapath.learned_addresses(switch));
+    learned.concat()
+}
+
+/// Whatever a port sends, addresses behind others stay there that those have sent from of late.
+fn keeps_the_living(before: &[LearnedAddress], after: &[LearnedAddress], sender: PortId) {
+    let lives = |entry: &&LearnedAddress| entry.port != sender && entry.age.as_secs() < 2;
+    for entry in before.iter().filter(lives) {
+        assert!(after.contains(entry), "{sender} displaced {entry:?}");
+    }
+}
+
 /// A port sends `frames` behind those that `wait` there already.
 fn exchange(
     rig: &mut Rig,
@@ -327,7 +367,7 @@ fn exchange(
     frames: &[Vec<u8>],
 ) {
     traces::check(rig, reference, port, frames);
-    let before = drops(rig);
+    let (before, behind) = (drops(rig), learned(rig));
     let expected = expect(reference, port, &[wait, frames].concat());
     let got = rig.exchange(port, frames);
     assert_eq!(got, expected.copies, "copies of what {port} sent");
@@ -348,7 +388,24 @@ fn exchange(
         let wanted = expected.tx_drops.get(&key).copied().unwrap_or(0);
         assert_eq!(count - before.1[&key], wanted, "copies dropped: {key:?}");
     }
+    keeps_the_living(&behind, &learned(rig), port);
     rig.audit();
+}
+
+/// What was learned is what the reference learned, and each port's count says how much that is.
+fn compare_learned(rig: &Rig, reference: &ReferenceSwitch) {
+    let mut counts = BTreeMap::new();
+    for switch in [SwitchId(0), SwitchId(1)] {
+        let learned = rig.datapath.learned_addresses(switch);
+        assert_eq!(learned, reference.learned(switch), "learned on {switch:?}");
+        for entry in learned {
+            *counts.entry(entry.port).or_default() += 1;
+        }
+    }
+    for port in (0..PORTS).map(PortId) {
+        let count = counts.get(&port).copied().unwrap_or(0);
+        assert_eq!(rig.datapath.learned_count(port), count, "behind {port}");
+    }
 }
 
 /// Frames of a port that is in no configuration; of one port at a time, since whose come first is nobody's promise.
@@ -382,6 +439,11 @@ fn has(config: &Config, port: u16) -> bool {
     config.ports.iter().any(|other| other.id.0 == port)
 }
 
+fn learns(config: &Config, port: u16) -> bool {
+    let mut ports = config.ports.iter();
+    ports.any(|own| own.id.0 == port && own.effective_learning().is_some())
+}
+
 /// What a configuration means where one port has no engine.
 fn without(config: &Config, absent: u16) -> Config {
     let mut config = config.clone();
@@ -413,6 +475,14 @@ fn check(first: &Config, absent: u16, steps: Vec<Step>) {
     let mut sent = Vec::new();
     for step in steps {
         match step {
+            Step::Wait { ms, ages } => {
+                now += ms * 1_000_000;
+                set_clock(&mut reference, now);
+                if ages {
+                    rig.datapath.age_learned();
+                    reference.age();
+                }
+            }
             Step::Adopt { port, .. } | Step::Send { port, .. } if port == absent => {}
             Step::Send { port, frames } if !has(&config, port) => {
                 waiting.send(&mut rig, port, &frames);
@@ -448,13 +518,15 @@ fn check(first: &Config, absent: u16, steps: Vec<Step>) {
             Step::Send { port, frames } => {
                 sent.extend(frames.first().cloned());
                 // The frames of a burst are admitted before the first of them is looked up. Where the burst gives the port
-                // its address, a frame to that address would tell: such a port sends one by one.
+                // its address, or has one learned behind it, a frame to that address would tell: such a port sends one by one.
                 let nameless = rig.datapath.learned(PortId(port)).0.is_none();
-                for burst in frames.chunks(if nameless { 1 } else { frames.len() }) {
+                let one_by_one = nameless || learns(&config, port);
+                for burst in frames.chunks(if one_by_one { 1 } else { frames.len() }) {
                     exchange(&mut rig, &mut reference, PortId(port), &[], burst);
                 }
             }
         }
+        compare_learned(&rig, &reference);
     }
     for event in rig.events.try_iter() {
         let (Event::SourceSeen { mac, .. }

@@ -3,17 +3,18 @@
 use std::collections::BTreeMap;
 
 use weft_datapath::testing::{Outcome, ReferenceSwitch, Rig};
-use weft_datapath::{CopyKind, DropReason, PortId, Step, Trace};
+use weft_datapath::{CopyKind, DropReason, LearnedAddress, PortId, Step, Trace};
 use weft_packet::MacAddr;
 
-use crate::{Drops, PORTS, drops};
+use crate::{Drops, PORTS, drops, learned};
 
 /// Everything that a frame could change: counts by port and reason, frames and copies by port, addresses by port.
 #[derive(Debug, PartialEq)]
 struct Kept {
     drops: (Drops, Drops),
     counts: Vec<[u64; 6]>,
-    learned: Vec<(Option<MacAddr>, Option<MacAddr>)>,
+    own: Vec<(Option<MacAddr>, Option<MacAddr>)>,
+    learned: Vec<LearnedAddress>,
     events: usize,
 }
 
@@ -33,7 +34,8 @@ fn kept(rig: &Rig) -> Kept {
     Kept {
         drops: drops(rig),
         counts: ports().map(counts).collect(),
-        learned: ports().map(|id| rig.datapath.learned(id)).collect(),
+        own: ports().map(|id| rig.datapath.learned(id)).collect(),
+        learned: learned(rig),
         events: rig.events.len(),
     }
 }
@@ -94,7 +96,7 @@ fn decided_by(reason: DropReason) -> Option<&'static str> {
         DropReason::VlanTagNotAllowed | DropReason::VlanNotMember | DropReason::VlanReserved => {
             "VLAN"
         }
-        DropReason::ForgedTransmit => "source",
+        DropReason::ForgedTransmit | DropReason::LearningLimit => "source",
         DropReason::UnknownUnicast
         | DropReason::NoReceiver
         | DropReason::SamePort
