@@ -26,6 +26,9 @@ const SECOND: u64 = 1_000_000_000 * PARTS;
 /// How much of the peak a port may send at once (time, ns): what a poll thread lets pass in the time that it sleeps too long.
 const PEAK_DEPTH_NS: u64 = 5_000_000;
 
+/// The binary point of the span of an octet: as far to the left as the slowest rate leaves room for.
+const POINT: u32 = 24;
+
 /// More octets than any burst holds. A bucket with as many does not say how many it has.
 const PLENTY: usize = 8 << 20;
 
@@ -76,12 +79,22 @@ impl Bucket {
         self.average.charge(octets, now);
         self.peak.charge(octets, now);
     }
+
+    /// The same for somebody who shares the bucket with nobody.
+    #[inline]
+    pub(crate) fn charge_alone(&mut self, octets: usize, now: u64) {
+        let (octets, now) = (octets as u64, now * PARTS);
+        self.average.charge_alone(octets, now);
+        self.peak.charge_alone(octets, now);
+    }
 }
 
 /// One bucket; times and spans are in parts.
 struct Level {
     /// Bits per second, not 0.
     rate: u64,
+    /// How long an octet takes, times 2^[`POINT`]. Rounded up, as spans are: rounding never gives away any.
+    octet: u64,
     /// How long it takes to fill, not 0.
     depth: u64,
     /// How long [`PLENTY`] octets take.
@@ -94,15 +107,18 @@ impl Level {
     fn new(rate: u64, burst: u64) -> Self {
         let rate = rate.max(1);
         let depth = u128::from(burst) * u128::from(8 * SECOND) / u128::from(rate);
-        Self {
+        let mut level = Self {
             rate,
+            octet: ((8 * SECOND) << POINT).div_ceil(rate),
             // Far enough from the end of numbers for every sum of a time and a debt.
             depth: u64::try_from(depth)
                 .unwrap_or(u64::MAX)
                 .clamp(1, u64::MAX / 4),
-            plenty: span(PLENTY as u64, rate),
+            plenty: 0,
             full_at: AtomicU64::new(0),
-        }
+        };
+        level.plenty = level.span(PLENTY as u64);
+        level
     }
 
     #[inline]
@@ -114,7 +130,7 @@ impl Level {
         if left >= self.plenty {
             return usize::MAX;
         }
-        // Within 64 bits: less than PLENTY · 8 · SECOND.
+        // Within 64 bits: less than PLENTY · 8 · SECOND, or twice that where the span of an octet is all rounding.
         (left * self.rate / (8 * SECOND)).max(1) as usize
     }
 
@@ -128,12 +144,26 @@ impl Level {
 
     #[inline]
     fn charge(&self, octets: u64, now: u64) {
-        let span = span(octets, self.rate);
-        let after = |full_at: u64| Some(full_at.max(now).saturating_add(span));
+        let span = self.span(octets);
+        let after = |full_at| Some(after(full_at, span, now));
         // Never refused: `after` always has an answer.
         let _ = self
             .full_at
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, after);
+    }
+
+    #[inline]
+    fn charge_alone(&mut self, octets: u64, now: u64) {
+        let span = self.span(octets);
+        let full_at = self.full_at.get_mut();
+        *full_at = after(*full_at, span, now);
+    }
+
+    /// How long so many octets take.
+    #[inline]
+    fn span(&self, octets: u64) -> u64 {
+        let span = (u128::from(octets) * u128::from(self.octet)).div_ceil(1 << POINT);
+        u64::try_from(span).unwrap_or(u64::MAX)
     }
 
     /// Makes as much used as of `other`.
@@ -147,10 +177,10 @@ impl Level {
     }
 }
 
-/// How long so many octets take, rounded up: rounding never gives away any.
+/// When a bucket is full after octets that take `span`, where it was to be full at `full_at`.
 #[inline]
-fn span(octets: u64, rate: u64) -> u64 {
-    octets.saturating_mul(8 * SECOND).div_ceil(rate)
+fn after(full_at: u64, span: u64, now: u64) -> u64 {
+    full_at.max(now).saturating_add(span)
 }
 
 #[cfg(test)]

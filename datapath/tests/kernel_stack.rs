@@ -2,13 +2,13 @@
 //! with its checksum completed where not; the kernels themselves check every checksum that is not theirs to trust.
 
 use std::io::{Read, Write};
-use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::bounded;
 use weft_datapath::afxdp::testing::Namespace;
 use weft_datapath::{
-    Config, Datapath, EngineSpec, Options, PollMode, PortConfig, PortCounters, PortId,
+    Config, Datapath, EngineSpec, Options, PollMode, PortConfig, PortCounters, PortId, ShapeConfig,
     SwitchConfig, SwitchId,
 };
 use weft_vlan::{Policy, VlanId};
@@ -69,7 +69,21 @@ impl Host {
         for vm in &vms {
             vm.connect(&near, &datapath);
         }
-        let ports = vms.iter().map(Vm::port).collect();
+        let host = Self {
+            vms,
+            datapath,
+            _near: near,
+        };
+        host.apply(None);
+        host
+    }
+
+    /// Puts the configuration in force, with this limit on what comes from every port.
+    fn apply(&self, shape_in: Option<ShapeConfig>) {
+        let port = |vm: &Vm| PortConfig {
+            shape_in,
+            ..vm.port()
+        };
         let switch = SwitchConfig {
             id: SwitchId(0),
             static_addresses: Vec::new(),
@@ -77,14 +91,9 @@ impl Host {
         let config = Config {
             switches: vec![switch],
             teams: Vec::new(),
-            ports,
+            ports: self.vms.iter().map(port).collect(),
         };
-        datapath.apply(&config).expect("the thread answers");
-        Self {
-            vms,
-            datapath,
-            _near: near,
-        }
+        self.datapath.apply(&config).expect("the thread answers");
     }
 
     fn counters(&self, vm: &Vm) -> PortCounters {
@@ -265,4 +274,44 @@ fn tcp_passes_between_all_kinds_of_ports() {
             }
         }
     }
+}
+
+/// What a limit holds back stays in the queue of the device or socket, and none of it is lost there.
+#[test]
+fn what_a_limit_holds_back_waits_in_the_kernel() {
+    const DATAGRAMS: u64 = 60;
+    let host = Host::new();
+    // A datagram at a time, each some 1.4 ms after the one before.
+    host.apply(Some(ShapeConfig {
+        average: 800_000,
+        peak: 800_000,
+        burst: 1,
+    }));
+    let received = |vm| host.counters(vm).rx_frames;
+    let before: Vec<u64> = host.vms.iter().map(received).collect();
+    for vm in &host.vms {
+        let socket = vm
+            .namespace
+            .run(|| UdpSocket::bind((vm.v4(), 0)))
+            .expect("the address is there");
+        socket.set_broadcast(true).expect("a socket");
+        for _ in 0..DATAGRAMS {
+            socket
+                .send_to(&[7; 100], ("10.0.0.255", 9))
+                .expect("there is room");
+        }
+    }
+    let deadline = Instant::now() + Duration::from_secs(10);
+    for (vm, before) in host.vms.iter().zip(before) {
+        while received(vm) < before + DATAGRAMS {
+            assert!(
+                Instant::now() < deadline,
+                "{}: {} frames",
+                vm.name(),
+                received(vm) - before
+            );
+            std::thread::yield_now();
+        }
+    }
+    host.audit();
 }

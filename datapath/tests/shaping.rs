@@ -423,6 +423,79 @@ fn what_waits_for_a_port_that_goes_is_counted_there() {
     }
 }
 
+/// However it leaves the switch, a large packet costs what its segments do, tags and all.
+#[test]
+fn a_large_packet_costs_what_its_segments_do() {
+    // 100 segments.
+    let (header, packet) = large_packet(1, 40_000, 400);
+    let octets = 40_000 + 100 * HEADERS as u64;
+    // Microseconds for octets.
+    let slow = Some(limit(8_000_000, 8_000_000, 1));
+    for (shape_in, shape_out, takes, tag) in [
+        (slow, None, true, 0),
+        (slow, None, false, 0),
+        (None, slow, true, 0),
+        (None, slow, false, 0),
+        (None, slow, true, 4),
+        (None, slow, false, 4),
+    ] {
+        let mut bench = Bench::new(shape_in, shape_out);
+        if tag > 0 {
+            bench.ports[1].vlan = Policy::trunk_all();
+            bench.apply();
+        }
+        if takes {
+            bench.rig.port(PortId(2)).take_offloads(all_offloads());
+        }
+        bench.rig.port(PortId(1)).send_with(header, &packet);
+        bench.send(&frame(1, 2, 2, 60));
+        bench.settle();
+        assert!(bench.received().iter().all(|frame| number(frame) == 1));
+        let opens_at = START + (octets + 100 * tag) * 1000 - 1000;
+        bench.pass_at(opens_at);
+        assert!(bench.received().is_empty(), "{shape_in:?} {takes} {tag}");
+        bench.pass_at(opens_at + 1001);
+        assert_eq!(
+            number(&bench.received()[0]),
+            2,
+            "{shape_in:?} {takes} {tag}"
+        );
+        bench.rig.audit();
+    }
+}
+
+/// Whatever is done to a frame on its way out is done to one that waited, too.
+#[test]
+fn what_waited_is_what_it_would_have_been() {
+    let slow = Some(limit(8_000_000, 8_000_000, 1));
+    for (trunk, takes) in [(false, false), (false, true), (true, false), (true, true)] {
+        let exchange = |shape_out| {
+            let mut bench = Bench::new(None, shape_out);
+            if trunk {
+                bench.ports[1].vlan = Policy::trunk_all();
+                bench.apply();
+            }
+            if takes {
+                bench.rig.port(PortId(2)).take_offloads(all_offloads());
+            }
+            for n in 0..5 {
+                bench.send(&frame(1, 2, n, 60 + 100 * n as usize));
+                let (header, packet) = large_packet(n, 5000, 1000);
+                bench.rig.port(PortId(1)).send_with(header, &packet);
+            }
+            bench.settle();
+            for _ in 0..10 {
+                bench.pass_at(bench.now + SECOND);
+            }
+            bench.rig.audit();
+            bench.rig.port(PortId(2)).drain_with_headers()
+        };
+        let (at_once, waited) = (exchange(None), exchange(slow));
+        assert_eq!(at_once.len(), if takes { 10 } else { 30 });
+        assert!(at_once == waited, "{trunk} {takes}");
+    }
+}
+
 #[test]
 fn a_trace_tells_of_limits() {
     let slow = limit(1_000_000, 1_000_000, 1000);

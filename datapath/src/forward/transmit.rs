@@ -218,13 +218,13 @@ fn send_shaped<C>(
         send_some(engine, counters, queue, rooms, now);
     }
     let (mut at_once, mut octets) = (0, 0);
-    if queue.is_empty() {
-        let budget = queue.budget(now);
-        while at_once < copies.len() && octets < budget {
-            let (Outgoing { frame, edit }, _) = read(&copies[at_once]);
-            octets += burst.cost(frame, edit);
-            at_once += 1;
-        }
+    let budget = queue.budget(now);
+    while at_once < copies.len() && octets < budget {
+        let (Outgoing { frame, edit }, _) = read(&copies[at_once]);
+        octets += burst.cost(frame, edit);
+        at_once += 1;
+    }
+    if at_once > 0 {
         queue.charge(octets, now);
     }
     let (at_once, later) = copies.split_at(at_once);

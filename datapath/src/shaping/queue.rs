@@ -74,17 +74,23 @@ impl EgressQueue {
         self.frames.is_empty()
     }
 
-    /// Octets at which a frame may still begin to leave; see [`Bucket::octets`].
+    /// Octets at which a frame may still begin to leave without having waited: none while others wait.
     #[inline]
     pub(crate) fn budget(&self, now: u64) -> usize {
+        if self.is_empty() { self.left(now) } else { 0 }
+    }
+
+    /// Octets at which a frame may still begin to leave; see [`Bucket::octets`].
+    #[inline]
+    fn left(&self, now: u64) -> usize {
         let bucket = self.bucket.as_ref();
         bucket.map_or(usize::MAX, |bucket| bucket.octets(now))
     }
 
     #[inline]
-    pub(crate) fn charge(&self, octets: usize, now: u64) {
-        if let Some(bucket) = &self.bucket {
-            bucket.charge(octets, now);
+    pub(crate) fn charge(&mut self, octets: usize, now: u64) {
+        if let Some(bucket) = &mut self.bucket {
+            bucket.charge_alone(octets, now);
         }
     }
 
@@ -139,14 +145,14 @@ impl EgressQueue {
         view: &mut Burst,
         send: impl FnOnce(&Burst, &[Outgoing]),
     ) -> usize {
-        let budget = self.budget(now);
+        let left = self.left(now);
         let (mut count, mut cost) = (0, 0);
         let mut outgoing = [Outgoing {
             frame: 0,
             edit: TagEdit::Keep,
         }; BURST];
         for (frame, queued) in self.frames.iter().take(BURST).enumerate() {
-            if cost >= budget {
+            if cost >= left {
                 break;
             }
             cost += queued.cost;
@@ -183,4 +189,109 @@ impl EgressQueue {
 
 fn most_octets(config: ShapeConfig) -> usize {
     (config.average / 8 / LONGEST_WAIT).clamp(FEWEST_OCTETS, ROOM as u64) as usize
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::frame::with_frame;
+
+    const OUTGOING: Outgoing = Outgoing {
+        frame: 0,
+        edit: TagEdit::Keep,
+    };
+
+    fn queue(average: u64) -> EgressQueue {
+        EgressQueue::new(ShapeConfig {
+            average,
+            peak: average,
+            burst: 1_000_000,
+        })
+    }
+
+    /// A frame's first octets are its number, and all others too.
+    fn frame(number: u8, len: usize) -> Vec<u8> {
+        vec![number; len]
+    }
+
+    fn push(queue: &mut EgressQueue, frame: &[u8]) -> bool {
+        with_frame(frame, |burst| queue.push(burst, OUTGOING))
+    }
+
+    /// What leaves by then, in whole frames.
+    fn take(queue: &mut EgressQueue, now: u64) -> Vec<Vec<u8>> {
+        let (mut view, mut left) = (Box::<Burst>::default(), Vec::new());
+        queue.take(now, &mut view, |burst, outgoing| {
+            for outgoing in outgoing {
+                let mut frame = vec![0; burst.frames()[outgoing.frame].len()];
+                burst.write(outgoing.frame, outgoing.edit, &mut frame);
+                left.push(frame);
+            }
+        });
+        left
+    }
+
+    #[test]
+    fn nothing_passes_what_waits() {
+        let mut queue = queue(1_000_000_000);
+        assert!(queue.budget(1) > 0);
+        assert!(push(&mut queue, &frame(1, 60)));
+        assert_eq!((queue.budget(1), queue.left(1)), (0, 625_000));
+        assert_eq!(take(&mut queue, 1), [frame(1, 60)]);
+        assert_eq!(queue.budget(1), 625_000 - 60);
+    }
+
+    /// Frames of many lengths go round the room many times, and come out as they went in.
+    #[test]
+    fn frames_stay_what_they_are_all_the_way_round() {
+        // A microsecond is a thousand octets; none are left of the burst.
+        let mut queue = queue(8_000_000_000);
+        queue.charge(1_000_000, 1);
+        let mut waiting = VecDeque::new();
+        let (mut refused, capacity) = (0, queue.frames.capacity());
+        for n in 0..2000usize {
+            let frame = frame(n as u8, 60 + n * 7919 % 60_000);
+            if push(&mut queue, &frame) {
+                waiting.push_back(frame);
+            } else {
+                refused += 1;
+            }
+            for frame in take(&mut queue, 1 + n as u64 * 25_000) {
+                assert!(waiting.pop_front() == Some(frame), "after {n}");
+            }
+        }
+        assert!(refused > 0);
+        assert_eq!(
+            queue.frames.capacity(),
+            capacity,
+            "nothing is allocated on the way"
+        );
+    }
+
+    #[test]
+    fn frames_are_bounded_in_number_and_octets() {
+        for (average, len, most) in [
+            (u64::MAX, 60, MOST_FRAMES),
+            (u64::MAX, 2048, ROOM / 2048),
+            (8_000_000, 1000, 50),
+            (0, 1514, 10),
+        ] {
+            let mut queue = queue(average);
+            let taken = (0..1000).filter(|_| push(&mut queue, &frame(0, len)));
+            assert_eq!(taken.count(), most, "frames of {len} at {average} bit/s");
+        }
+    }
+
+    #[test]
+    fn a_limit_that_goes_lets_everything_pass() {
+        let mut queue = queue(0);
+        assert!(push(&mut queue, &frame(1, 60)));
+        assert_eq!(queue.opens_at(), Some(0));
+        queue.charge(2_000_000, 1);
+        assert!(take(&mut queue, 1).is_empty());
+        assert!(queue.opens_at() > Some(1));
+        queue.set(None, 1);
+        assert_eq!((queue.opens_at(), take(&mut queue, 1).len()), (Some(0), 1));
+        assert_eq!((queue.opens_at(), queue.budget(1)), (None, usize::MAX));
+    }
 }

@@ -133,14 +133,18 @@ fn what_was_used_stays_used_when_the_settings_change() {
 #[test]
 fn threads_charge_one_bucket() {
     let bucket = Bucket::new(limit(8_000_000, 8_000_000, 1_000_000_000));
+    let start = std::sync::Barrier::new(2);
     std::thread::scope(|scope| {
         for _ in 0..2 {
-            scope.spawn(|| (0..100_000).for_each(|_| bucket.charge(100, 1)));
+            scope.spawn(|| {
+                start.wait();
+                (0..5_000_000).for_each(|_| bucket.charge(100, 1));
+            });
         }
     });
     // A microsecond for each octet.
     let spent = bucket.average.full_at.load(Ordering::Relaxed) / PARTS - 1;
-    assert_eq!(spent, 2 * 100_000 * 100 * 1000);
+    assert_eq!(spent, 2 * 5_000_000 * 100 * 1000);
 }
 
 proptest! {

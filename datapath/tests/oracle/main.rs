@@ -13,7 +13,8 @@ use proptest::prelude::*;
 use weft_datapath::testing::{ReferenceSwitch, Rig};
 use weft_datapath::{
     Admission, Beyond, Config, DropReason, Event, LearnedAddress, LearningConfig, PortConfig,
-    PortId, Role, StaticAddress, SwitchConfig, SwitchId, TeamConfig, TeamId, TeamPolicy,
+    PortId, Role, ShapeConfig, StaticAddress, SwitchConfig, SwitchId, TeamConfig, TeamId,
+    TeamPolicy,
 };
 use weft_packet::MacAddr;
 use weft_vlan::{Policy, VlanId, VlanSet};
@@ -27,6 +28,13 @@ const TEAMS: usize = 2;
 
 /// A port's receive queue; small enough that floods fill it.
 const DEPTH: usize = 12;
+
+/// A limit that changes the way of frames, and not what becomes of them.
+const NEVER_REACHED: ShapeConfig = ShapeConfig {
+    average: 1_000_000_000_000,
+    peak: 1_000_000_000_000,
+    burst: 1_000_000_000_000,
+};
 
 #[derive(Clone, Debug)]
 enum Step {
@@ -92,6 +100,7 @@ prop_compose! {
         bpdu_filter: bool,
         mtu in prop_oneof![Just(1280u16), Just(1500u16)],
         learning in option::weighted(0.4, learning()),
+        limits in (prop::bool::weighted(0.2), prop::bool::weighted(0.2)),
     ) -> PortConfig {
         PortConfig {
             admission,
@@ -103,6 +112,8 @@ prop_compose! {
             bpdu_filter,
             mtu,
             learning,
+            shape_in: limits.0.then_some(NEVER_REACHED),
+            shape_out: limits.1.then_some(NEVER_REACHED),
             ..PortConfig::vm(PortId(id), SwitchId(switch), vlan)
         }
     }

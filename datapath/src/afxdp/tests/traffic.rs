@@ -96,6 +96,27 @@ fn a_peer_with_a_larger_mtu_is_faced_with_several_buffers() {
 }
 
 #[test]
+fn no_frame_is_taken_that_begins_beyond_a_limit() {
+    let namespace = Namespace::new();
+    namespace.ip(&["link", "set", "lo", "up", "mtu", "9000"]);
+    let options = Options { mtu: 9000, ..QUICK };
+    let mut port = namespace.run(|| AfXdpPort::open("lo", options)).unwrap();
+    let sender = namespace.run(|| RawSocket::open("lo"));
+    for seed in 0..12 {
+        sender.send(&frame(9014, seed));
+    }
+    let mut descs = [Desc::default(); 64];
+    for (octets, frames) in [(1, 1), (9014, 1), (9015, 2), (4 * 9014, 4), (100_000, 4)] {
+        assert!(wait(&port.rx[0], PATIENCE));
+        let count = port.rx[0].receive_within(&mut descs, octets);
+        let whole = descs[..count].iter().filter(|desc| !desc.continues());
+        assert_eq!(whole.count(), frames, "{octets} octets");
+        assert!(!descs[count - 1].continues(), "frames are taken whole");
+        port.rx[0].recycle(&descs[..count]);
+    }
+}
+
+#[test]
 fn every_queue_is_served() {
     let pair = VethPair::new(1500, 4);
     let mut port = open(&pair, QUICK);

@@ -10,7 +10,7 @@ use crate::testing::{Guest, GuestOptions, Received, wait};
 use crate::vhost::features::{
     CSUM, EVENT_IDX, GUEST_CSUM, GUEST_TSO4, HOST_TSO4, MRG_RXBUF, OFFERED,
 };
-use crate::{EngineSpec, PortId, SocketRole, VhostState};
+use crate::{EngineSpec, PortId, ShapeConfig, SocketRole, VhostState};
 
 /// A guest with these features, and receive buffers of so many octets.
 fn with(features: u64, buffer: u32) -> GuestOptions {
@@ -59,6 +59,39 @@ fn what_waits_before_there_is_a_configuration_is_forwarded_by_it() {
     assert!(two.receive().is_none());
     host.apply();
     for n in 0..FRAMES {
+        assert_eq!(two.expect_frame().1, frame(0, 1, 60, n));
+    }
+    host.audit();
+}
+
+/// While its limit is used up a guest's frames wait in its own ring, no thread is awake for them, and what the front-end asks
+/// for is done.
+#[test]
+fn what_a_limit_holds_back_waits_in_the_ring() {
+    const FRAMES: u8 = 40;
+    let host = Host::new(2);
+    let (mut one, mut two) = (host.plain_guest(0), host.plain_guest(1));
+    host.apply_with(|port| {
+        port.shape_in = (port.id == PortId(0)).then_some(ShapeConfig {
+            average: 1,
+            peak: 1,
+            burst: 1,
+        });
+    });
+    for n in 0..FRAMES {
+        one.send([0; 12], &frame(0, 1, 60, n));
+    }
+    assert_eq!(two.expect_frame().1, frame(0, 1, 60, 0));
+    host.rests();
+    let since = Instant::now();
+    (0..5).for_each(|_| one.share());
+    // A thread that wakes up for a heartbeat only would take as many seconds.
+    assert!(since.elapsed() < Duration::from_secs(3));
+    exchange(&mut two, &mut one, (1, 0), 60..70);
+    host.rests();
+    assert_eq!(host.counters(0).rx_frames, 1);
+    host.apply();
+    for n in 1..FRAMES {
         assert_eq!(two.expect_frame().1, frame(0, 1, 60, n));
     }
     host.audit();

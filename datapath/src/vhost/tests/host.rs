@@ -80,11 +80,20 @@ impl Host {
 
     /// Puts the configuration in force, again after a port was attached.
     pub(super) fn apply(&self) {
-        let port = |(id, vlan): (usize, &Policy)| PortConfig {
-            mac: Some(MacAddr::new(mac(id as u16))),
-            mac_changes: false,
-            forged_transmits: false,
-            ..PortConfig::vm(PortId(id as u16), SwitchId(0), vlan.clone())
+        self.apply_with(|_| {});
+    }
+
+    /// The same, with other settings than the usual ones.
+    pub(super) fn apply_with(&self, set: impl Fn(&mut PortConfig)) {
+        let port = |(id, vlan): (usize, &Policy)| {
+            let mut port = PortConfig {
+                mac: Some(MacAddr::new(mac(id as u16))),
+                mac_changes: false,
+                forged_transmits: false,
+                ..PortConfig::vm(PortId(id as u16), SwitchId(0), vlan.clone())
+            };
+            set(&mut port);
+            port
         };
         let config = Config {
             switches: vec![SwitchConfig {
