@@ -184,15 +184,17 @@ impl From<ModelError> for Problem {
             ModelError::Unknown { .. }
             | ModelError::NothingToDelete { .. }
             | ModelError::UnknownTarget { .. }
-            | ModelError::NotAnUplink { .. } => ProblemKind::NotFound,
+            | ModelError::NotAnUplink { .. }
+            | ModelError::NoSuchUplink { .. } => ProblemKind::NotFound,
             ModelError::AlreadyExists { .. }
             | ModelError::InUse { .. }
             | ModelError::InterfaceTaken { .. }
             | ModelError::SocketTaken { .. }
-            | ModelError::OneUplink { .. }
+            | ModelError::StandbyWithIpHash { .. }
+            | ModelError::UplinkInTeam { .. }
             | ModelError::MacTaken { .. }
             | ModelError::Stale { .. } => ProblemKind::Conflict,
-            ModelError::SeveralUplinks { .. }
+            ModelError::TwiceInTeam { .. }
             | ModelError::BadMac { .. }
             | ModelError::Inconsistent { .. } => ProblemKind::Invalid,
         };

@@ -31,10 +31,18 @@ A manifest with every field:
       uplinks: [eth1]                    # none by default: an isolated switch
       mtu: 1500                          # 1280-9000
       security: {promiscuous: reject, macChanges: accept, forgedTransmits: accept}
+      teaming: {policy: srcid, active: all, standby: [], failback: true, notify: true, upDelay: 100ms, lbtPeriod: 30s, lbtThreshold: 75}
+      shaping: {in: off, out: off}       # or {average: 100mbit, peak: 200mbit, burst: 100KiB}
+      macLearning: {enabled: false, limit: 4096, beyond: allow, flood: true, age: 5m}
+      bpduFilter: disabled               # or enabled
       portgroups:
         - name: Lab
           vlan: 0                        # 0: no tag; 1-4094: the switch tags; 4095: the guests tag
           security: {promiscuous: inherit, macChanges: inherit, forgedTransmits: inherit}
+          teaming: {policy: inherit}     # and so on: every leaf that a switch has
+          shaping: {in: inherit}
+          macLearning: {enabled: inherit}
+          bpduFilter: inherit
   ports:
     - name: MyVM1
       portgroup: Lab
@@ -301,6 +309,10 @@ mod tests {
         for kind in [
             "VswitchSection",
             "SwitchSecurity",
+            "SwitchTeaming",
+            "SwitchShaping",
+            "Limit",
+            "SwitchLearning",
             "PortgroupSection",
             "PortSpec",
             "VhostUser",
@@ -316,7 +328,16 @@ mod tests {
         }
         // What is set to a default is left out of an export.
         let exported = Manifest::export(&intent).to_yaml();
-        for default in ["inherit", " engine:", " link:", " block:"] {
+        for default in [
+            "inherit",
+            "teaming",
+            "shaping",
+            "macLearning",
+            "bpduFilter",
+            " engine:",
+            " link:",
+            " block:",
+        ] {
             assert!(!exported.contains(default), "{default}: {exported}");
         }
     }

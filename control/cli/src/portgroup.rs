@@ -120,10 +120,9 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<(), Failu
                 forged_transmits: leaves.forged_transmits.unwrap_or_default(),
             };
             let spec = PortgroupSpec {
-                name,
-                vswitch,
                 vlan: vlan.unwrap_or_default(),
                 security,
+                ..PortgroupSpec::new(name, vswitch)
             };
             let detail = format!(" to {}: {}", spec.vswitch, meaning(spec.vlan));
             let result = client.add_portgroup(&spec, change.options()).await?;
@@ -138,6 +137,7 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<(), Failu
             let patch = PortgroupPatch {
                 vlan,
                 security: security.patch(),
+                ..PortgroupPatch::default()
             };
             report(
                 context,

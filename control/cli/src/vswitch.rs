@@ -118,10 +118,10 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<(), Failu
             change,
         }) => {
             let spec = VswitchSpec {
-                name,
                 uplinks,
                 mtu: mtu.unwrap_or_default(),
                 security: security.policy(),
+                ..VswitchSpec::new(name)
             };
             let result = client.add_vswitch(&spec, change.options_with(yes)).await?;
             let detail = if change.is_in_force() {
@@ -140,6 +140,7 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<(), Failu
             let patch = VswitchPatch {
                 mtu,
                 security: security.patch(),
+                ..VswitchPatch::default()
             };
             report(
                 context,

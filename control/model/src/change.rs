@@ -4,12 +4,12 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::error::ModelError;
-use crate::fields::{FieldChange, differing};
+use crate::fields::{Compared, FieldChange, differing};
 use crate::intent::{Intent, Object, ObjectKind, ObjectRef, ResourceVersion};
 use crate::name::{InterfaceName, PortName, PortgroupName, VswitchName, nearest};
 use crate::patch::{PortPatch, PortgroupPatch, VswitchPatch};
 use crate::rules;
-use crate::spec::{PortSpec, PortgroupSpec, VswitchSpec};
+use crate::spec::{PortSpec, PortgroupSpec, PortgroupTeaming, SwitchTeaming, VswitchSpec};
 
 /// One change of a host's configuration.
 #[derive(Clone, Debug, PartialEq)]
@@ -112,7 +112,6 @@ impl Intent {
     fn make(&mut self, change: &Change) -> Result<Outcome, ModelError> {
         Ok(match change {
             Change::AddVswitch(spec) => {
-                one_uplink(self, spec)?;
                 add(self, &spec.name, spec, |intent| &mut intent.vswitches)?
             }
             Change::AddPortgroup(spec) => {
@@ -144,6 +143,7 @@ impl Intent {
             Change::DelUplink(name, interface) => {
                 let mut spec = deletable(self.vswitch(name))?.spec.clone();
                 self.uplink_of(&spec, interface)?;
+                self.in_no_team(&spec, interface)?;
                 spec.uplinks.retain(|uplink| uplink != interface);
                 set(self, name, spec, |intent| &mut intent.vswitches)
             }
@@ -200,7 +200,7 @@ impl Intent {
 
     /// In what an object is not as it was in an earlier configuration. Nothing, where it is not in both.
     pub fn differing_from(&self, earlier: &Self, object: &ObjectRef) -> Vec<FieldChange> {
-        fn between<N: Ord, S: Serialize>(
+        fn between<N: Ord, S: Compared>(
             name: Option<N>,
             earlier: &Objects<N, S>,
             now: &Objects<N, S>,
@@ -255,17 +255,42 @@ impl Intent {
             nearest: near.map(str::to_owned),
         })
     }
-}
 
-/// A switch that does not exist yet has no uplink to give up for another.
-fn one_uplink(intent: &Intent, spec: &VswitchSpec) -> Result<(), ModelError> {
-    if spec.uplinks.len() < 2 || intent.vswitches.contains_key(&spec.name) {
-        return Ok(());
+    /// An uplink that somebody counts on does not go.
+    fn in_no_team(
+        &self,
+        switch: &VswitchSpec,
+        interface: &InterfaceName,
+    ) -> Result<(), ModelError> {
+        let SwitchTeaming {
+            active, standby, ..
+        } = &switch.teaming;
+        let by_switch = active.named().contains(interface) || standby.0.contains(interface);
+        let mut users: Vec<ObjectRef> = Vec::new();
+        users.extend(by_switch.then(|| (&switch.name).into()));
+        let groups = self.portgroups_of(&switch.name);
+        let naming = groups.filter(|group| {
+            let PortgroupTeaming {
+                active, standby, ..
+            } = &group.teaming;
+            let named = active
+                .own()
+                .is_some_and(|active| active.named().contains(interface));
+            named
+                || standby
+                    .own()
+                    .is_some_and(|standby| standby.0.contains(interface))
+        });
+        users.extend(naming.map(|group| ObjectRef::from(&group.name)));
+        if users.is_empty() {
+            return Ok(());
+        }
+        Err(ModelError::UplinkInTeam {
+            object: (&switch.name).into(),
+            interface: interface.to_string(),
+            users,
+        })
     }
-    Err(ModelError::SeveralUplinks {
-        object: (&spec.name).into(),
-        wanted: spec.uplinks.iter().map(ToString::to_string).collect(),
-    })
 }
 
 /// Whoever deletes what does not exist is not led to delete something else.
@@ -290,7 +315,7 @@ fn add<N, S>(
 where
     N: Ord + Clone,
     for<'a> ObjectRef: From<&'a N>,
-    S: Clone + PartialEq + Serialize,
+    S: Clone + PartialEq + Compared,
 {
     if let Some(present) = objects(intent).get(name) {
         if present.spec == *spec {
@@ -315,7 +340,7 @@ fn put<N, S>(
 ) -> Outcome
 where
     N: Ord + Clone,
-    S: Clone + PartialEq + Serialize,
+    S: Clone + PartialEq + Compared,
 {
     if objects(intent).contains_key(name) {
         return set(intent, name, spec.clone(), objects);
@@ -333,7 +358,7 @@ fn set<N, S>(
 ) -> Outcome
 where
     N: Ord,
-    S: PartialEq + Serialize,
+    S: PartialEq + Compared,
 {
     let written = ResourceVersion(intent.revision + 1);
     let Some(object) = objects(intent)

@@ -1,17 +1,22 @@
 //! From names, inheritance and intent to what the data path reads.
 
-use std::collections::BTreeMap;
-use std::time::Duration;
+mod teams;
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use weft_datapath::{
-    Admission, Config, PortConfig, PortId, SwitchConfig, SwitchId, TeamConfig, TeamId, TeamPolicy,
+    Admission, Beyond, Config, LearningConfig, PortConfig, PortId, ShapeConfig, SwitchConfig,
+    SwitchId, TeamId,
 };
 use weft_packet::MacAddr;
 
 use crate::intent::Intent;
-use crate::name::{InterfaceName, PortName, VswitchName};
-use crate::policy::inherited;
-use crate::spec::{Decision, LinkSetting, PortSpec};
+use crate::name::{InterfaceName, PortName, PortgroupName, VswitchName};
+use crate::policy::{EffectivePolicy, inherited};
+use crate::spec::{
+    BeyondLimit, Decision, EffectiveLearning, LinkSetting, PortSpec, Shaping, Toggle,
+};
+use teams::Teams;
 
 /// Something that is a port to the data path.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -53,31 +58,12 @@ pub fn compile(intent: &Intent, realisation: &Realisation) -> Config {
             });
         }
     }
-    let mut teams: BTreeMap<&VswitchName, TeamId> = BTreeMap::new();
-    for (name, &switch) in &realisation.switches {
-        let Some(spec) = intent.vswitches.get(name).map(|object| &object.spec) else {
-            continue;
-        };
-        let number = |interface: &InterfaceName| {
-            let realised = realisation.ports.get(&PortKey::Uplink(interface.clone()));
-            realised.map(|realised| realised.id)
-        };
-        if !spec.uplinks.is_empty() {
-            teams.insert(name, TeamId(config.teams.len() as u16));
-            config.teams.push(TeamConfig {
-                switch,
-                policy: TeamPolicy::SourceId,
-                active: spec.uplinks.iter().filter_map(number).collect(),
-                standby: Vec::new(),
-                failback: true,
-                notify: true,
-                up_delay: Duration::from_millis(100),
-            });
-        }
-    }
+    let mut teams = Teams::default();
+    let groups = groups(intent, realisation, &mut teams);
+    config.teams = teams.all();
     for (key, &realised) in &realisation.ports {
         let port = match key {
-            PortKey::Port(name) => vm_port(intent, realisation, name, realised, &teams),
+            PortKey::Port(name) => vm_port(intent, &groups, name, realised),
             PortKey::Uplink(interface) => uplink(intent, realisation, interface, realised),
         };
         config.ports.extend(port);
@@ -87,15 +73,63 @@ pub fn compile(intent: &Intent, realisation: &Realisation) -> Config {
     config
 }
 
+/// What the ports of a port group have in common.
+struct Group {
+    switch: SwitchId,
+    team: Option<TeamId>,
+    policy: EffectivePolicy,
+}
+
+/// The port groups that have ports with a number, on switches that have one.
+fn groups<'a>(
+    intent: &'a Intent,
+    realisation: &Realisation,
+    teams: &mut Teams,
+) -> BTreeMap<&'a PortgroupName, Group> {
+    let mut groups = BTreeMap::new();
+    let used = realisation.ports.keys().filter_map(|key| match key {
+        PortKey::Port(name) => Some(&intent.ports.get(name)?.spec.portgroup),
+        PortKey::Uplink(_) => None,
+    });
+    let used: BTreeSet<_> = used.collect();
+    for name in used {
+        let group = intent.portgroups.get(name).map(|object| &object.spec);
+        let Some((group, switch)) =
+            group.and_then(|group| Some((group, &intent.vswitches.get(&group.vswitch)?.spec)))
+        else {
+            continue;
+        };
+        let Some(&id) = realisation.switches.get(&switch.name) else {
+            continue;
+        };
+        let policy = inherited(group, switch);
+        // Without uplinks there is no world to reach, and nothing that could fail.
+        let has_uplinks = !switch.uplinks.is_empty();
+        let team = has_uplinks.then(|| teams.of(id, &policy.teaming, realisation));
+        groups.insert(
+            &group.name,
+            Group {
+                switch: id,
+                team,
+                policy,
+            },
+        );
+    }
+    groups
+}
+
 fn vm_port(
     intent: &Intent,
-    realisation: &Realisation,
+    groups: &BTreeMap<&PortgroupName, Group>,
     name: &PortName,
     realised: Realised,
-    teams: &BTreeMap<&VswitchName, TeamId>,
 ) -> Option<PortConfig> {
-    let (port, group, switch) = intent.chain(&intent.ports.get(name)?.spec).ok()?;
-    let policy = inherited(group, switch);
+    let port = &intent.ports.get(name)?.spec;
+    let Group {
+        switch,
+        team,
+        policy,
+    } = groups.get(&port.portgroup)?;
     Some(PortConfig {
         admission: admission(port, realised.up),
         mac: port.mac.or(realised.taken),
@@ -103,13 +137,36 @@ fn vm_port(
         mac_changes: policy.mac_changes.value == Decision::Accept,
         forged_transmits: policy.forged_transmits.value == Decision::Accept,
         mtu: policy.mtu.value.octets(),
-        team: teams.get(&switch.name).copied(),
-        ..PortConfig::vm(
-            realised.id,
-            *realisation.switches.get(&switch.name)?,
-            policy.vlan.value.into(),
-        )
+        team: *team,
+        bpdu_filter: policy.bpdu_filter.value == Toggle::Enabled,
+        learning: learning(&policy.mac_learning),
+        shape_in: shape(policy.shaping.ingress.value),
+        shape_out: shape(policy.shaping.egress.value),
+        ..PortConfig::vm(realised.id, *switch, policy.vlan.value.into())
     })
+}
+
+fn learning(policy: &EffectiveLearning) -> Option<LearningConfig> {
+    policy.enabled.value.0.then(|| LearningConfig {
+        limit: policy.limit.value.number(),
+        beyond: match policy.beyond.value {
+            BeyondLimit::Allow => Beyond::Allow,
+            BeyondLimit::Drop => Beyond::Drop,
+        },
+        flood: policy.flood.value.0,
+        age: policy.age.value.duration(),
+    })
+}
+
+fn shape(policy: Shaping) -> Option<ShapeConfig> {
+    match policy {
+        Shaping::Off => None,
+        Shaping::To(limit) => Some(ShapeConfig {
+            average: limit.average().bits_per_second(),
+            peak: limit.peak().bits_per_second(),
+            burst: limit.burst().octets(),
+        }),
+    }
 }
 
 fn uplink(

@@ -4,6 +4,7 @@ use weft_packet::MacAddr;
 
 use crate::fields::FieldChange;
 use crate::intent::{ObjectRef, ResourceVersion};
+use crate::name::VswitchName;
 
 /// Why a change is refused. The text says what is wrong; [`ModelError::remedy`] says what to do.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -72,26 +73,6 @@ pub enum ModelError {
         /// Who has it.
         holder: ObjectRef,
     },
-    /// One uplink per switch for now.
-    #[error(
-        "{object}: it has the uplink {present} already, and a switch takes one for now; teaming is not supported yet"
-    )]
-    OneUplink {
-        /// The switch.
-        object: ObjectRef,
-        /// The uplink that it has.
-        present: String,
-        /// The uplink that was asked for.
-        wanted: String,
-    },
-    /// A new switch with more than one uplink.
-    #[error("{object}: {} are named, and a switch takes one for now; teaming is not supported yet", .wanted.join(" and "))]
-    SeveralUplinks {
-        /// The switch.
-        object: ObjectRef,
-        /// The uplinks that were asked for.
-        wanted: Vec<String>,
-    },
     /// The interface is no uplink of the switch.
     #[error("{object}: {interface} is not one of its uplinks")]
     NotAnUplink {
@@ -101,6 +82,54 @@ pub enum ModelError {
         interface: String,
         /// The uplink with the nearest name.
         nearest: Option<String>,
+    },
+    /// A team names an interface that is no uplink of its switch.
+    #[error("{object}: {interface} is not an uplink of standard switch {switch}")]
+    NoSuchUplink {
+        /// The switch or port group whose team it is.
+        object: ObjectRef,
+        /// The field that names it.
+        field: &'static str,
+        /// The interface.
+        interface: String,
+        /// The switch.
+        switch: Box<VswitchName>,
+        /// The uplink with the nearest name.
+        nearest: Option<String>,
+    },
+    /// A team names an uplink twice.
+    #[error("{object}: {interface} is named twice, and an uplink is either active or standby")]
+    TwiceInTeam {
+        /// The switch or port group whose team it is.
+        object: ObjectRef,
+        /// The field that names it the second time.
+        field: &'static str,
+        /// The uplink.
+        interface: String,
+    },
+    /// A team by `iphash` with standby uplinks, which are in no hash.
+    #[error(
+        "{object}: iphash takes no standby uplinks; the policy is that of {policy}, and {standby} is standby by {order}"
+    )]
+    StandbyWithIpHash {
+        /// The switch or port group that was to change.
+        object: ObjectRef,
+        /// Who sets the policy.
+        policy: Box<ObjectRef>,
+        /// The standby uplinks.
+        standby: String,
+        /// Who sets them.
+        order: Box<ObjectRef>,
+    },
+    /// An uplink cannot go while teams name it.
+    #[error("{object}: its uplink {interface} is in the team of {}", named(.users))]
+    UplinkInTeam {
+        /// The switch.
+        object: ObjectRef,
+        /// The uplink.
+        interface: String,
+        /// The switch and the port groups that name it.
+        users: Vec<ObjectRef>,
     },
     /// The address is not one that an adapter can have.
     #[error("{object}: {mac} is {problem}")]
@@ -153,9 +182,11 @@ impl ModelError {
             | Self::InUse { object, .. }
             | Self::InterfaceTaken { object, .. }
             | Self::SocketTaken { object, .. }
-            | Self::OneUplink { object, .. }
-            | Self::SeveralUplinks { object, .. }
             | Self::NotAnUplink { object, .. }
+            | Self::NoSuchUplink { object, .. }
+            | Self::TwiceInTeam { object, .. }
+            | Self::StandbyWithIpHash { object, .. }
+            | Self::UplinkInTeam { object, .. }
             | Self::BadMac { object, .. }
             | Self::MacTaken { object, .. }
             | Self::Stale { object, .. }
@@ -170,11 +201,12 @@ impl ModelError {
             Self::AlreadyExists { differing, .. } => {
                 differing.first().map(|change| change.field.clone())
             }
-            Self::InterfaceTaken { field, .. } => Some((*field).to_owned()),
+            Self::InterfaceTaken { field, .. }
+            | Self::NoSuchUplink { field, .. }
+            | Self::TwiceInTeam { field, .. } => Some((*field).to_owned()),
+            Self::StandbyWithIpHash { .. } => Some("teaming.standby".to_owned()),
             Self::SocketTaken { .. } => Some("vhostUser.socket".to_owned()),
-            Self::OneUplink { .. } | Self::SeveralUplinks { .. } | Self::NotAnUplink { .. } => {
-                Some("uplinks".to_owned())
-            }
+            Self::NotAnUplink { .. } | Self::UplinkInTeam { .. } => Some("uplinks".to_owned()),
             Self::BadMac { .. } | Self::MacTaken { .. } => Some("mac".to_owned()),
             Self::Stale { .. } => Some("resourceVersion".to_owned()),
             Self::Unknown { .. }
@@ -205,20 +237,34 @@ impl ModelError {
             Self::SocketTaken { holder, .. } => {
                 format!("give each adapter its own socket, or first delete {holder}")
             }
-            Self::OneUplink {
-                object, present, ..
-            } => {
-                format!(
-                    "first run 'weft uplink del {} {present}'",
-                    quoted(&object.name)
-                )
-            }
-            Self::SeveralUplinks { .. } => "name one uplink".to_owned(),
             Self::NotAnUplink {
                 nearest: Some(near),
                 ..
             } => format!("the nearest of its uplinks is {near}"),
+            Self::NoSuchUplink {
+                nearest: Some(near),
+                ..
+            } => format!("did you mean {near}?"),
+            Self::NoSuchUplink {
+                nearest: None,
+                interface,
+                switch,
+                ..
+            } => format!(
+                "see 'weft uplink list', or first run 'weft uplink add {} {interface}'",
+                quoted(switch.as_str())
+            ),
             Self::NotAnUplink { nearest: None, .. } => "see 'weft uplink list'".to_owned(),
+            Self::TwiceInTeam { .. } => "name it once".to_owned(),
+            Self::StandbyWithIpHash { policy, order, .. } => format!(
+                "choose another policy with '{} --teaming POLICY', or have none standby with '{} --standby none'",
+                setting(policy),
+                setting(order)
+            ),
+            Self::UplinkInTeam { users, .. } => {
+                let first = users.first().map(setting).unwrap_or_default();
+                format!("first take it out of there, as with '{first} --active DEV,...'")
+            }
             Self::BadMac { .. } => "use a unicast address such as 02:00:00:00:00:01".to_owned(),
             Self::MacTaken { .. } => "give each port its own address".to_owned(),
             Self::Stale { .. } => "read the object again and repeat the change".to_owned(),
@@ -236,6 +282,10 @@ impl ModelError {
                 ..
             }
             | Self::NotAnUplink {
+                nearest: suggestion,
+                ..
+            }
+            | Self::NoSuchUplink {
                 nearest: suggestion,
                 ..
             } => suggestion.as_deref(),
@@ -276,9 +326,15 @@ fn exists_remedy(object: &ObjectRef, differing: &[FieldChange]) -> String {
             "change its uplinks with 'weft uplink add {name} DEV' and 'weft uplink del {name} DEV'"
         )
     } else {
-        format!("change it with 'weft {noun} set {name}'")
+        format!("change it with '{}'", setting(object))
     };
     how + ", or choose another name"
+}
+
+/// The command that changes settings of an object.
+fn setting(object: &ObjectRef) -> String {
+    let noun = object.kind.noun().unwrap_or("vswitch");
+    format!("weft {noun} set {}", quoted(&object.name))
 }
 
 /// A name as a shell takes it, within a command that stands in single quotes.

@@ -6,6 +6,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::spec::{PortSpec, PortgroupSpec, Shaping, VswitchSpec};
+
 /// One field that differs.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -36,10 +38,22 @@ fn unset(field: &str) -> &'static str {
         "link" => "up",
         "block" => "no",
         "engine" => "af-xdp",
-        leaf if leaf.starts_with("security.") => "inherit",
+        leaf if POLICIES.iter().any(|policy| leaf.starts_with(policy)) => "inherit",
         _ => "none",
     }
 }
+
+/// Of a port group: what it does not set is left to its switch. A switch has every leaf of these.
+const POLICIES: [&str; 5] = [
+    "security.",
+    "teaming.",
+    "shaping.",
+    "macLearning.",
+    "bpduFilter",
+];
+
+/// Fields that are one value, whatever they consist of.
+const WHOLE: [&str; 2] = ["shaping.in", "shaping.out"];
 
 /// A value in the words of the command line.
 fn shown(value: &Value, unset: &str) -> String {
@@ -53,17 +67,40 @@ fn shown(value: &Value, unset: &str) -> String {
             let items = items.iter().map(|item| shown(item, unset));
             items.collect::<Vec<_>>().join(",")
         }
-        other => other.to_string(),
+        other => match serde_json::from_value::<Shaping>(other.clone()) {
+            Ok(shaping) => shaping.to_string(),
+            Err(_) => other.to_string(),
+        },
+    }
+}
+
+/// A spec of which two versions are compared.
+pub(crate) trait Compared: Serialize {
+    /// Its fields, those with a default of their own included.
+    fn in_full(&self) -> Value {
+        serde_json::to_value(self).expect("specs have text keys and no fallible serializer")
+    }
+}
+
+impl Compared for PortSpec {}
+impl Compared for PortgroupSpec {}
+
+impl Compared for VswitchSpec {
+    fn in_full(&self) -> Value {
+        let fields = serde_json::to_value(self);
+        let mut fields = fields.expect("specs have text keys and no fallible serializer");
+        fields["teaming"] = self.teaming.in_full();
+        fields["shaping"] = self.shaping.in_full();
+        fields["macLearning"] = self.mac_learning.in_full();
+        fields["bpduFilter"] = self.bpdu_filter.to_string().into();
+        fields
     }
 }
 
 /// The fields in which two specs differ, in the order of their names.
-pub(crate) fn differing<S: Serialize>(before: &S, after: &S) -> Vec<FieldChange> {
-    let value = |spec: &S| {
-        serde_json::to_value(spec).expect("specs have text keys and no fallible serializer")
-    };
+pub(crate) fn differing<S: Compared>(before: &S, after: &S) -> Vec<FieldChange> {
     let mut changes = Vec::new();
-    compare("", &value(before), &value(after), &mut changes);
+    compare("", &before.in_full(), &after.in_full(), &mut changes);
     changes
 }
 
@@ -73,6 +110,13 @@ fn compare(path: &str, before: &Value, after: &Value, changes: &mut Vec<FieldCha
     }
     let empty = serde_json::Map::new();
     let (left, right) = match (before, after) {
+        _ if WHOLE.contains(&path) => {
+            return changes.push(FieldChange {
+                field: path.to_owned(),
+                before: before.clone(),
+                after: after.clone(),
+            });
+        }
         (Value::Object(left), Value::Object(right)) => (left, right),
         (Value::Object(left), Value::Null) => (left, &empty),
         (Value::Null, Value::Object(right)) => (&empty, right),

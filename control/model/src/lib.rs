@@ -53,6 +53,12 @@ pub use name::{
 pub use patch::{PortPatch, PortgroupPatch, SecurityPatch, SwitchSecurityPatch, VswitchPatch};
 pub use policy::{EffectivePolicy, Leaf};
 pub use spec::{
-    Attachment, Decision, Inheritable, LinkSetting, Mtu, MtuError, PortSpec, PortgroupSecurity,
-    PortgroupSpec, SocketRole, SwitchSecurity, VethEngine, VhostUser, VswitchSpec,
+    ActiveUplinks, Attachment, BeyondLimit, Burst, Decision, EffectiveLearning, EffectiveShaping,
+    EffectiveTeaming, Inheritable, Kind, LbtPeriod, LbtThreshold, LearningAge, LearningLimit,
+    LearningPatch, Limit, LinkSetting, Mtu, MtuError, Number, PortSpec, PortgroupLearning,
+    PortgroupSecurity, PortgroupShaping, PortgroupSpec, PortgroupTeaming, Quantity, Rate, Setting,
+    Shaping, ShapingPatch, SocketRole, SwitchLearning, SwitchLearningPatch, SwitchSecurity,
+    SwitchShaping, SwitchShapingPatch, SwitchTeaming, SwitchTeamingPatch, TeamingPatch,
+    TeamingPolicy, Time, Toggle, UpDelay, Uplinks, VethEngine, VhostUser, VswitchSpec, WithDefault,
+    YesNo,
 };

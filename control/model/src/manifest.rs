@@ -15,7 +15,11 @@ use crate::change::Change;
 use crate::error::ModelError;
 use crate::intent::{Intent, ObjectRef};
 use crate::name::{HostName, InterfaceName, PortName, PortgroupName, VswitchName};
-use crate::spec::{Mtu, PortSpec, PortgroupSecurity, PortgroupSpec, SwitchSecurity, VswitchSpec};
+use crate::spec::{
+    Mtu, PortSpec, PortgroupLearning, PortgroupSecurity, PortgroupShaping, PortgroupSpec,
+    PortgroupTeaming, Setting, SwitchLearning, SwitchSecurity, SwitchShaping, SwitchTeaming,
+    Toggle, VswitchSpec, is_default,
+};
 pub use text::{ManifestError, from_text};
 
 /// The configuration of a host, or of a lab.
@@ -102,6 +106,18 @@ pub struct VswitchSection {
     /// What its port groups inherit.
     #[serde(default)]
     pub security: SwitchSecurity,
+    /// By which uplinks its ports reach the world.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub teaming: SwitchTeaming,
+    /// Limits on what passes a port.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub shaping: SwitchShaping,
+    /// Whether addresses behind a port are learned.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub mac_learning: SwitchLearning,
+    /// Whether spanning tree frames of guests are dropped.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub bpdu_filter: Toggle,
     /// Its port groups.
     #[serde(default)]
     pub portgroups: Vec<PortgroupSection>,
@@ -119,6 +135,18 @@ pub struct PortgroupSection {
     /// What differs from the switch.
     #[serde(default, skip_serializing_if = "PortgroupSecurity::inherits_all")]
     pub security: PortgroupSecurity,
+    /// By which uplinks its ports reach the world.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub teaming: PortgroupTeaming,
+    /// Limits on what passes a port.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub shaping: PortgroupShaping,
+    /// Whether addresses behind a port are learned.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub mac_learning: PortgroupLearning,
+    /// Whether spanning tree frames of guests are dropped.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub bpdu_filter: Setting<Toggle>,
 }
 
 impl VswitchSection {
@@ -129,6 +157,10 @@ impl VswitchSection {
             uplinks,
             mtu,
             security,
+            teaming,
+            shaping,
+            mac_learning,
+            bpdu_filter,
             ..
         } = self.clone();
         VswitchSpec {
@@ -136,6 +168,10 @@ impl VswitchSection {
             uplinks,
             mtu,
             security,
+            teaming,
+            shaping,
+            mac_learning,
+            bpdu_filter,
         }
     }
 
@@ -146,11 +182,19 @@ impl VswitchSection {
                  name,
                  vlan,
                  security,
+                 teaming,
+                 shaping,
+                 mac_learning,
+                 bpdu_filter,
              }| PortgroupSpec {
                 name,
                 vswitch: self.name.clone(),
                 vlan,
                 security,
+                teaming,
+                shaping,
+                mac_learning,
+                bpdu_filter,
             },
         )
     }
@@ -229,6 +273,10 @@ impl Manifest {
                 uplinks,
                 mtu,
                 security,
+                teaming,
+                shaping,
+                mac_learning,
+                bpdu_filter,
             } = spec.clone();
             let groups = intent.portgroups_of(&spec.name).cloned();
             let portgroups = groups.map(
@@ -236,11 +284,19 @@ impl Manifest {
                      name,
                      vlan,
                      security,
+                     teaming,
+                     shaping,
+                     mac_learning,
+                     bpdu_filter,
                      ..
                  }| PortgroupSection {
                     name,
                     vlan,
                     security,
+                    teaming,
+                    shaping,
+                    mac_learning,
+                    bpdu_filter,
                 },
             );
             VswitchSection {
@@ -250,6 +306,10 @@ impl Manifest {
                 uplinks,
                 mtu,
                 security,
+                teaming,
+                shaping,
+                mac_learning,
+                bpdu_filter,
             }
         };
         let (switches, ports) = (intent.vswitches.values(), intent.ports.values());

@@ -7,8 +7,9 @@ use weft_vlan::PortgroupVlan;
 
 use crate::name::PortgroupName;
 use crate::spec::{
-    Decision, Inheritable, LinkSetting, Mtu, PortSpec, PortgroupSecurity, PortgroupSpec,
-    SwitchSecurity, VswitchSpec,
+    Decision, Inheritable, LearningPatch, LinkSetting, Mtu, PortSpec, PortgroupSecurity,
+    PortgroupSpec, Setting, ShapingPatch, SwitchLearningPatch, SwitchSecurity, SwitchShapingPatch,
+    SwitchTeamingPatch, TeamingPatch, Toggle, VswitchSpec, is_default,
 };
 
 /// Settings of a switch to change; what is absent stays.
@@ -20,6 +21,18 @@ pub struct VswitchPatch {
     pub mtu: Option<Mtu>,
     /// Defaults of the security policy.
     pub security: SwitchSecurityPatch,
+    /// Defaults of teaming.
+    #[serde(skip_serializing_if = "is_default")]
+    pub teaming: SwitchTeamingPatch,
+    /// Defaults of shaping.
+    #[serde(skip_serializing_if = "is_default")]
+    pub shaping: SwitchShapingPatch,
+    /// Defaults of MAC learning.
+    #[serde(skip_serializing_if = "is_default")]
+    pub mac_learning: SwitchLearningPatch,
+    /// Whether spanning tree frames of guests are dropped.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bpdu_filter: Option<Toggle>,
 }
 
 /// Leaves of a switch's security policy to change.
@@ -46,6 +59,18 @@ pub struct PortgroupPatch {
     pub vlan: Option<PortgroupVlan>,
     /// Its security policy.
     pub security: SecurityPatch,
+    /// Its teaming.
+    #[serde(skip_serializing_if = "is_default")]
+    pub teaming: TeamingPatch,
+    /// Its shaping.
+    #[serde(skip_serializing_if = "is_default")]
+    pub shaping: ShapingPatch,
+    /// Its MAC learning.
+    #[serde(skip_serializing_if = "is_default")]
+    pub mac_learning: LearningPatch,
+    /// Whether spanning tree frames of guests are dropped.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bpdu_filter: Option<Setting<Toggle>>,
 }
 
 /// Leaves of a port group's security policy to change; `inherit` gives a leaf back to the switch.
@@ -99,6 +124,10 @@ impl VswitchPatch {
         put(promiscuous, self.security.promiscuous);
         put(mac_changes, self.security.mac_changes);
         put(forged_transmits, self.security.forged_transmits);
+        self.teaming.apply(&mut spec.teaming);
+        self.shaping.apply(&mut spec.shaping);
+        self.mac_learning.apply(&mut spec.mac_learning);
+        put(&mut spec.bpdu_filter, self.bpdu_filter);
     }
 }
 
@@ -113,6 +142,10 @@ impl PortgroupPatch {
         put(promiscuous, self.security.promiscuous);
         put(mac_changes, self.security.mac_changes);
         put(forged_transmits, self.security.forged_transmits);
+        self.teaming.apply(&mut spec.teaming);
+        self.shaping.apply(&mut spec.shaping);
+        self.mac_learning.apply(&mut spec.mac_learning);
+        put(&mut spec.bpdu_filter, self.bpdu_filter);
     }
 }
 

@@ -8,7 +8,10 @@ use weft_vlan::PortgroupVlan;
 use crate::error::ModelError;
 use crate::intent::{Intent, ObjectRef};
 use crate::name::PortName;
-use crate::spec::{Decision, Inheritable, Mtu, PortSpec, PortgroupSpec, VswitchSpec};
+use crate::spec::{
+    Decision, EffectiveLearning, EffectiveShaping, EffectiveTeaming, Inheritable, Mtu, PortSpec,
+    PortgroupSpec, Toggle, VswitchSpec,
+};
 
 /// The value of one policy leaf and who decided it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,23 +37,36 @@ pub struct EffectivePolicy {
     pub mac_changes: Leaf<Decision>,
     /// Whether the port may send from an address that is not its own.
     pub forged_transmits: Leaf<Decision>,
+    /// By which uplinks the port reaches the world; those in use are by name.
+    pub teaming: EffectiveTeaming,
+    /// Limits on what passes the port.
+    pub shaping: EffectiveShaping,
+    /// Whether addresses behind the port are learned.
+    pub mac_learning: EffectiveLearning,
+    /// Whether spanning tree frames of the guest are dropped.
+    pub bpdu_filter: Leaf<Toggle>,
 }
 
 impl EffectivePolicy {
     /// Every leaf by the name that it has in manifests, its value as text.
     pub fn leaves(&self) -> Vec<(&'static str, Leaf<String>)> {
-        vec![
+        let mut leaves = vec![
             ("vlan", self.vlan.as_text()),
             ("mtu", self.mtu.as_text()),
             ("security.promiscuous", self.promiscuous.as_text()),
             ("security.macChanges", self.mac_changes.as_text()),
             ("security.forgedTransmits", self.forged_transmits.as_text()),
-        ]
+        ];
+        leaves.extend(self.teaming.leaves());
+        leaves.extend(self.shaping.leaves());
+        leaves.extend(self.mac_learning.leaves());
+        leaves.push(("bpduFilter", self.bpdu_filter.as_text()));
+        leaves
     }
 }
 
 impl<T: fmt::Display> Leaf<T> {
-    fn as_text(&self) -> Leaf<String> {
+    pub(crate) fn as_text(&self) -> Leaf<String> {
         Leaf {
             value: self.value.to_string(),
             from: self.from.clone(),
@@ -81,30 +97,46 @@ impl Intent {
 
 /// The policy that a port of this group has.
 pub(crate) fn inherited(group: &PortgroupSpec, switch: &VswitchSpec) -> EffectivePolicy {
-    let decide = |own: Inheritable, default: Decision| match own.decision() {
-        Some(value) => Leaf {
-            value,
-            from: (&group.name).into(),
-        },
-        None => Leaf {
-            value: default,
-            from: (&switch.name).into(),
-        },
+    let (own, default) = (
+        &ObjectRef::from(&group.name),
+        &ObjectRef::from(&switch.name),
+    );
+    let decide = |leaf: Inheritable, inherited: Decision| match leaf.decision() {
+        Some(value) => own.decides(value),
+        None => default.decides(inherited),
     };
     EffectivePolicy {
-        vlan: Leaf {
-            value: group.vlan,
-            from: (&group.name).into(),
-        },
-        mtu: Leaf {
-            value: switch.mtu,
-            from: (&switch.name).into(),
-        },
+        vlan: own.decides(group.vlan),
+        mtu: default.decides(switch.mtu),
         promiscuous: decide(group.security.promiscuous, switch.security.promiscuous),
         mac_changes: decide(group.security.mac_changes, switch.security.mac_changes),
         forged_transmits: decide(
             group.security.forged_transmits,
             switch.security.forged_transmits,
         ),
+        teaming: EffectiveTeaming::on(
+            &switch.uplinks,
+            (&group.teaming, own),
+            (&switch.teaming, default),
+        ),
+        shaping: EffectiveShaping::inherited((&group.shaping, own), (&switch.shaping, default)),
+        mac_learning: EffectiveLearning::inherited(
+            (&group.mac_learning, own),
+            (&switch.mac_learning, default),
+        ),
+        bpdu_filter: match group.bpdu_filter.own() {
+            Some(value) => own.decides(*value),
+            None => default.decides(switch.bpdu_filter),
+        },
+    }
+}
+
+impl ObjectRef {
+    /// A leaf that this object sets.
+    fn decides<T>(&self, value: T) -> Leaf<T> {
+        Leaf {
+            value,
+            from: self.clone(),
+        }
     }
 }

@@ -1,5 +1,7 @@
 //! What must hold in every configuration, whichever way it came about.
 
+mod teams;
+
 use std::collections::HashMap;
 
 use weft_packet::MacAddr;
@@ -19,7 +21,7 @@ pub(crate) fn check(intent: &Intent, changed: &[ObjectRef]) -> Result<(), ModelE
     targets_exist(intent)?;
     interfaces_serve_once(intent, changed)?;
     sockets_serve_once(intent, changed)?;
-    one_uplink_per_switch(intent)?;
+    teams::fit(intent, changed)?;
     addresses_are_unique(intent, changed)
 }
 
@@ -100,19 +102,6 @@ fn sockets_serve_once(intent: &Intent, changed: &[ObjectRef]) -> Result<(), Mode
                 object,
                 socket: socket.to_string(),
                 holder,
-            });
-        }
-    }
-    Ok(())
-}
-
-fn one_uplink_per_switch(intent: &Intent) -> Result<(), ModelError> {
-    for switch in intent.vswitches.values().map(|object| &object.spec) {
-        if let [present, wanted, ..] = switch.uplinks.as_slice() {
-            return Err(ModelError::OneUplink {
-                object: (&switch.name).into(),
-                present: present.to_string(),
-                wanted: wanted.to_string(),
             });
         }
     }

@@ -1,10 +1,15 @@
 //! What an administrator asks for, object by object. The same fields stand in manifests, in the API and in the store.
 
 mod attachment;
+mod learning;
+mod leaves;
 mod mtu;
-
-use std::fmt;
-use std::str::FromStr;
+mod number;
+mod quantity;
+mod setting;
+mod shaping;
+mod teaming;
+mod words;
 
 use schemars::{JsonSchema, Schema};
 use serde::{Deserialize, Serialize};
@@ -14,7 +19,23 @@ use weft_vlan::PortgroupVlan;
 
 use attachment::AttachmentFields;
 pub use attachment::{Attachment, VhostUser};
+pub use learning::{
+    BeyondLimit, EffectiveLearning, LearningAge, LearningLimit, LearningPatch, PortgroupLearning,
+    SwitchLearning, SwitchLearningPatch,
+};
 pub use mtu::{Mtu, MtuError};
+pub use number::{Number, YesNo};
+pub use quantity::{Burst, Kind, Quantity, Rate, Time, WithDefault};
+pub use setting::Setting;
+pub use shaping::{
+    EffectiveShaping, Limit, PortgroupShaping, Shaping, ShapingPatch, SwitchShaping,
+    SwitchShapingPatch,
+};
+pub use teaming::{
+    ActiveUplinks, EffectiveTeaming, LbtPeriod, LbtThreshold, PortgroupTeaming, SwitchTeaming,
+    SwitchTeamingPatch, TeamingPatch, TeamingPolicy, UpDelay, Uplinks,
+};
+use words::words;
 
 use crate::name::{InterfaceName, PortName, PortgroupName, VswitchName};
 
@@ -33,6 +54,18 @@ pub struct VswitchSpec {
     /// What its port groups inherit.
     #[serde(default)]
     pub security: SwitchSecurity,
+    /// By which uplinks its ports reach the world.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub teaming: SwitchTeaming,
+    /// Limits on what passes a port.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub shaping: SwitchShaping,
+    /// Whether addresses behind a port are learned.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub mac_learning: SwitchLearning,
+    /// Whether spanning tree frames of guests are dropped.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub bpdu_filter: Toggle,
 }
 
 impl VswitchSpec {
@@ -43,6 +76,10 @@ impl VswitchSpec {
             uplinks: Vec::new(),
             mtu: Mtu::default(),
             security: SwitchSecurity::default(),
+            teaming: SwitchTeaming::default(),
+            shaping: SwitchShaping::default(),
+            mac_learning: SwitchLearning::default(),
+            bpdu_filter: Toggle::default(),
         }
     }
 }
@@ -61,6 +98,18 @@ pub struct PortgroupSpec {
     /// What differs from the switch.
     #[serde(default, skip_serializing_if = "PortgroupSecurity::inherits_all")]
     pub security: PortgroupSecurity,
+    /// By which uplinks its ports reach the world.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub teaming: PortgroupTeaming,
+    /// Limits on what passes a port.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub shaping: PortgroupShaping,
+    /// Whether addresses behind a port are learned.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub mac_learning: PortgroupLearning,
+    /// Whether spanning tree frames of guests are dropped.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub bpdu_filter: Setting<Toggle>,
 }
 
 impl PortgroupSpec {
@@ -71,6 +120,10 @@ impl PortgroupSpec {
             vswitch,
             vlan: PortgroupVlan::NONE,
             security: PortgroupSecurity::default(),
+            teaming: PortgroupTeaming::default(),
+            shaping: PortgroupShaping::default(),
+            mac_learning: PortgroupLearning::default(),
+            bpdu_filter: Setting::default(),
         }
     }
 }
@@ -163,7 +216,8 @@ fn attached_once(schema: &mut Schema) {
     schema.insert("then".to_owned(), has("veth", "string"));
 }
 
-fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+/// Whether a value may be left out.
+pub(crate) fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }
 
@@ -276,30 +330,8 @@ impl PortgroupSecurity {
     }
 }
 
-/// Writes the words of an enum once for Display and FromStr; serde uses the same words.
-macro_rules! words {
-    ($type:ident { $($variant:ident = $word:literal),* }) => {
-        impl fmt::Display for $type {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(match self { $(Self::$variant => $word),* })
-            }
-        }
-
-        impl FromStr for $type {
-            type Err = String;
-
-            fn from_str(word: &str) -> Result<Self, String> {
-                match word {
-                    $($word => Ok(Self::$variant),)*
-                    _ => Err(format!("{word:?} is not one of: {}", [$($word),*].join(", "))),
-                }
-            }
-        }
-    };
-}
-
 /// The value of a policy leaf.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum Decision {
     /// Allowed.
@@ -311,7 +343,7 @@ pub enum Decision {
 words!(Decision { Accept = "accept", Reject = "reject" });
 
 /// A policy leaf that is set, or left to the object above.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum Inheritable {
     /// Allowed.
@@ -336,8 +368,21 @@ impl Inheritable {
     }
 }
 
+/// Whether something is done.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum Toggle {
+    /// It is.
+    Enabled,
+    /// It is not.
+    #[default]
+    Disabled,
+}
+
+words!(Toggle { Enabled = "enabled", Disabled = "disabled" });
+
 /// What moves the frames of a port on a network interface.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum VethEngine {
     /// AF_XDP sockets: short frames fast, without the kernel's stack.
@@ -350,7 +395,7 @@ pub enum VethEngine {
 words!(VethEngine { AfXdp = "af-xdp", Packet = "packet" });
 
 /// Which end of a vhost-user socket the switch is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum SocketRole {
     /// The hypervisor listens and the switch connects, so that either can be restarted without the other.
@@ -363,7 +408,7 @@ pub enum SocketRole {
 words!(SocketRole { Client = "client", Server = "server" });
 
 /// Whether the adapter's cable is plugged in.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum LinkSetting {
     /// Plugged in.

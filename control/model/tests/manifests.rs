@@ -99,21 +99,12 @@ fn values_out_of_range_are_refused_with_their_place() {
 
 #[test]
 fn what_is_not_supported_yet_says_so() {
-    let (of_switch, of_group) = (
-        "vswitches:\n  - name: S\n    ",
-        "vswitches:\n  - name: S\n    portgroups:\n      - {name: G, ",
-    );
+    let of_group = "vswitches:\n  - name: S\n    portgroups:\n      - {name: G, ";
     for (start, field) in [
         ("", "vmks"),
         ("", "dvswitches"),
         ("", "mirrors"),
         ("", "netflow"),
-        (of_switch, "teaming"),
-        (of_switch, "shaping"),
-        (of_switch, "macLearning"),
-        (of_group, "teaming"),
-        (of_group, "shaping"),
-        (of_group, "macLearning"),
         (of_group, "netflow"),
     ] {
         let end = if start.ends_with(", ") { "}" } else { "" };
@@ -183,6 +174,81 @@ fn errors_are_in_words_of_the_file() {
             "{text}: {error}"
         );
     }
+    // Policies, of a switch and of a port group.
+    for (policies, expected) in [
+        (
+            "teaming: {policy: srcip}",
+            "unknown value \"srcip\"; did you mean srcid?",
+        ),
+        (
+            "teaming: {polcy: srcid}",
+            "unknown field \"polcy\"; did you mean policy?",
+        ),
+        (
+            "teaming: {active: eth1}",
+            "\"eth1\" is not a list of uplinks; write [eth1], or all",
+        ),
+        (
+            "teaming: {upDelay: 31m}",
+            "31m is out of range; use 0ms-30m, such as 60s",
+        ),
+        (
+            "teaming: {upDelay: 100}",
+            "\"100\" is not a time (a whole number and one of ms, s, m, h); use 0ms-30m",
+        ),
+        (
+            "teaming: {lbtThreshold: 101}",
+            "101 is out of range; use 1-100",
+        ),
+        (
+            "teaming: {lbtThreshold: -1}",
+            "-1 is out of range; use 1-100",
+        ),
+        ("macLearning: {limit: many}", "1-4096"),
+        (
+            "macLearning: {limit: 4097}",
+            "4097 is out of range; use 1-4096",
+        ),
+        ("macLearning: {age: 0s}", "0s is out of range; use 1s-1h"),
+        ("macLearning: {enabled: perhaps}", "true"),
+        ("macLearning: {beyond: dorp}", "did you mean drop?"),
+        (
+            "shaping: {in: on}",
+            "expected {average: RATE, peak: RATE, burst: SIZE} or off",
+        ),
+        (
+            "shaping: {in: {peak: 1mbit}}",
+            "the field \"average\" is missing",
+        ),
+        (
+            "shaping: {in: {average: 100}}",
+            "\"100\" is not a rate (a whole number and one of bit, kbit, mbit, gbit); use 8kbit-400gbit",
+        ),
+        (
+            "shaping: {out: {average: 2mbit, peak: 1mbit}}",
+            "the peak 1mbit is below the average 2mbit",
+        ),
+        (
+            "shaping: {out: {average: 2mbit, burst: 1KiB}}",
+            "1KiB is out of range; use 1500B-1GiB, such as 100KiB",
+        ),
+        ("bpduFilter: on", "enabled"),
+        ("bpduFilter: enable", "did you mean enabled?"),
+        ("teaming: {policy:}", "missing"),
+    ] {
+        for text in [
+            format!("vswitches:\n  - name: S\n    {policies}\n"),
+            format!(
+                "vswitches:\n  - name: S\n    portgroups:\n      - name: G\n        {policies}\n"
+            ),
+        ] {
+            let error = refused(&text);
+            assert!(
+                error.starts_with("line ") && error.contains(expected),
+                "{text}: {error}"
+            );
+        }
+    }
     // The ranges are those of the types.
     for (field, fits, does_not) in [
         ("vlan", [0, 4095], [4096, 65535]),
@@ -243,6 +309,77 @@ ports:
     veth: p-MyVM1
 "
     );
+}
+
+/// What is set to a default is left out on a switch, and kept on a port group, where it does not follow the switch.
+#[test]
+fn an_export_has_policies_where_they_are_set() {
+    let text = "
+vswitches:
+  - name: S
+    uplinks: [e1, e2]
+    teaming: {policy: srcid, active: all, standby: [], failback: true, upDelay: 100ms, lbtThreshold: 75}
+    shaping: {in: off, out: {average: 1000kbit, peak: 1mbit, burst: 102400KiB}}
+    macLearning: {limit: 4096, age: 300s}
+    bpduFilter: disabled
+    portgroups:
+      - name: G
+        teaming: {policy: explicit, active: [e2], standby: [], failback: true, upDelay: inherit}
+        shaping: {in: off, out: inherit}
+        macLearning: {enabled: true, age: 300s}
+        bpduFilter: disabled
+      - {name: H, teaming: {active: all}, shaping: {}, macLearning: {}, bpduFilter: inherit}
+";
+    let intent = Manifest::parse(text)
+        .unwrap()
+        .changes()
+        .iter()
+        .fold(Intent::default(), |intent, change| {
+            intent.apply(change).unwrap().0
+        });
+    let exported = Manifest::export(&intent).to_yaml();
+    assert_eq!(
+        exported,
+        "\
+vswitches:
+  - name: S
+    uplinks:
+      - e1
+      - e2
+    mtu: 1500
+    security:
+      promiscuous: reject
+      macChanges: accept
+      forgedTransmits: accept
+    shaping:
+      out:
+        average: 1mbit
+    portgroups:
+      - name: G
+        vlan: 0
+        teaming:
+          policy: explicit
+          active:
+            - e2
+          standby: []
+          failback: true
+        shaping:
+          in: \"off\"
+        macLearning:
+          enabled: true
+          age: 5m
+        bpduFilter: disabled
+      - name: H
+        vlan: 0
+        teaming:
+          active: all
+ports: []
+"
+    );
+    let again = Manifest::parse(&exported).unwrap();
+    assert_eq!(Manifest::export(&intent), again);
+    let planned = intent.transact(&again.plan(&intent).unwrap()).unwrap();
+    assert_eq!(planned.0, intent);
 }
 
 #[test]

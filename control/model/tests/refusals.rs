@@ -152,24 +152,307 @@ fn an_interface_serves_one_port_or_one_uplink() {
     assert_eq!(error.field().as_deref(), Some("uplinks"));
 }
 
+/// A switch with two uplinks and a team that names them, and a port group that inherits it.
+fn team() -> Intent {
+    made(
+        "
+vswitches:
+  - name: vSwitch1
+    uplinks: [eth1, eth2, eth3]
+    teaming: {policy: explicit, active: [eth1], standby: [eth2]}
+    portgroups: [{name: Lab}, {name: Web, teaming: {active: [eth3, eth2]}}]
+ports: [{name: A, portgroup: Lab, veth: a}]
+",
+    )
+}
+
+fn set_group(name: &str, patch: &str) -> Change {
+    let patch = weft_model::from_text::<PortgroupPatch>(patch).unwrap();
+    Change::SetPortgroup(name.parse().unwrap(), patch)
+}
+
+fn set_switch(patch: &str) -> Change {
+    let patch = weft_model::from_text::<VswitchPatch>(patch).unwrap();
+    Change::SetVswitch("vSwitch1".parse().unwrap(), patch)
+}
+
 #[test]
-fn a_switch_takes_one_uplink() {
-    let change = Change::AddUplink("vSwitch1".parse().unwrap(), "eth2".parse().unwrap());
-    let error = refused(&host(), &change);
+fn a_team_is_of_uplinks_of_its_switch() {
+    for (change, object) in [
+        (
+            set_group("Lab", "{teaming: {standby: [eth22]}}"),
+            "port group Lab",
+        ),
+        (
+            set_switch("{teaming: {standby: [eth22]}}"),
+            "standard switch vSwitch1",
+        ),
+    ] {
+        let error = refused(&team(), &change);
+        assert_eq!(
+            error.to_string(),
+            format!("{object}: eth22 is not an uplink of standard switch vSwitch1")
+        );
+        assert_eq!(error.field().as_deref(), Some("teaming.standby"));
+        assert_eq!(error.remedy(), "did you mean eth2?");
+    }
+    let error = refused(&team(), &set_group("Lab", "{teaming: {active: [wlan0]}}"));
     assert!(
-        error.to_string().contains("teaming is not supported yet"),
-        "{error}"
+        error.remedy().contains("weft uplink add vSwitch1 wlan0"),
+        "{}",
+        error.remedy()
     );
-    assert_eq!(error.remedy(), "first run 'weft uplink del vSwitch1 eth1'");
-    let new = weft_model::from_text("{name: vSwitch3, uplinks: [eth2, eth3]}").unwrap();
-    let error = refused(&host(), &Change::AddVswitch(new));
+    let group = "{name: New, vswitch: vSwitch1, teaming: {active: [eth0]}}";
+    let group = weft_model::from_text(group).unwrap();
+    assert!(matches!(
+        refused(&team(), &Change::AddPortgroup(group)),
+        ModelError::NoSuchUplink { .. }
+    ));
+}
+
+#[test]
+fn an_uplink_has_one_place_in_a_team() {
+    for (patch, field) in [
+        ("{teaming: {active: [eth2, eth1, eth2]}}", "teaming.active"),
+        ("{teaming: {standby: [eth2, eth2]}}", "teaming.standby"),
+        (
+            "{teaming: {active: [eth1, eth2], standby: [eth2]}}",
+            "teaming.standby",
+        ),
+    ] {
+        let error = refused(&team(), &set_group("Lab", patch));
+        assert_eq!(
+            error.to_string(),
+            "port group Lab: eth2 is named twice, and an uplink is either active or standby"
+        );
+        assert_eq!(error.field().as_deref(), Some(field));
+    }
+    let error = refused(&team(), &set_switch("{teaming: {active: [eth2]}}"));
+    assert!(matches!(error, ModelError::TwiceInTeam { .. }), "{error}");
+}
+
+#[test]
+fn a_team_by_iphash_has_no_standby_uplinks() {
+    let refusal = |intent: &Intent, change: &Change| {
+        let error = refused(intent, change);
+        assert_eq!(error.field().as_deref(), Some("teaming.standby"));
+        (error.to_string(), error.remedy())
+    };
+    let iphash = |object: &str, policy: &str, order: &str| {
+        format!(
+            "{object}: iphash takes no standby uplinks; the policy is that of {policy}, and eth2 is standby by {order}"
+        )
+    };
+    let (group, switch) = ("port group Lab", "standard switch vSwitch1");
+    let (text, remedy) = refusal(&team(), &set_switch("{teaming: {policy: iphash}}"));
+    assert_eq!(text, iphash(switch, switch, switch));
+    assert!(
+        remedy.contains("'weft vswitch set vSwitch1 --standby none'"),
+        "{remedy}"
+    );
+    let by_group = set_group("Lab", "{teaming: {policy: iphash}}");
+    assert_eq!(refusal(&team(), &by_group).0, iphash(group, group, switch));
+
+    // With an order of its own the port group may, and the switch may where no port group inherits.
+    let own_order = set_group("Lab", "{teaming: {policy: iphash, active: [eth2, eth1]}}");
+    let (intent, _) = team().apply(&own_order).unwrap();
+    let back = set_group("Lab", "{teaming: {active: inherit}}");
+    assert_eq!(refusal(&intent, &back).0, iphash(group, group, switch));
+    let none = set_switch("{teaming: {active: all, standby: []}}");
+    let (intent, _) = intent.apply(&none).unwrap();
+    let (intent, _) = intent.apply(&back).unwrap();
+    let again = set_switch("{teaming: {standby: [eth2]}}");
+    assert_eq!(refusal(&intent, &again).0, iphash(switch, group, switch));
+}
+
+#[test]
+fn an_uplink_that_a_team_names_stays() {
+    let del = |uplink: &str| {
+        let uplink = uplink.parse().unwrap();
+        Change::DelUplink("vSwitch1".parse().unwrap(), uplink)
+    };
+    for (uplink, users) in [
+        ("eth1", "standard switch vSwitch1"),
+        ("eth2", "standard switch vSwitch1, port group Web"),
+        ("eth3", "port group Web"),
+    ] {
+        let error = refused(&team(), &del(uplink));
+        assert_eq!(
+            error.to_string(),
+            format!("standard switch vSwitch1: its uplink {uplink} is in the team of {users}")
+        );
+        assert_eq!(error.field().as_deref(), Some("uplinks"));
+    }
+    let (intent, _) = team()
+        .apply(&set_group("Web", "{teaming: {active: inherit}}"))
+        .unwrap();
+    assert!(intent.apply(&del("eth3")).is_ok());
+    let error = refused(&team(), &Change::DelVswitch("vSwitch1".parse().unwrap()));
+    assert!(matches!(error, ModelError::InUse { .. }));
+}
+
+/// The active and standby uplinks in force on port A, and the objects that they come from.
+fn order(intent: &Intent) -> (String, String, ObjectKind) {
+    let policy = intent.effective_policy(&"A".parse().unwrap()).unwrap();
+    let (active, standby) = (policy.teaming.active, policy.teaming.standby);
+    assert_eq!(active.from, standby.from, "they are inherited together");
+    (
+        active.value.to_string(),
+        standby.value.to_string(),
+        active.from.kind,
+    )
+}
+
+#[test]
+fn the_order_of_uplinks_is_inherited_as_a_whole() {
+    let (switch, group) = (ObjectKind::Vswitch, ObjectKind::Portgroup);
+    let is = |active: &str, standby: &str, from| (active.to_owned(), standby.to_owned(), from);
+    let with = |patch: &str| team().apply(&set_group("Lab", patch)).unwrap().0;
+    assert_eq!(order(&team()), is("eth1", "eth2", switch));
+    for (teaming, active, standby) in [
+        ("active: [eth3]", "eth3", "none"),
+        ("active: [eth3], standby: [eth1]", "eth3", "eth1"),
+        ("standby: [eth3]", "eth1,eth2", "eth3"),
+        ("standby: []", "eth1,eth2,eth3", "none"),
+        ("active: []", "none", "none"),
+        ("active: all", "eth1,eth2,eth3", "none"),
+        ("active: all, standby: [eth1]", "eth2,eth3", "eth1"),
+    ] {
+        let intent = with(&format!("{{teaming: {{{teaming}}}}}"));
+        assert_eq!(order(&intent), is(active, standby, group), "{teaming}");
+    }
+    let other_leaf = with("{teaming: {policy: lbt, failback: false}}");
+    assert_eq!(order(&other_leaf), is("eth1", "eth2", switch));
+    let all = set_switch("{teaming: {active: all}}");
+    let (intent, _) = team().apply(&all).unwrap();
+    assert_eq!(order(&intent), is("eth1,eth3", "eth2", switch));
+}
+
+/// Every leaf of a policy has its default on the switch, is set there, and again on the port group.
+#[test]
+fn every_leaf_comes_from_where_it_is_set() {
+    let leaves = |intent: &Intent| {
+        let policy = intent.effective_policy(&"A".parse().unwrap()).unwrap();
+        let leaves = policy.leaves().into_iter().skip(5);
+        leaves
+            .map(|(name, leaf)| format!("{name} {} {}", leaf.value, leaf.from))
+            .collect::<Vec<_>>()
+    };
+    let host = |of_switch: &str, of_group: &str| {
+        made(&format!(
+            "{{vswitches: [{{name: S, uplinks: [e1, e2], {of_switch} portgroups: [{{name: G, {of_group}}}]}}],
+              ports: [{{name: A, portgroup: G, veth: a}}]}}"
+        ))
+    };
+    let from = |object: &str, leaves: [(&str, &str); 16]| -> Vec<String> {
+        let leaves = leaves.iter();
+        leaves
+            .map(|(name, value)| format!("{name} {value} {object}"))
+            .collect()
+    };
+    let names = [
+        "teaming.policy",
+        "teaming.active",
+        "teaming.standby",
+        "teaming.failback",
+        "teaming.notify",
+        "teaming.upDelay",
+        "teaming.lbtPeriod",
+        "teaming.lbtThreshold",
+        "shaping.in",
+        "shaping.out",
+        "macLearning.enabled",
+        "macLearning.limit",
+        "macLearning.beyond",
+        "macLearning.flood",
+        "macLearning.age",
+        "bpduFilter",
+    ];
+    let valued = |values: [&'static str; 16]| {
+        let mut index = 0;
+        values.map(|value| {
+            index += 1;
+            (names[index - 1], value)
+        })
+    };
+    let defaults = valued([
+        "srcid", "e1,e2", "none", "yes", "yes", "100ms", "30s", "75", "off", "off", "no", "4096",
+        "allow", "yes", "5m", "disabled",
+    ]);
+    assert_eq!(leaves(&host("", "")), from("standard switch S", defaults));
+    let policies =
+        "teaming: {policy: lbt, active: [e2], standby: [e1], failback: false, notify: false,
+                upDelay: 2s, lbtPeriod: 10s, lbtThreshold: 90},
+      shaping: {in: {average: 10mbit}, out: {average: 10mbit, peak: 20mbit, burst: 64KiB}},
+      macLearning: {enabled: true, limit: 16, beyond: drop, flood: false, age: 60s},
+      bpduFilter: enabled,";
+    let set = valued([
+        "lbt",
+        "e2",
+        "e1",
+        "no",
+        "no",
+        "2s",
+        "10s",
+        "90",
+        "avg=10mbit,peak=10mbit,burst=100MiB",
+        "avg=10mbit,peak=20mbit,burst=64KiB",
+        "yes",
+        "16",
+        "drop",
+        "no",
+        "1m",
+        "enabled",
+    ]);
+    assert_eq!(leaves(&host(policies, "")), from("standard switch S", set));
+    assert_eq!(leaves(&host("", policies)), from("port group G", set));
+    // A default that a port group sets is set.
+    let off = "teaming: {policy: srcid, active: all, failback: true, notify: true, upDelay: 100ms, lbtPeriod: 30s, lbtThreshold: 75},
+      shaping: {in: off, out: 'off'},
+      macLearning: {enabled: false, limit: 4096, beyond: allow, flood: true, age: 300s}, bpduFilter: disabled,";
+    assert_eq!(leaves(&host(policies, off)), from("port group G", defaults));
+}
+
+#[test]
+fn what_changes_is_said_in_words_of_the_command_line() {
+    let told = |change: &Change| -> Vec<String> {
+        let (_, outcome) = team().apply(change).unwrap();
+        outcome.fields().iter().map(ToString::to_string).collect()
+    };
     assert_eq!(
-        error.to_string(),
-        "standard switch vSwitch3: eth2 and eth3 are named, and a switch takes one for now; teaming is not supported yet"
+        told(&set_switch(
+            "{teaming: {active: all, failback: false, upDelay: 1000ms, lbtThreshold: 80},
+              shaping: {in: {average: 8mbit}}, macLearning: {enabled: true, limit: 7}, bpduFilter: enabled}"
+        )),
+        [
+            "bpduFilter disabled -> enabled",
+            "macLearning.enabled no -> yes",
+            "macLearning.limit 4096 -> 7",
+            "shaping.in off -> avg=8mbit,peak=8mbit,burst=100MiB",
+            "teaming.active eth1 -> all",
+            "teaming.failback yes -> no",
+            "teaming.lbtThreshold 75 -> 80",
+            "teaming.upDelay 100ms -> 1s",
+        ]
     );
-    assert_eq!(error.remedy(), "name one uplink");
-    let again = Change::AddUplink("vSwitch1".parse().unwrap(), "eth1".parse().unwrap());
-    assert_eq!(host().apply(&again).unwrap().1, Outcome::Unchanged);
+    assert_eq!(
+        told(&set_group(
+            "Web",
+            "{teaming: {active: inherit, notify: true}, shaping: {out: off}, macLearning: {beyond: drop}, bpduFilter: disabled}"
+        )),
+        [
+            "bpduFilter inherit -> disabled",
+            "macLearning.beyond inherit -> drop",
+            "shaping.out inherit -> off",
+            "teaming.active eth3,eth2 -> inherit",
+            "teaming.notify inherit -> yes",
+        ]
+    );
+    assert_eq!(
+        told(&set_group("Web", "{teaming: {active: []}}")),
+        ["teaming.active eth3,eth2 -> none"]
+    );
+    assert!(told(&set_switch("{teaming: {policy: explicit, failback: true}}")).is_empty());
 }
 
 #[test]

@@ -2,10 +2,10 @@
 //! every time.
 
 use proptest::prelude::*;
-use weft_datapath::{PortId, SwitchId};
+use weft_datapath::{Config, PortId, SwitchId, TeamId, TeamPolicy};
 use weft_model::{
     Change, IdPool, Intent, Manifest, Outcome, PortKey, PortPatch, PortSpec, PortgroupPatch,
-    PortgroupSpec, Realisation, Realised, VswitchPatch, VswitchSpec, compile,
+    PortgroupSpec, Realisation, Realised, Shaping, Toggle, VswitchPatch, VswitchSpec, compile,
 };
 
 fn switch() -> impl Strategy<Value = String> {
@@ -33,6 +33,72 @@ fn mac() -> impl Strategy<Value = Option<String>> {
         Just(None),
         (0..4u8).prop_map(|last| Some(format!("02:00:00:00:00:0{last}")))
     ]
+}
+
+/// Some leaves of the policies, as a patch of a port group or else of a switch.
+fn policies(inherit: bool) -> impl Strategy<Value = String> {
+    let words = |words: &'static [&'static str]| {
+        let words = words.iter().map(|word| (*word).to_owned());
+        let words: Vec<_> = words.chain(inherit.then(|| "inherit".to_owned())).collect();
+        prop::option::of(prop::sample::select(words))
+    };
+    let teaming = (
+        words(&["srcid", "srcmac", "iphash", "explicit", "lbt"]),
+        words(&["all", "[]", "[eth0]", "[eth1, eth0]", "[eth2]"]),
+        words(&["[]", "[eth1]", "[eth2, eth3]"]),
+        words(&["true", "false"]),
+        words(&["true", "false"]),
+        words(&["0ms", "100ms", "1s", "30m"]),
+        words(&["30s", "10m"]),
+        words(&["1", "75"]),
+    );
+    let limit = [
+        "off",
+        "{average: 10mbit}",
+        "{average: 1gbit, peak: 2gbit, burst: 64KiB}",
+    ];
+    let limit: &'static [&'static str] = Box::leak(Box::new(limit));
+    let others = (
+        words(limit),
+        words(limit),
+        words(&["true", "false"]),
+        words(&["1", "4096"]),
+        words(&["allow", "drop"]),
+        words(&["true", "false"]),
+        words(&["60s", "300s"]),
+        words(&["enabled", "disabled"]),
+    );
+    (teaming, others).prop_map(|(teaming, others)| {
+        let fields = |fields: &[(&str, Option<String>)]| {
+            let set = fields.iter();
+            let set = set.filter_map(|(name, value)| Some(format!("{name}: {}", value.as_ref()?)));
+            set.collect::<Vec<_>>().join(", ")
+        };
+        let (policy, active, standby, failback, notify, up_delay, period, threshold) = teaming;
+        let (ingress, egress, enabled, limit, beyond, flood, age, bpdu_filter) = others;
+        let teaming = fields(&[
+            ("policy", policy),
+            ("active", active),
+            ("standby", standby),
+            ("failback", failback),
+            ("notify", notify),
+            ("upDelay", up_delay),
+            ("lbtPeriod", period),
+            ("lbtThreshold", threshold),
+        ]);
+        let shaping = fields(&[("in", ingress), ("out", egress)]);
+        let learning = fields(&[
+            ("enabled", enabled),
+            ("limit", limit),
+            ("beyond", beyond),
+            ("flood", flood),
+            ("age", age),
+        ]);
+        let filter = fields(&[("bpduFilter", bpdu_filter)]);
+        format!(
+            "{{teaming: {{{teaming}}}, shaping: {{{shaping}}}, macLearning: {{{learning}}}, {filter}}}"
+        )
+    })
 }
 
 fn change() -> impl Strategy<Value = Change> {
@@ -79,8 +145,25 @@ fn change() -> impl Strategy<Value = Change> {
             };
             Change::SetPort(name.parse().unwrap(), patch)
         }),
+        (switch(), policies(false)).prop_map(|(name, policies)| {
+            Change::SetVswitch(
+                name.parse().unwrap(),
+                weft_model::from_text::<VswitchPatch>(&policies).unwrap(),
+            )
+        }),
+        (group(), policies(true)).prop_map(|(name, policies)| {
+            Change::SetPortgroup(
+                name.parse().unwrap(),
+                weft_model::from_text::<PortgroupPatch>(&policies).unwrap(),
+            )
+        }),
         (switch(), interface()).prop_map(|(switch, interface)| {
             Change::AddUplink(switch.parse().unwrap(), interface.parse().unwrap())
+        }),
+        // Those that teams name.
+        (0..3u8).prop_map(|uplink| {
+            let uplink = format!("eth{uplink}");
+            Change::AddUplink("vSwitch1".parse().unwrap(), uplink.parse().unwrap())
         }),
         (switch(), interface()).prop_map(|(switch, interface)| {
             Change::DelUplink(switch.parse().unwrap(), interface.parse().unwrap())
@@ -128,6 +211,71 @@ fn realise(intent: &Intent) -> Realisation {
     }
 }
 
+/// Every port leaves its host by the uplinks that its policy has in force, and equal teams are one.
+fn teams_are_those_of_the_policies(intent: &Intent, config: &Config) -> Result<(), TestCaseError> {
+    let realisation = realise(intent);
+    for (index, team) in config.teams.iter().enumerate() {
+        let id = TeamId(u16::try_from(index).unwrap());
+        prop_assert!(
+            !config.teams[..index].contains(team),
+            "a team is there once"
+        );
+        prop_assert!(
+            config.ports.iter().any(|port| port.team == Some(id)),
+            "nobody uses it"
+        );
+    }
+    for (name, port) in &intent.ports {
+        let number = realisation.ports[&PortKey::Port(name.clone())].id;
+        let found = config.ports.iter().find(|port| port.id == number).unwrap();
+        let policy = intent.effective_policy(name).unwrap();
+        let group = &intent.portgroup(&port.spec.portgroup).unwrap().spec;
+        let uplinks = &intent.vswitch(&group.vswitch).unwrap().spec.uplinks;
+        prop_assert_eq!(found.team.is_some(), !uplinks.is_empty());
+        if let Some(team) = found
+            .team
+            .map(|TeamId(index)| &config.teams[usize::from(index)])
+        {
+            let numbers = |text: String| -> Vec<PortId> {
+                let names = text.split(',').filter(|name| *name != "none");
+                let key = |name: &str| PortKey::Uplink(name.parse().unwrap());
+                names.map(|name| realisation.ports[&key(name)].id).collect()
+            };
+            prop_assert_eq!(team.switch, found.switch);
+            prop_assert_eq!(
+                &team.active,
+                &numbers(policy.teaming.active.value.to_string())
+            );
+            prop_assert_eq!(
+                &team.standby,
+                &numbers(policy.teaming.standby.value.to_string())
+            );
+            prop_assert!(
+                team.active
+                    .iter()
+                    .all(|uplink| !team.standby.contains(uplink))
+            );
+            prop_assert!(team.policy != TeamPolicy::IpHash || team.standby.is_empty());
+            prop_assert_eq!(team.failback, policy.teaming.failback.value.0);
+            prop_assert_eq!(team.notify, policy.teaming.notify.value.0);
+            prop_assert_eq!(team.up_delay, policy.teaming.up_delay.value.duration());
+        }
+        let learning = policy.mac_learning.enabled.value.0;
+        prop_assert_eq!(found.learning.is_some(), learning);
+        let shaped = [policy.shaping.ingress.value, policy.shaping.egress.value];
+        let shaped = shaped.map(|limit| limit != Shaping::Off);
+        prop_assert_eq!(
+            [found.shape_in.is_some(), found.shape_out.is_some()],
+            shaped
+        );
+        prop_assert_eq!(
+            found.bpdu_filter,
+            policy.bpdu_filter.value == Toggle::Enabled
+        );
+    }
+    Ok(())
+}
+
 proptest! {
     #[test]
     fn rules_hold_after_every_change(changes in prop::collection::vec(change(), 0..60)) {
@@ -158,6 +306,7 @@ proptest! {
         prop_assert_eq!(&config, &compile(&stored, &realise(&stored)));
         prop_assert_eq!(config.ports.len(), intent.ports.len() + intent.uplinks().count());
         prop_assert!(config.ports.is_sorted_by_key(|port| port.id));
+        teams_are_those_of_the_policies(&intent, &config)?;
     }
 
     /// Whatever stands there, and however it is held, a manifest leads to what it says, in one step; what it does not touch

@@ -105,7 +105,7 @@ async fn a_switch_with_a_port_is_made_shown_and_removed() {
         switch.name
     );
     assert_eq!(client.uplinks().await.unwrap()[0].interface, uplink);
-    assert_eq!(client.policy(&port.name).await.unwrap().leaves.len(), 5);
+    assert_eq!(client.policy(&port.name).await.unwrap().leaves.len(), 21);
     assert_eq!(client.stats(&[]).await.unwrap().len(), 2);
     assert!(client.fdb(Some(&switch.name)).await.unwrap().is_empty());
     assert!(!client.drops().await.unwrap().reasons.is_empty());

@@ -6,18 +6,15 @@ use super::Manifest;
 use crate::name::nearest;
 
 /// Sections and fields that manifests are to have and have not yet. Who writes one did not mean another one.
-const NOT_YET: [&str; 7] = [
-    "vmks",
-    "dvswitches",
-    "mirrors",
-    "netflow",
-    "shaping",
-    "teaming",
-    "macLearning",
-];
+const NOT_YET: [&str; 4] = ["vmks", "dvswitches", "mirrors", "netflow"];
 
 /// What numbers may be, for those that do not even fit the type.
-const RANGES: [(&str, &str); 2] = [("vlan", "0-4095"), ("mtu", "1280-9000")];
+const RANGES: [(&str, &str); 4] = [
+    ("vlan", "0-4095"),
+    ("mtu", "1280-9000"),
+    ("lbtThreshold", "1-100"),
+    ("limit", "1-4096"),
+];
 
 /// Why a text is not a manifest.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
