@@ -120,7 +120,7 @@ fn candidates(line: &Line) -> Vec<Candidate> {
     arguments.push(asked.into());
     let index = arguments.len() - 1;
     let agent = agent_of(line, words);
-    let mut command = values::with_candidates(crate::command(), agent);
+    let mut command = values::with_candidates(crate::command(), words, agent);
     let here = std::env::current_dir().ok();
     let found = complete(&mut command, arguments, index, here.as_deref()).unwrap_or_default();
     let found = found.iter().filter_map(|candidate| {

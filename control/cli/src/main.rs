@@ -20,6 +20,7 @@ mod lab;
 mod manifest;
 mod manual;
 mod output;
+mod policies;
 mod policy;
 mod port;
 mod portgroup;

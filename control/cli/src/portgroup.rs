@@ -11,6 +11,7 @@ use crate::Context;
 use crate::change::{ChangeFlags, EditFlags, report};
 use crate::failure::Failure;
 use crate::output::Style;
+use crate::policies::GroupPolicies;
 use crate::security::GroupFlags;
 
 /// Port groups: VLAN and policies that ports share
@@ -20,7 +21,9 @@ Examples:
   weft portgroup add Lab --vswitch vSwitch1 --vlan 4095    the guests tag
   weft portgroup add Web --vswitch vSwitch1 --vlan 10      the switch tags
   weft portgroup set Lab --promiscuous accept              whatever the switch says
-  weft portgroup set Lab --promiscuous inherit             what the switch says")]
+  weft portgroup set Lab --promiscuous inherit             what the switch says
+  weft portgroup set Lab --active eth2 --standby eth1      its own order of uplinks
+  weft portgroup set Lab --mac-learning enabled            nested guests behind a port")]
 pub(crate) enum Command {
     /// List all port groups
     #[command(after_help = "Examples:\n  weft portgroup list\n  weft portgroup list -o json")]
@@ -43,7 +46,14 @@ Unless flags say otherwise: VLAN 0, which is no tag, and the policy that the swi
     #[command(after_help = "\
 Examples:
   weft portgroup set Lab --promiscuous accept
-  weft portgroup set Lab --vlan 20 --dry-run")]
+  weft portgroup set Lab --vlan 20 --dry-run
+  weft portgroup set Lab --teaming explicit --active eth1 --standby eth2
+  weft portgroup set Lab --active inherit --standby inherit     the order of the switch
+  weft portgroup set Lab --shape-in avg=100mbit,peak=200mbit,burst=100KiB --shape-out off
+  weft portgroup set Lab --mac-learning enabled --learning-limit 64 --learning-beyond drop
+
+Who sets --active or --standby sets both: with --active alone none is standby and all others are unused, with --standby alone all \
+others are active.")]
     Set(Set),
     /// Delete a port group that has no ports
     #[command(after_help = "Examples:\n  weft portgroup del Lab")]
@@ -71,11 +81,18 @@ pub(crate) struct Add {
     #[command(flatten)]
     security: GroupFlags,
     #[command(flatten)]
+    policies: GroupPolicies,
+    #[command(flatten)]
     change: ChangeFlags,
 }
 
 #[derive(Args)]
-#[group(id = "settings", required = true, multiple = true, args = ["vlan", "promiscuous", "mac_changes", "forged_transmits"])]
+#[group(id = "settings", required = true, multiple = true, args = [
+    "vlan", "promiscuous", "mac_changes", "forged_transmits",
+    "teaming", "active", "standby", "failback", "notify", "up_delay", "lbt_period", "lbt_threshold",
+    "shape_in", "shape_out",
+    "mac_learning", "learning_limit", "learning_beyond", "learning_flood", "learning_age", "bpdu_filter",
+])]
 pub(crate) struct Set {
     /// The port group
     name: PortgroupName,
@@ -86,6 +103,8 @@ pub(crate) struct Set {
 
     #[command(flatten)]
     security: GroupFlags,
+    #[command(flatten)]
+    policies: GroupPolicies,
     #[command(flatten)]
     change: EditFlags,
 }
@@ -111,19 +130,11 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<(), Failu
             vswitch,
             vlan,
             security,
+            policies,
             change,
         }) => {
-            let leaves = security.patch();
-            let security = PortgroupSecurity {
-                promiscuous: leaves.promiscuous.unwrap_or_default(),
-                mac_changes: leaves.mac_changes.unwrap_or_default(),
-                forged_transmits: leaves.forged_transmits.unwrap_or_default(),
-            };
-            let spec = PortgroupSpec {
-                vlan: vlan.unwrap_or_default(),
-                security,
-                ..PortgroupSpec::new(name, vswitch)
-            };
+            let mut spec = PortgroupSpec::new(name, vswitch);
+            patch(vlan, &security, policies).apply(&mut spec);
             let detail = format!(" to {}: {}", spec.vswitch, meaning(spec.vlan));
             let result = client.add_portgroup(&spec, change.options()).await?;
             report(context, &result, Some(&detail))
@@ -132,13 +143,10 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<(), Failu
             name,
             vlan,
             security,
+            policies,
             change,
         }) => {
-            let patch = PortgroupPatch {
-                vlan,
-                security: security.patch(),
-                ..PortgroupPatch::default()
-            };
+            let patch = patch(vlan, &security, policies);
             report(
                 context,
                 &client
@@ -152,6 +160,18 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<(), Failu
             &client.del_portgroup(&name, change.options()).await?,
             None,
         ),
+    }
+}
+
+fn patch(
+    vlan: Option<PortgroupVlan>,
+    security: &GroupFlags,
+    policies: GroupPolicies,
+) -> PortgroupPatch {
+    PortgroupPatch {
+        vlan,
+        security: security.patch(),
+        ..policies.patch()
     }
 }
 
@@ -188,7 +208,7 @@ fn table(style: Style, groups: &[Portgroup]) -> String {
 fn fields(style: Style, group: &Portgroup) -> String {
     let Portgroup { spec, status, .. } = group;
     let [promiscuous, mac_changes, forged_transmits] = leaves(&spec.security);
-    style.fields([
+    let mut fields = vec![
         ("port group", spec.name.to_string()),
         ("switch", spec.vswitch.to_string()),
         ("VLAN", meaning(spec.vlan)),
@@ -196,8 +216,10 @@ fn fields(style: Style, group: &Portgroup) -> String {
         ("promiscuous", promiscuous.to_string()),
         ("MAC changes", mac_changes.to_string()),
         ("forged transmits", forged_transmits.to_string()),
-        ("version", group.resource_version.0.to_string()),
-    ])
+    ];
+    fields.extend(spec.leaves());
+    fields.push(("version", group.resource_version.0.to_string()));
+    style.fields(fields)
 }
 
 fn leaves(security: &PortgroupSecurity) -> [Inheritable; 3] {

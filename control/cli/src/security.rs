@@ -1,7 +1,7 @@
 //! The security policy as flags, the same for switches and port groups.
 
 use clap::Args;
-use weft_model::{Decision, Inheritable, SecurityPatch, SwitchSecurity, SwitchSecurityPatch};
+use weft_model::{Decision, Inheritable, SecurityPatch, SwitchSecurityPatch};
 
 /// The policy of a switch.
 #[derive(Args)]
@@ -20,16 +20,6 @@ pub(crate) struct SwitchFlags {
 }
 
 impl SwitchFlags {
-    /// The policy of a new switch.
-    pub(crate) fn policy(&self) -> SwitchSecurity {
-        let default = SwitchSecurity::default();
-        SwitchSecurity {
-            promiscuous: self.promiscuous.unwrap_or(default.promiscuous),
-            mac_changes: self.mac_changes.unwrap_or(default.mac_changes),
-            forged_transmits: self.forged_transmits.unwrap_or(default.forged_transmits),
-        }
-    }
-
     /// What to change on a switch.
     pub(crate) fn patch(&self) -> SwitchSecurityPatch {
         SwitchSecurityPatch {

@@ -77,7 +77,7 @@ const VERBS: [(&str, &[&str]); 5] = [
 ];
 
 /// And our flags.
-const FLAGS: [(&str, &[&str]); 9] = [
+const FLAGS: [(&str, &[&str]); 13] = [
     ("--portgroup", &["--pg", "--port-group", "--network"]),
     ("--vswitch", &["--switch", "--vswitch-name", "--bridge"]),
     (
@@ -89,6 +89,13 @@ const FLAGS: [(&str, &[&str]); 9] = [
     ("--uplink", &["--vmnic", "--pnic"]),
     ("--mac", &["--mac-address", "--address"]),
     ("--promiscuous", &["--promisc", "--allow-promiscuous"]),
+    (
+        "--teaming",
+        &["--load-balancing", "--policy", "--failover-policy"],
+    ),
+    ("--active", &["--active-uplinks", "--active-nics"]),
+    ("--standby", &["--standby-uplinks", "--standby-nics"]),
+    ("--notify", &["--notify-switches"]),
     ("-o", &["--json", "--yaml", "--format"]),
 ];
 
@@ -302,6 +309,66 @@ mod tests {
     }
 
     #[test]
+    fn values_of_policies_say_what_is_expected() {
+        for (flags, expected) in [
+            (
+                "--teaming rr",
+                "not one of: srcid, srcmac, iphash, explicit, lbt",
+            ),
+            (
+                "--active ,",
+                "name uplinks with commas between them, or none, or all",
+            ),
+            (
+                "--standby a/b",
+                "name uplinks with commas between them, or none",
+            ),
+            ("--failback true", "is not one of: yes, no"),
+            (
+                "--up-delay 31m",
+                "31m is out of range; use 0ms-30m, such as 60s",
+            ),
+            ("--up-delay 100", "a whole number and one of ms, s, m, h"),
+            ("--lbt-period 0s", "use 1s-10m"),
+            ("--lbt-threshold 101", "101 is out of range; use 1-100"),
+            (
+                "--lbt-threshold most",
+                "\"most\" is not a whole number; use 1-100",
+            ),
+            (
+                "--shape-in 100mbit",
+                "use avg=RATE,peak=RATE,burst=SIZE, of which avg is needed",
+            ),
+            ("--shape-in peak=1mbit", "avg is missing"),
+            ("--shape-in avg=1mbit,avg=2mbit", "\"avg\" stands twice"),
+            ("--shape-in avg=1mbit,rate=2mbit", "\"rate\" is unknown"),
+            ("--shape-out avg=1", "avg: \"1\" is not a rate"),
+            (
+                "--shape-out avg=2mbit,peak=1mbit",
+                "the peak 1mbit is below the average 2mbit",
+            ),
+            (
+                "--shape-out avg=2mbit,burst=1KiB",
+                "burst: 1KiB is out of range; use 1500B-1GiB",
+            ),
+            ("--mac-learning yes", "is not one of: enabled, disabled"),
+            ("--learning-limit 4097", "4097 is out of range; use 1-4096"),
+            ("--learning-beyond reject", "is not one of: allow, drop"),
+            ("--learning-age 2h", "use 1s-1h"),
+            ("--bpdu-filter on", "is not one of: enabled, disabled"),
+        ] {
+            for (noun, inherit) in [("vswitch", false), ("portgroup", true)] {
+                let (text, code) = said(&format!("{noun} set a {flags}"));
+                assert_eq!(code, 2, "{flags}: {text}");
+                assert!(text.contains(expected), "{flags}: {text}");
+                let (_, problem) = text.split_once(">': ").unwrap();
+                let (problem, _) = problem.split_once('\n').unwrap();
+                assert_eq!(problem.ends_with("inherit"), inherit, "{flags}: {text}");
+            }
+        }
+    }
+
+    #[test]
     fn a_flag_that_does_not_exist_is_no_value() {
         let (text, code) = said("agent --join here");
         assert_eq!(code, 2);
@@ -354,6 +421,14 @@ mod tests {
             ("vswitch ls", "use 'weft vswitch list'"),
             ("port add a --pg Lab", "weft calls it '--portgroup'"),
             ("portgroup set a --vlan-id 5", "weft calls it '--vlan'"),
+            (
+                "portgroup set a --load-balancing iphash",
+                "weft calls it '--teaming'",
+            ),
+            (
+                "vswitch set a --active-uplinks=eth1",
+                "weft calls it '--active'",
+            ),
             ("status --json", "for json use '-o json'"),
             ("port add a --portgroup b --nic=x", "weft calls it '--veth'"),
             ("config show", "use 'weft apply -f FILE' for a manifest"),
@@ -403,6 +478,16 @@ mod tests {
                 "did you mean 'inherit'?",
             ),
             ("port set a --link dwon", "did you mean 'down'?"),
+            ("vswitch set a --teaming srcip", "did you mean 'srcid'?"),
+            (
+                "portgroup set a --failback inherti",
+                "did you mean 'inherit'?",
+            ),
+            (
+                "portgroup set a --bpdu-filter enable",
+                "did you mean 'enabled'?",
+            ),
+            ("vswitch set a --mac-learing enabled", "'--mac-learning'"),
             ("port set a --block yse", "did you mean 'yes'?"),
             (
                 "port add a --portgroup b --veth c --engine pakcet",

@@ -8,6 +8,7 @@ use crate::Context;
 use crate::change::{ChangeFlags, EditFlags, report};
 use crate::failure::Failure;
 use crate::output::Style;
+use crate::policies::SwitchPolicies;
 use crate::security::SwitchFlags;
 use crate::uplink;
 
@@ -17,7 +18,8 @@ use crate::uplink;
 Examples:
   weft vswitch add vSwitch1                            an isolated switch
   weft vswitch add vSwitch0 --uplink eth1 --mtu 9000
-  weft vswitch set vSwitch1 --promiscuous accept       what its port groups inherit")]
+  weft vswitch set vSwitch1 --promiscuous accept       what its port groups inherit
+  weft vswitch set vSwitch0 --active eth1 --standby eth2")]
 pub(crate) enum Command {
     /// List all switches
     #[command(after_help = "Examples:\n  weft vswitch list\n  weft vswitch list -o json")]
@@ -34,16 +36,23 @@ pub(crate) enum Command {
     #[command(after_help = "\
 Examples:
   weft vswitch add vSwitch1                            isolated: its VMs reach each other only
-  weft vswitch add vSwitch0 --uplink eth1
+  weft vswitch add vSwitch0 --uplink eth1 --uplink eth2
   weft vswitch add vSwitch2 --promiscuous accept --dry-run
 
-Unless flags say otherwise: no uplink, MTU 1500, promiscuous reject, MAC changes accept, forged transmits accept.")]
+Unless flags say otherwise: no uplink, MTU 1500, promiscuous reject, MAC changes accept, forged transmits accept, teaming srcid with all \
+uplinks active, failback and notify yes, shaping off, MAC learning and BPDU filter disabled.")]
     Add(Add),
     /// Change settings of a switch
     #[command(after_help = "\
 Examples:
   weft vswitch set vSwitch1 --promiscuous accept
-  weft vswitch set vSwitch1 --mtu 9000 --dry-run")]
+  weft vswitch set vSwitch1 --mtu 9000 --dry-run
+  weft vswitch set vSwitch0 --teaming lbt --lbt-period 60s --lbt-threshold 80
+  weft vswitch set vSwitch0 --active eth1 --standby eth2 --failback no
+  weft vswitch set vSwitch0 --shape-out avg=1gbit
+
+What its port groups inherit, each setting unless they have their own. Who sets --active or --standby sets both on a port group; on a \
+switch each stays as it is.")]
     Set(Set),
     /// Delete a switch that has no port groups
     #[command(after_help = "Examples:\n  weft vswitch del vSwitch1")]
@@ -75,11 +84,18 @@ pub(crate) struct Add {
     #[command(flatten)]
     security: SwitchFlags,
     #[command(flatten)]
+    policies: SwitchPolicies,
+    #[command(flatten)]
     change: ChangeFlags,
 }
 
 #[derive(Args)]
-#[group(id = "settings", required = true, multiple = true, args = ["mtu", "promiscuous", "mac_changes", "forged_transmits"])]
+#[group(id = "settings", required = true, multiple = true, args = [
+    "mtu", "promiscuous", "mac_changes", "forged_transmits",
+    "teaming", "active", "standby", "failback", "notify", "up_delay", "lbt_period", "lbt_threshold",
+    "shape_in", "shape_out",
+    "mac_learning", "learning_limit", "learning_beyond", "learning_flood", "learning_age", "bpdu_filter",
+])]
 pub(crate) struct Set {
     /// The switch
     name: VswitchName,
@@ -90,6 +106,8 @@ pub(crate) struct Set {
 
     #[command(flatten)]
     security: SwitchFlags,
+    #[command(flatten)]
+    policies: SwitchPolicies,
     #[command(flatten)]
     change: EditFlags,
 }
@@ -115,14 +133,14 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<(), Failu
             mtu,
             yes,
             security,
+            policies,
             change,
         }) => {
-            let spec = VswitchSpec {
+            let mut spec = VswitchSpec {
                 uplinks,
-                mtu: mtu.unwrap_or_default(),
-                security: security.policy(),
                 ..VswitchSpec::new(name)
             };
+            patch(mtu, &security, policies).apply(&mut spec);
             let result = client.add_vswitch(&spec, change.options_with(yes)).await?;
             let detail = if change.is_in_force() {
                 uplink::detail(context, &spec.uplinks).await?
@@ -135,13 +153,10 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<(), Failu
             name,
             mtu,
             security,
+            policies,
             change,
         }) => {
-            let patch = VswitchPatch {
-                mtu,
-                security: security.patch(),
-                ..VswitchPatch::default()
-            };
+            let patch = patch(mtu, &security, policies);
             report(
                 context,
                 &client.set_vswitch(&name, &patch, change.options()).await?,
@@ -153,6 +168,14 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<(), Failu
             &client.del_vswitch(&name, change.options()).await?,
             None,
         ),
+    }
+}
+
+fn patch(mtu: Option<Mtu>, security: &SwitchFlags, policies: SwitchPolicies) -> VswitchPatch {
+    VswitchPatch {
+        mtu,
+        security: security.patch(),
+        ..policies.patch()
     }
 }
 
@@ -193,7 +216,7 @@ fn fields(style: Style, switch: &Vswitch) -> String {
         .iter()
         .map(|group| group.as_str())
         .collect();
-    style.fields([
+    let mut fields = vec![
         ("switch", spec.name.to_string()),
         ("mtu", spec.mtu.to_string()),
         ("uplinks", uplinks(spec)),
@@ -205,8 +228,10 @@ fn fields(style: Style, switch: &Vswitch) -> String {
             "forged transmits",
             spec.security.forged_transmits.to_string(),
         ),
-        ("version", switch.resource_version.0.to_string()),
-    ])
+    ];
+    fields.extend(spec.leaves());
+    fields.push(("version", switch.resource_version.0.to_string()));
+    style.fields(fields)
 }
 
 fn uplinks(spec: &VswitchSpec) -> String {
@@ -233,13 +258,28 @@ mod tests {
             uplinks,
             mtu,
             security,
+            teaming,
+            shaping,
+            mac_learning,
+            bpdu_filter,
             ..
         } = VswitchSpec::new("vSwitch1".parse().unwrap());
         assert!(uplinks.is_empty());
         let defaults = format!(
-            "no uplink, MTU {mtu}, promiscuous {}, MAC changes {}, forged transmits {}.",
-            security.promiscuous, security.mac_changes, security.forged_transmits
+            "no uplink, MTU {mtu}, promiscuous {}, MAC changes {}, forged transmits {}, teaming {} with {} uplinks active, \
+             failback and notify {}, shaping {}, MAC learning and BPDU filter {}.",
+            security.promiscuous,
+            security.mac_changes,
+            security.forged_transmits,
+            teaming.policy,
+            teaming.active,
+            teaming.failback,
+            shaping.ingress,
+            bpdu_filter
         );
+        assert_eq!(teaming.failback, teaming.notify);
+        assert_eq!(shaping.ingress, shaping.egress);
+        assert!(!mac_learning.enabled.0);
         let help = help.unwrap().to_string();
         assert!(help.ends_with(&defaults), "{help}");
     }

@@ -114,7 +114,8 @@ fn present<'de, D: Deserializer<'de>>(
 }
 
 impl VswitchPatch {
-    pub(crate) fn apply(&self, spec: &mut VswitchSpec) {
+    /// Makes the change.
+    pub fn apply(&self, spec: &mut VswitchSpec) {
         put(&mut spec.mtu, self.mtu);
         let SwitchSecurity {
             promiscuous,
@@ -132,7 +133,8 @@ impl VswitchPatch {
 }
 
 impl PortgroupPatch {
-    pub(crate) fn apply(&self, spec: &mut PortgroupSpec) {
+    /// Makes the change.
+    pub fn apply(&self, spec: &mut PortgroupSpec) {
         put(&mut spec.vlan, self.vlan);
         let PortgroupSecurity {
             promiscuous,

@@ -82,6 +82,17 @@ impl VswitchSpec {
             bpdu_filter: Toggle::default(),
         }
     }
+
+    /// The leaves of teaming, shaping, MAC learning and the BPDU filter that are not as they are by default, by the names that
+    /// they have in manifests.
+    pub fn leaves(&self) -> Vec<(&'static str, String)> {
+        let filter = (!is_default(&self.bpdu_filter)).then(|| self.bpdu_filter.to_string());
+        let mut leaves = self.teaming.leaves();
+        leaves.extend(self.shaping.leaves());
+        leaves.extend(self.mac_learning.leaves());
+        leaves.extend(filter.map(|filter| ("bpduFilter", filter)));
+        leaves
+    }
 }
 
 /// A port group.
@@ -125,6 +136,16 @@ impl PortgroupSpec {
             mac_learning: PortgroupLearning::default(),
             bpdu_filter: Setting::default(),
         }
+    }
+
+    /// The leaves of teaming, shaping, MAC learning and the BPDU filter that are set, by the names that they have in manifests.
+    pub fn leaves(&self) -> Vec<(&'static str, String)> {
+        let filter = self.bpdu_filter.own().map(ToString::to_string);
+        let mut leaves = self.teaming.leaves();
+        leaves.extend(self.shaping.leaves());
+        leaves.extend(self.mac_learning.leaves());
+        leaves.extend(filter.map(|filter| ("bpduFilter", filter)));
+        leaves
     }
 }
 

@@ -2,15 +2,16 @@
 //!
 //! Which is meant follows from how the command line calls a value, so that commands need not say it again.
 
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use clap::{Arg, Command, ValueHint};
-use clap_complete::engine::{ArgValueCandidates, CompletionCandidate};
+use clap_complete::engine::{ArgValueCandidates, ArgValueCompleter, CompletionCandidate};
 use weft_api::{Client, Generation, Problem};
-use weft_model::{Attachment, Manifest};
+use weft_model::{Attachment, Manifest, VswitchSection};
 
 /// An agent that takes longer has other cares, and somebody waits in the middle of a line.
 const PATIENCE: Duration = Duration::from_millis(200);
@@ -24,6 +25,8 @@ enum Source {
     Portgroups,
     Vswitches,
     Uplinks,
+    /// Uplinks of the switch that the line is about with commas between them, or one of these words.
+    UplinkList(Vec<String>),
     /// Generations that are kept, newest first.
     Generations,
     /// The kernel's interfaces.
@@ -40,16 +43,18 @@ enum Source {
     Free,
 }
 
-/// The configuration of an agent, asked for once and only if it is needed.
+/// The line so far, and the configuration of an agent, asked for once and only if it is needed.
 #[derive(Clone)]
 struct Known {
+    words: Arc<Vec<String>>,
     agent: Arc<PathBuf>,
     manifest: Arc<OnceLock<Option<Manifest>>>,
 }
 
 /// The command line with candidates for every value.
-pub(super) fn with_candidates(command: Command, agent: PathBuf) -> Command {
+pub(super) fn with_candidates(command: Command, words: &[String], agent: PathBuf) -> Command {
     let known = Known {
+        words: Arc::new(words.to_vec()),
         agent: Arc::new(agent),
         manifest: Arc::default(),
     };
@@ -80,6 +85,12 @@ fn equip(arg: Arg, path: &[String], known: &Known) -> Arg {
         Source::Directory => arg.value_hint(ValueHint::DirPath),
         Source::Command => arg.value_hint(ValueHint::CommandWithArguments),
         Source::Free => arg.value_hint(ValueHint::Other),
+        Source::UplinkList(words) => {
+            let known = known.clone();
+            arg.add(ArgValueCompleter::new(move |typed: &OsStr| {
+                known.lists(&typed.to_string_lossy(), &words)
+            }))
+        }
         source => {
             let known = known.clone();
             arg.add(ArgValueCandidates::new(move || known.candidates(&source)))
@@ -124,7 +135,16 @@ fn source(arg: &Arg, path: &[String]) -> Source {
         // A choice that is written out, as in up|down.
         (_, choice) if choice.contains('|') => {
             let is_word = |word: &&str| word.chars().all(|char| char.is_ascii_lowercase());
-            words(&choice.split('|').filter(is_word).collect::<Vec<_>>())
+            let words = choice
+                .split('|')
+                .filter(is_word)
+                .map(str::to_owned)
+                .collect();
+            if choice.starts_with("DEV,") {
+                Source::UplinkList(words)
+            } else {
+                Source::Words(words)
+            }
         }
         _ => Source::Free,
     }
@@ -159,7 +179,11 @@ impl Known {
             | Source::Portgroups
             | Source::Vswitches
             | Source::Uplinks => self.objects(source),
-            Source::File | Source::Directory | Source::Command | Source::Free => Vec::new(),
+            Source::File
+            | Source::Directory
+            | Source::Command
+            | Source::UplinkList(_)
+            | Source::Free => Vec::new(),
         };
         let candidate = |(position, (name, help)): (usize, (String, String))| {
             let help = Some(help).filter(|help| !help.is_empty());
@@ -170,21 +194,59 @@ impl Known {
         names.into_iter().enumerate().map(candidate).collect()
     }
 
-    /// Names of objects, and a word about each.
-    fn objects(&self, source: &Source) -> Vec<(String, String)> {
+    /// What a list of uplinks may be that begins as somebody typed it.
+    fn lists(&self, typed: &str, words: &[String]) -> Vec<CompletionCandidate> {
+        let (before, _) = typed.rsplit_once(',').unwrap_or_default();
+        let named: Vec<&str> = before.split(',').collect();
+        let is_other = |(uplink, _): &(String, String)| !named.contains(&uplink.as_str());
+        let uplinks = self.uplinks_of_the_line().into_iter().filter(is_other);
+        let lists = uplinks.map(|(uplink, help)| {
+            let list = if before.is_empty() {
+                uplink
+            } else {
+                format!("{before},{uplink}")
+            };
+            CompletionCandidate::new(list).help(Some(help.into()))
+        });
+        let words = words.iter().filter(|_| before.is_empty());
+        let words = words.map(CompletionCandidate::new);
+        let all = lists.chain(words).enumerate();
+        all.filter(|(_, candidate)| candidate.get_value().to_string_lossy().starts_with(typed))
+            .map(|(position, candidate)| candidate.display_order(Some(position)))
+            .collect()
+    }
+
+    /// Uplinks of the switches that the line names, itself or by a port group; of all if it names none.
+    fn uplinks_of_the_line(&self) -> Vec<(String, String)> {
+        let Some(manifest) = self.manifest() else {
+            return Vec::new();
+        };
+        let says = |name: &str| self.words.iter().any(|word| word == name);
+        let switches = || manifest.vswitches.iter().flatten();
+        let named = |switch: &&VswitchSection| {
+            let mut groups = switch.portgroups.iter();
+            says(switch.name.as_str()) || groups.any(|group| says(group.name.as_str()))
+        };
+        let mut meant: Vec<_> = switches().filter(named).collect();
+        if meant.is_empty() {
+            meant = switches().collect();
+        }
+        meant.into_iter().flat_map(uplinks).collect()
+    }
+
+    fn manifest(&self) -> Option<&Manifest> {
         let manifest = self
             .manifest
             .get_or_init(|| ask(&self.agent, Client::export));
-        let Some(manifest) = manifest else {
+        manifest.as_ref()
+    }
+
+    /// Names of objects, and a word about each.
+    fn objects(&self, source: &Source) -> Vec<(String, String)> {
+        let Some(manifest) = self.manifest() else {
             return Vec::new();
         };
-        let uplinks = || {
-            manifest.vswitches.iter().flatten().flat_map(|switch| {
-                let of = format!("uplink of {}", switch.name);
-                let uplinks = switch.uplinks.iter();
-                uplinks.map(move |uplink| (uplink.to_string(), of.clone()))
-            })
-        };
+        let uplinks = || manifest.vswitches.iter().flatten().flat_map(uplinks);
         let ports = || {
             manifest.ports.iter().flatten().map(|port| {
                 let on = match &port.attachment {
@@ -219,6 +281,13 @@ impl Known {
             _ => Vec::new(),
         }
     }
+}
+
+/// The uplinks of a switch, and a word about each.
+fn uplinks(switch: &VswitchSection) -> impl Iterator<Item = (String, String)> {
+    let of = format!("uplink of {}", switch.name);
+    let uplinks = switch.uplinks.iter();
+    uplinks.map(move |uplink| (uplink.to_string(), of.clone()))
 }
 
 /// What an agent answers; nothing if it does not at once.
@@ -326,6 +395,48 @@ mod tests {
         assert_eq!(*of("port set mac"), words(&["none"]));
         assert_eq!(*of("port set block"), words(&["yes", "no"]));
         assert_eq!(*of("agent poll"), words(&["adaptive", "busy"]));
+        assert_eq!(
+            *of("vswitch set teaming"),
+            words(&["srcid", "srcmac", "iphash", "explicit", "lbt"])
+        );
+        assert_eq!(
+            *of("portgroup set failback"),
+            words(&["yes", "no", "inherit"])
+        );
+        assert_eq!(*of("vswitch add shape_in"), words(&["off"]));
+        assert_eq!(*of("portgroup set up_delay"), words(&["inherit"]));
+        assert_eq!(*of("vswitch set up_delay"), Source::Free);
+        let uplinks =
+            |list: &[&str]| Source::UplinkList(list.iter().map(|word| (*word).into()).collect());
+        assert_eq!(*of("vswitch set active"), uplinks(&["all", "none"]));
+        assert_eq!(*of("portgroup set standby"), uplinks(&["none", "inherit"]));
+    }
+
+    #[test]
+    fn a_list_of_uplinks_is_of_the_switch_that_the_line_names() {
+        let manifest = "
+vswitches:
+  - {name: A, uplinks: [eth1, eth2, wan0], portgroups: [{name: Lab}]}
+  - {name: B, uplinks: [eth3]}
+";
+        let offered = |line: &str, typed: &str| {
+            let known = Known {
+                words: Arc::new(line.split(' ').map(str::to_owned).collect()),
+                agent: Arc::default(),
+                manifest: Arc::new(OnceLock::from(Some(Manifest::parse(manifest).unwrap()))),
+            };
+            let lists = known.lists(typed, &["none".to_owned()]);
+            let lists = lists
+                .iter()
+                .map(|list| list.get_value().to_string_lossy().into_owned());
+            lists.collect::<Vec<_>>()
+        };
+        let set = "weft portgroup set Lab --active";
+        assert_eq!(offered(set, ""), ["eth1", "eth2", "wan0", "none"]);
+        assert_eq!(offered(set, "eth1,"), ["eth1,eth2", "eth1,wan0"]);
+        assert_eq!(offered(set, "eth2,wan0,e"), ["eth2,wan0,eth1"]);
+        assert_eq!(offered("weft vswitch set B --active", "e"), ["eth3"]);
+        assert_eq!(offered("weft vswitch set C --active", "eth").len(), 3);
     }
 
     #[test]
