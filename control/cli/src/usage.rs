@@ -20,6 +20,9 @@ const NOT_YET: &[&str] = &[
     "vmk",
 ];
 
+/// So many settings are not listed in an error.
+const MANY: usize = 8;
+
 /// Flags of which the same holds.
 const FLAGS_NOT_YET: [&str; 2] = ["--context", "--join"];
 
@@ -159,8 +162,12 @@ pub(crate) fn explained(mut error: clap::Error, command: &Command) -> clap::Erro
             {
                 let tip = if group.starts_with("<--veth") {
                     "say what to attach: one of --veth, --vhost-user and --tap"
-                } else {
+                } else if group.matches("|--").count() < MANY {
                     "say what to change: at least one of these"
+                } else {
+                    let settings = ContextValue::Strings(vec!["<SETTINGS>...".to_owned()]);
+                    error.insert(ContextKind::InvalidArg, settings);
+                    "say what to change: at least one of the settings that '--help' lists"
                 };
                 advise(&mut error, tip.to_owned());
             }
@@ -304,6 +311,11 @@ mod tests {
         let (text, code) = said("port set MyVM1");
         assert_eq!(code, 2);
         assert!(text.contains("say what to change"), "{text}");
+        assert!(text.contains("--block"), "{text}");
+        let (text, code) = said("portgroup set Lab");
+        assert_eq!(code, 2);
+        assert!(text.contains("say what to change"), "{text}");
+        assert!(!text.contains("--teaming"), "{text}");
         let (text, _) = said("port add MyVM1");
         assert!(!text.contains("say what to change"), "{text}");
     }

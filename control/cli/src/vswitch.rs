@@ -90,6 +90,7 @@ pub(crate) struct Add {
 }
 
 #[derive(Args)]
+#[command(override_usage = "weft vswitch set [OPTIONS] <NAME> <SETTINGS>...")]
 #[group(id = "settings", required = true, multiple = true, args = [
     "mtu", "promiscuous", "mac_changes", "forged_transmits",
     "teaming", "active", "standby", "failback", "notify", "up_delay", "lbt_period", "lbt_threshold",
