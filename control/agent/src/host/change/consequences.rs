@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use weft_datapath::{Admission, PortConfig, PortId};
+use weft_datapath::{Admission, Config, PortConfig, PortId, TeamConfig, TeamId};
 use weft_model::{InterfaceName, ObjectRef, PortKey, PortName};
 
 use super::Host;
@@ -10,6 +10,14 @@ use crate::addresses::{Addresses, Conflict};
 use crate::host::status::object;
 use crate::state::State;
 use crate::wanted::Wanted;
+
+/// The settings of a port.
+#[derive(PartialEq, Eq)]
+struct InForce {
+    port: PortConfig,
+    /// The uplinks by which it leaves its switch.
+    team: Option<TeamConfig>,
+}
 
 /// What a change means for ports.
 #[derive(Clone, Debug)]
@@ -30,9 +38,17 @@ impl Host {
         let addresses = self.addresses().clone();
         let mut settled_addresses = addresses.clone();
         let settled = settled_addresses.settle(&next.intent);
-        let configs = |state: &State, addresses: &Addresses| -> BTreeMap<PortId, PortConfig> {
-            let ports = state.compile(addresses).ports.into_iter();
-            ports.map(|port| (port.id, port)).collect()
+        let configs = |state: &State, addresses: &Addresses| -> BTreeMap<PortId, InForce> {
+            let Config { teams, ports, .. } = state.compile(addresses);
+            let in_force = |port: PortConfig| {
+                // The number of a team says nothing about it.
+                let team = port
+                    .team
+                    .map(|TeamId(index)| teams[usize::from(index)].clone());
+                let port = PortConfig { team: None, ..port };
+                (port.id, InForce { port, team })
+            };
+            ports.into_iter().map(in_force).collect()
         };
         let (old, new) = (
             configs(before, &addresses),
@@ -71,8 +87,8 @@ impl Host {
         }
         // What is open and does not stay so, or is elsewhere then, has conversations that end.
         let is_cut = |key: &&PortKey| {
-            let config = |configs: &BTreeMap<PortId, PortConfig>, state: &State| {
-                let port = configs.get(&state.id(key)?)?;
+            let config = |configs: &BTreeMap<PortId, InForce>, state: &State| {
+                let InForce { port, .. } = configs.get(&state.id(key)?)?;
                 let is_open = port.admission == Admission::Open;
                 is_open.then(|| (port.switch, port.vlan.clone()))
             };

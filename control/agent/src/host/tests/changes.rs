@@ -132,3 +132,46 @@ fn a_dry_run_tells_and_does_nothing() {
     assert_eq!(result.ports.len(), 2, "both ports inherit it");
     assert_eq!(bench.host().export(), before);
 }
+
+/// Policies are settings in force, and so are the uplinks of a team, whoever names them.
+#[test]
+fn a_change_of_a_policy_tells_the_ports_that_it_touches() {
+    let interfaces = ["p-MyVM1", "p-MyVM2", "eth1", "eth2"];
+    let bench = Bench::new(&interfaces);
+    bench.add(LAB);
+    let switch = || "vSwitch1".parse().unwrap();
+    let uplink = |name: &str| Change::AddUplink(switch(), name.parse().unwrap());
+    let set = |patch: &str| {
+        let patch = weft_model::from_text::<VswitchPatch>(patch).unwrap();
+        Change::SetVswitch(switch(), patch)
+    };
+    let group = |patch: &str| {
+        let patch = weft_model::from_text(patch).unwrap();
+        Change::SetPortgroup("Lab".parse().unwrap(), patch)
+    };
+    for (change, ports) in [
+        (uplink("eth1"), 2),
+        (uplink("eth2"), 2),
+        (set("{teaming: {policy: explicit}}"), 2),
+        (set("{teaming: {standby: [eth2]}}"), 2),
+        (set("{teaming: {active: [eth1]}}"), 0),
+        (group("{teaming: {active: [eth1], standby: [eth2]}}"), 0),
+        (set("{teaming: {active: all, standby: []}}"), 0),
+        (group("{teaming: {failback: false}}"), 2),
+        (group("{shaping: {in: {average: 10mbit}}}"), 2),
+        (set("{shaping: {in: {average: 20mbit}}}"), 0),
+        (set("{shaping: {out: {average: 20mbit}}}"), 2),
+        (set("{macLearning: {limit: 7}}"), 0),
+        (set("{macLearning: {enabled: true}}"), 2),
+        (set("{macLearning: {limit: 8}}"), 2),
+        (group("{bpduFilter: enabled}"), 2),
+    ] {
+        let result = bench.change(&change).unwrap();
+        assert!(
+            matches!(result.outcome, Outcome::Changed { .. }),
+            "{change:?}"
+        );
+        assert_eq!(result.ports.len(), ports, "{change:?}");
+        assert_eq!(result.interrupted, [], "{change:?}");
+    }
+}
