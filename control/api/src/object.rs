@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use weft_model::{
     InterfaceName, ObjectRef, Outcome, PortName, PortSpec, PortgroupName, PortgroupSpec,
-    ResourceVersion, Uid, VswitchName, VswitchSpec,
+    ResourceVersion, TeamingPolicy, Uid, VswitchName, VswitchSpec,
 };
 use weft_packet::MacAddr;
 
@@ -208,6 +208,9 @@ pub struct Uplink {
     /// What moves its frames; absent while nothing does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub engine: Option<EngineStatus>,
+    /// What it is to each port group of its switch.
+    #[serde(default)]
+    pub teams: Vec<UplinkTeam>,
 }
 
 /// Whether an uplink takes part in forwarding.
@@ -218,6 +221,48 @@ pub enum UplinkState {
     Up,
     /// Its link or its interface keeps it down.
     Down,
+    /// Its link has just come up, and is used when it has been up for long enough.
+    Waiting,
+    /// Its link goes up and down too often, and is not used for a while.
+    Unstable,
+}
+
+/// What an uplink is to a port group.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct UplinkTeam {
+    /// The port group.
+    pub portgroup: PortgroupName,
+    /// How the port group's ports choose among their uplinks.
+    pub policy: TeamingPolicy,
+    /// Its place in their order.
+    pub place: UplinkPlace,
+    /// The ports that leave by it at this moment; with `iphash`, some of whose frames do.
+    pub ports: Vec<PortName>,
+    /// Why these do, or why none does.
+    pub reason: String,
+}
+
+/// The place of an uplink in a team.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum UplinkPlace {
+    /// Used while it is usable.
+    Active,
+    /// Stands in for an active one.
+    Standby,
+    /// Not used.
+    Unused,
+}
+
+impl fmt::Display for UplinkPlace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Active => "active",
+            Self::Standby => "standby",
+            Self::Unused => "unused",
+        })
+    }
 }
 
 /// Makes an interface an uplink of a switch.

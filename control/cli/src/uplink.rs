@@ -148,6 +148,8 @@ fn state(uplink: &Uplink) -> String {
     match uplink.state {
         UplinkState::Up => "up",
         UplinkState::Down => "down",
+        UplinkState::Waiting => "waiting",
+        UplinkState::Unstable => "unstable",
     }
     .to_owned()
 }
@@ -174,11 +176,11 @@ fn engine(uplink: &Uplink) -> String {
 }
 
 fn table(style: Style, uplinks: &[Uplink]) -> String {
-    let mut headings = vec!["UPLINK", "STATE", "SWITCH", "LINK", "SPEED"];
+    let mut headings = vec!["UPLINK", "STATE", "SWITCH", "LINK", "SPEED", "PORTS"];
     if style.wide {
         headings.push("ENGINE");
     }
-    headings.push("REASON");
+    headings.push("WHY");
     let rows = uplinks.iter().map(|uplink| {
         let name = uplink.interface.to_string();
         let mut row = vec![
@@ -187,14 +189,70 @@ fn table(style: Style, uplinks: &[Uplink]) -> String {
             uplink.vswitch.to_string(),
             link(uplink),
             speed(uplink),
+            users(uplink).to_string(),
         ];
         if style.wide {
             row.push(engine(uplink));
         }
-        row.push(uplink.reason.clone().unwrap_or_default());
+        row.push(uplink.reason.clone().unwrap_or_else(|| places(uplink)));
         row
     });
     style.table(&headings, rows)
+}
+
+/// How many ports leave by an uplink.
+fn users(uplink: &Uplink) -> usize {
+    uplink.teams.iter().map(|team| team.ports.len()).sum()
+}
+
+/// What an uplink is to the port groups of its switch: `active for Lab,Web (srcid); standby for Mgmt (explicit)`.
+fn places(uplink: &Uplink) -> String {
+    let mut places: Vec<(String, String, Vec<String>)> = Vec::new();
+    for team in &uplink.teams {
+        let (place, policy) = (team.place.to_string(), team.policy.to_string());
+        let group = team.portgroup.to_string();
+        match places
+            .iter_mut()
+            .find(|(of, by, _)| *of == place && *by == policy)
+        {
+            Some((.., groups)) => groups.push(group),
+            None => places.push((place, policy, vec![group])),
+        }
+    }
+    let place = |(place, policy, groups): &(String, String, Vec<String>)| {
+        let named = groups.iter().take(NAMED).map(String::as_str);
+        let mut named = named.collect::<Vec<_>>().join(",");
+        if groups.len() > NAMED {
+            named += &format!(" and {} more", groups.len() - NAMED);
+        }
+        format!("{place} for {named} ({policy})")
+    };
+    places.iter().map(place).collect::<Vec<_>>().join("; ")
+}
+
+/// Port groups or ports that are named in a line.
+const NAMED: usize = 8;
+
+/// A line for each port group of the switch: what the uplink is to it, which of its ports use it, and why.
+fn team_lines(uplink: &Uplink) -> impl Iterator<Item = (&'static str, String)> {
+    uplink.teams.iter().map(|team| {
+        let ports = match team.ports.as_slice() {
+            [] => "no port".to_owned(),
+            ports if ports.len() > NAMED => {
+                let named: Vec<_> = ports.iter().take(NAMED).map(ToString::to_string).collect();
+                format!("{} and {} more", named.join(","), ports.len() - NAMED)
+            }
+            ports => {
+                let named: Vec<_> = ports.iter().map(ToString::to_string).collect();
+                named.join(",")
+            }
+        };
+        let line = format!(
+            "{}: {} ({}), {ports}: {}",
+            team.portgroup, team.place, team.policy, team.reason
+        );
+        ("port group", line)
+    })
 }
 
 fn fields(style: Style, uplink: &Uplink) -> String {
@@ -211,6 +269,7 @@ fn fields(style: Style, uplink: &Uplink) -> String {
     style.fields(
         fields
             .into_iter()
+            .chain(team_lines(uplink))
             .chain(warnings.map(|warning| ("warning", warning.clone()))),
     )
 }
@@ -229,6 +288,7 @@ mod tests {
             link: Some(true),
             speed_mbps: None,
             engine: None,
+            teams: Vec::new(),
         };
         assert_eq!(standing(&uplink), "up on eth1");
         uplink.state = UplinkState::Down;

@@ -7,7 +7,7 @@ use weft_vlan::PortgroupVlan;
 
 use crate::error::ModelError;
 use crate::intent::{Intent, ObjectRef};
-use crate::name::PortName;
+use crate::name::{PortName, PortgroupName};
 use crate::spec::{
     Decision, EffectiveLearning, EffectiveShaping, EffectiveTeaming, Inheritable, Mtu, PortSpec,
     PortgroupSpec, Toggle, VswitchSpec,
@@ -81,6 +81,16 @@ impl Intent {
     /// [`ModelError::Unknown`] for a port that does not exist.
     pub fn effective_policy(&self, port: &PortName) -> Result<EffectivePolicy, ModelError> {
         let (_, group, switch) = self.chain(&self.port(port)?.spec)?;
+        Ok(inherited(group, switch))
+    }
+
+    /// The policy that ports of a port group have.
+    ///
+    /// # Errors
+    /// [`ModelError::Unknown`] for a port group that does not exist.
+    pub fn portgroup_policy(&self, name: &PortgroupName) -> Result<EffectivePolicy, ModelError> {
+        let group = &self.portgroup(name)?.spec;
+        let switch = &self.vswitch(&group.vswitch)?.spec;
         Ok(inherited(group, switch))
     }
 

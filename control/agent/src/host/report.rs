@@ -5,18 +5,17 @@ use std::sync::{PoisonError, RwLockReadGuard};
 
 use weft_api::{
     AddressSource, Cause, EngineStatus, FdbEntry, FdbVlan, PolicyLeaf, PolicyReport, Port,
-    PortAddress, PortState, PortStatus, Portgroup, PortgroupStatus, Problem, Uplink, UplinkState,
-    Vswitch, VswitchStatus,
+    PortAddress, PortState, PortStatus, Portgroup, PortgroupStatus, Problem, Vswitch,
+    VswitchStatus,
 };
 use weft_datapath::{PortId, VhostState};
 use weft_model::{
-    InterfaceName, Manifest, Object, PortKey, PortName, PortSpec, PortgroupName, PortgroupSpec,
-    VswitchName, VswitchSpec,
+    Manifest, Object, PortKey, PortName, PortSpec, PortgroupName, PortgroupSpec, VswitchName,
+    VswitchSpec,
 };
 use weft_vlan::PortgroupVlan;
 
 use super::Host;
-use crate::links::speed;
 use crate::plane::{engine_status, guest_status};
 use crate::state::{Obstacle, State, quoted};
 
@@ -103,30 +102,6 @@ impl Host {
             port: port.clone(),
             leaves: leaves.collect(),
         })
-    }
-
-    /// All uplinks.
-    pub(crate) fn uplinks(&self) -> Vec<Uplink> {
-        let state = self.view();
-        let describe = |(vswitch, interface): (&VswitchName, &InterfaceName)| {
-            let key = PortKey::Uplink(interface.clone());
-            let obstacle = state.link_obstacle(&key);
-            let link = state.links.get(interface).copied();
-            Uplink {
-                vswitch: vswitch.clone(),
-                interface: interface.clone(),
-                state: if obstacle.is_none() {
-                    UplinkState::Up
-                } else {
-                    UplinkState::Down
-                },
-                reason: obstacle.map(|obstacle| obstacle.reason),
-                link: link.map(|link| link.up && link.carrier),
-                speed_mbps: link.and_then(|link| speed(interface, link)),
-                engine: self.engine(state.engines.get(&key).map(|engine| engine.id)),
-            }
-        };
-        state.intent.uplinks().map(describe).collect()
     }
 
     /// The addresses that switches deliver, of one switch or of all, by switch, VLAN and address.
