@@ -321,7 +321,9 @@ fn check_configuration(host: &Host) -> Result<(), LabError> {
 
 fn refused(host: &Host, change: &Change, error: &ModelError) -> LabError {
     let kind = match error {
-        ModelError::Unknown { .. } | ModelError::UnknownTarget { .. } => ProblemKind::NotFound,
+        ModelError::Unknown { .. }
+        | ModelError::UnknownTarget { .. }
+        | ModelError::NoSuchUplink { .. } => ProblemKind::NotFound,
         _ => ProblemKind::Invalid,
     };
     // The error's text starts with its object.
@@ -357,6 +359,14 @@ fn hint(host: &Host, error: &ModelError) -> String {
         }
         ModelError::AlreadyExists { .. } => {
             "keep one of them, or give each its own name".to_owned()
+        }
+        ModelError::NoSuchUplink {
+            nearest: None,
+            switch,
+            ..
+        } => format!("add it under 'uplinks:' of {switch}"),
+        ModelError::StandbyWithIpHash { .. } => {
+            "choose another policy, or have none standby".to_owned()
         }
         _ => error.remedy(),
     }

@@ -130,3 +130,52 @@ fn what_cannot_work_is_refused_with_a_remedy() {
         assert!(error.hint.is_some(), "{error}");
     }
 }
+
+const TEAM: &str = "
+hosts: [{name: h, uplinks: [eth1, eth2, eth3]}]
+vswitches:
+  - name: s
+    uplinks: [eth1, eth2]
+    teaming: {policy: explicit, active: [eth1], standby: [eth2]}
+    shaping: {out: {average: 10mbit}}
+    portgroups:
+      - {name: Lab, teaming: {active: [eth2]}, macLearning: {enabled: true}, bpduFilter: enabled}
+";
+
+#[test]
+fn a_host_has_several_uplinks_and_the_policies_of_the_file() {
+    let lab = plan(TEAM).unwrap();
+    let host = &lab.hosts[0];
+    let ends: Vec<_> = host
+        .uplinks
+        .iter()
+        .map(|uplink| uplink.fabric_end.as_str())
+        .collect();
+    assert_eq!(ends, ["h-eth1", "h-eth2", "h-eth3"]);
+    let written = Manifest::parse(TEAM).unwrap();
+    assert_eq!(host.manifest.vswitches(), written.vswitches());
+    let again: Plan = serde_json::from_str(&serde_json::to_string(&lab).unwrap()).unwrap();
+    assert_eq!(again, lab, "its record has them, too");
+}
+
+#[test]
+fn a_team_that_cannot_be_is_refused_in_words_of_the_file() {
+    for (from, to, problem, hint) in [
+        (
+            "active: [eth2]",
+            "active: [wan0]",
+            "wan0 is not an uplink of standard switch s",
+            "add it under 'uplinks:' of s",
+        ),
+        (
+            "policy: explicit",
+            "policy: iphash",
+            "iphash takes no standby uplinks",
+            "choose another policy, or have none standby",
+        ),
+    ] {
+        let error = plan(&TEAM.replace(from, to)).expect_err(to);
+        assert!(error.to_string().contains(problem), "{error}");
+        assert_eq!(error.hint.as_deref(), Some(hint));
+    }
+}
