@@ -154,7 +154,7 @@ fn is_enabled(toggle: Toggle) -> YesNo<false> {
 #[cfg(test)]
 mod tests {
     use clap::{CommandFactory, Parser};
-    use weft_model::{PortgroupSpec, VswitchSpec};
+    use weft_model::{Intent, Manifest, PortgroupSpec, VswitchSpec};
 
     use super::*;
 
@@ -225,6 +225,46 @@ mod tests {
             let flags = OfGroup::try_parse_from(&inherit).unwrap();
             flags.policies.patch().apply(&mut group);
             assert_eq!(group, PortgroupSpec::new(name(), "S".parse().unwrap()));
+        }
+    }
+    /// The row of each flag names its leaf, its default and every word that it takes.
+    #[test]
+    fn every_flag_has_its_row_in_the_documentation() {
+        let page = include_str!("../../../docs/policies.md");
+        let manifest = "{vswitches: [{name: S, uplinks: [e], portgroups: [{name: G}]}], ports: [{name: P, portgroup: G, veth: p}]}";
+        let changes = Manifest::parse(manifest).unwrap().changes();
+        let host = Intent::default().transact(&changes).unwrap().0;
+        let defaults = host
+            .effective_policy(&"P".parse().unwrap())
+            .unwrap()
+            .leaves();
+        let command = OfSwitch::command();
+        for (flag, _, leaf, _) in FLAGS {
+            let cell = format!("| `--{flag}` |");
+            let row = page.lines().find(|line| line.contains(&cell));
+            let row = row.unwrap_or_else(|| panic!("{flag} has no row"));
+            assert!(row.contains(&format!("| `{leaf}` |")), "{leaf}: {row}");
+            let (_, default) = defaults.iter().find(|(name, _)| *name == leaf).unwrap();
+            let default = match (leaf, default.value.as_str()) {
+                ("teaming.active", "e") => "all",
+                ("macLearning.enabled", "no") => "disabled",
+                (_, value) => value,
+            };
+            let plain = row.replace('`', "");
+            assert!(
+                plain.contains(&format!("| {default} |")),
+                "{default}: {row}"
+            );
+            let argument = command
+                .get_arguments()
+                .find(|arg| arg.get_long() == Some(flag));
+            let name = &argument.unwrap().get_value_names().unwrap()[0];
+            for word in name
+                .split('|')
+                .filter(|word| !["N", "TIME", "PERCENT"].contains(word))
+            {
+                assert!(row.contains(&format!("`{word}`")), "{word}: {row}");
+            }
         }
     }
 }

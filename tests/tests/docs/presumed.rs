@@ -189,6 +189,25 @@ pub(crate) const SETUPS: &[Setup] = &[
         script: TWO_VMS,
     },
     Setup {
+        document: "docs/policies.md",
+        before: "",
+        script: TWO_VMS,
+    },
+    Setup {
+        document: "docs/policies.md",
+        before: "",
+        script: TWO_PORTS,
+    },
+    Setup {
+        document: "docs/policies.md",
+        before: "",
+        script: "for n in 1 2; do
+            ip link add eth$n type veth peer name far$n
+            ip link set eth$n up
+            ip link set far$n up
+        done",
+    },
+    Setup {
         document: "docs/manifests.md",
         before: "",
         script: "weft port add vm2 --portgroup Lab --veth p-vm2",
