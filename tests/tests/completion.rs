@@ -15,6 +15,10 @@ fn host() -> Host {
     let words = ["portgroup", "add", "VM Network", "--vswitch", "vSwitch1"];
     host.weft_words(words).succeeds();
     host.does("portgroup add Lab --vswitch vSwitch1 --vlan 10");
+    for uplink in ["eth1", "eth2"] {
+        host.world(uplink);
+        host.does(&format!("uplink add vSwitch1 {uplink}"));
+    }
     for name in ["MyVM1", "MyVM2", "Other one"] {
         let tap = format!("t-{}", name.replace(' ', ""));
         let words = ["port", "add", name, "--portgroup", "Lab", "--tap", &tap];
@@ -58,6 +62,11 @@ fn in_every_way(terminal: &Terminal) {
         terminal,
         "weft portgroup set Lab --promiscuous acc",
         "--promiscuous accept",
+    );
+    completes(
+        terminal,
+        "weft portgroup set Lab --active eth1,e",
+        "--active eth1,eth2",
     );
     completes(terminal, "weft fdb list --vswitch vS", "--vswitch vSwitch1");
     completes(

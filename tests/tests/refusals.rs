@@ -292,9 +292,13 @@ fn interfaces_of_others_are_conflicts() {
     let host = &office.host;
     host.does("uplink add vSwitch1 used0 --yes");
     office.refuses(
-        "uplink add vSwitch1 free0",
+        "vswitch add vSwitch2 --uplink used0 --yes",
         4,
-        &["vSwitch1", "uplinks", "weft uplink del vSwitch1 used0"],
+        &[
+            "vSwitch2",
+            "uplinks",
+            "used0 is used by standard switch vSwitch1",
+        ],
     );
     office.refuses(
         "port add new --portgroup Lab --veth used0 --yes",
