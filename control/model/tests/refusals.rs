@@ -452,6 +452,13 @@ fn what_changes_is_said_in_words_of_the_command_line() {
         told(&set_group("Web", "{teaming: {active: []}}")),
         ["teaming.active eth3,eth2 -> none"]
     );
+    assert_eq!(
+        told(&set_group(
+            "Web",
+            "{shaping: {in: {average: 8mbit, burst: 1MiB}}}"
+        )),
+        ["shaping.in inherit -> avg=8mbit,peak=8mbit,burst=1MiB"]
+    );
     assert!(told(&set_switch("{teaming: {policy: explicit, failback: true}}")).is_empty());
 }
 
