@@ -4,7 +4,7 @@ use std::fmt;
 
 use weft_api::{PortAddress, TraceOutcome, TraceStep, TraceTag};
 use weft_datapath::{CopyKind, DropReason, SourceJudgement, Step};
-use weft_model::{EffectivePolicy, Leaf, ObjectRef, PortKey, PortSpec, VswitchSpec};
+use weft_model::{EffectivePolicy, Leaf, ObjectRef, PortKey, PortSpec, TeamingPolicy, VswitchSpec};
 use weft_packet::MacAddr;
 
 use super::{Answer, Question, Refusal, object};
@@ -96,7 +96,7 @@ impl Host {
                 sender.decision(step, dropped, vlan, answer)
             })
             .collect();
-        told.extend(steps.iter().filter_map(|step| sender.copy(step)));
+        told.extend(steps.iter().filter_map(|step| sender.copy(step, answer)));
         told
     }
 }
@@ -227,6 +227,25 @@ impl<'a> Sender<'a> {
                 format!("{src} becomes its address, as the first that it sends from"),
                 own.setting("mac", "none"),
             ),
+            SourceJudgement::Learned => (
+                format!("{src} was learned behind it"),
+                Decision::leaf("macLearning.enabled", &policy.mac_learning.enabled),
+            ),
+            SourceJudgement::New => (
+                format!("{src} is learned behind it"),
+                Decision::leaf("macLearning.enabled", &policy.mac_learning.enabled),
+            ),
+            SourceJudgement::Beyond if dropped.is_some() => (
+                format!(
+                    "{src} is none of its addresses, and it has learned {}, as many as it may",
+                    policy.mac_learning.limit.value
+                ),
+                Decision::leaf("macLearning.beyond", &policy.mac_learning.beyond),
+            ),
+            SourceJudgement::Beyond => (
+                format!("{src} is not learned: the port has learned as many as it may"),
+                Decision::leaf("macLearning.limit", &policy.mac_learning.limit),
+            ),
             _ => (
                 format!(
                     "{src} is none of its addresses{}",
@@ -275,6 +294,9 @@ impl<'a> Sender<'a> {
             None => Decision::default(),
         };
         let told = |detail, decision| told("lookUp", dropped, detail, decision);
+        if let Some((detail, decision)) = dropped.and_then(|reason| self.turned_back(reason)) {
+            return told(detail, decision);
+        }
         if dst.is_multicast() {
             let kind = if dst.is_broadcast() {
                 "broadcast"
@@ -284,7 +306,9 @@ impl<'a> Sender<'a> {
             let detail = match dropped {
                 None => format!("{kind}: to everybody else in {domain}"),
                 Some(DropReason::NoUplink) => {
-                    format!("{kind}: nobody else is up in {domain}, and the uplink is down")
+                    format!(
+                        "{kind}: nobody else is up in {domain}, and no uplink of the port is usable"
+                    )
                 }
                 Some(_) => format!("{kind}: nobody else is up in {domain}"),
             };
@@ -313,13 +337,59 @@ impl<'a> Sender<'a> {
                         format!("no port has {dst} in {domain}, so it leaves the host{elsewhere}")
                     }
                     Some(DropReason::NoUplink) => {
-                        format!("no port has {dst} in {domain}, and the uplink is down{elsewhere}")
+                        format!(
+                            "no port has {dst} in {domain}, and no uplink of the port is usable{elsewhere}"
+                        )
                     }
                     Some(_) => format!("no port has {dst} in {domain}{elsewhere}"),
                 };
                 told(detail, switch())
             }
         }
+    }
+
+    /// Why a frame goes nowhere whoever has its destination, and who decides that.
+    fn turned_back(&self, reason: DropReason) -> Option<(String, Decision)> {
+        let from = || Decision::by(object(&self.question.from));
+        Some(match reason {
+            DropReason::ReversePath => (
+                "it came in by an uplink that its destination does not use, or is the host's own"
+                    .to_owned(),
+                from(),
+            ),
+            DropReason::BpduFilter => {
+                let decision = match &self.port {
+                    Some((_, policy)) => Decision::leaf("bpduFilter", &policy.bpdu_filter),
+                    None => from(),
+                };
+                ("a spanning tree BPDU of a guest".to_owned(), decision)
+            }
+            DropReason::ControlFrame => (
+                "for the next bridge only, and the port does not trunk".to_owned(),
+                self.vlan(),
+            ),
+            _ => return None,
+        })
+    }
+
+    /// Why a frame of the port leaves by this uplink.
+    fn choice(&self, uplink: &PortKey) -> Option<(String, Decision)> {
+        let (_, policy) = self.port.as_ref()?;
+        let (teaming, PortKey::Uplink(uplink)) = (&policy.teaming, uplink) else {
+            return None;
+        };
+        let active = teaming.active.value.named();
+        let detail = match teaming.policy.value {
+            _ if !active.contains(uplink) => "standby, as no active uplink is usable for it",
+            _ if active.len() == 1 => "the only active uplink",
+            TeamingPolicy::SrcId => "by the port's number",
+            TeamingPolicy::SrcMac => "by the source address",
+            TeamingPolicy::IpHash => "by the IP addresses",
+            TeamingPolicy::Explicit => "the first usable one",
+            TeamingPolicy::Lbt => "by the port's number and the load",
+        };
+        let decision = Decision::leaf("teaming.policy", &teaming.policy);
+        Some((format!(": {detail}"), decision))
     }
 
     /// Who has an address that is not found: some port of another VLAN or switch.
@@ -336,15 +406,20 @@ impl<'a> Sender<'a> {
     }
 
     /// What a destination gets.
-    fn copy(&self, step: &Step) -> Option<TraceStep> {
-        let Step::Copy { to, kind, outcome } = *step else {
+    fn copy(&self, step: &Step, answer: &Answer) -> Option<TraceStep> {
+        let Step::Copy {
+            to: id,
+            kind,
+            outcome,
+        } = *step
+        else {
             return None;
         };
         let step = match kind {
             CopyKind::Promiscuous => "promiscuous",
             _ => "deliver",
         };
-        let key = self.state.key(to)?;
+        let key = self.state.key(id)?;
         let to = object(key);
         let refusal = self.host.refusal(self.state, key, outcome.err());
         if let Some(Refusal { reason, .. }) = refusal {
@@ -373,7 +448,17 @@ impl<'a> Sender<'a> {
             (Some(policy), _) => Decision::leaf("vlan", &policy.vlan),
             (None, _) => Decision::by(to.clone()),
         };
-        let detail = format!("to {to}, {}", shown_tags(&tags));
+        let (choice, decision) = match self.choice(key) {
+            Some((choice, by)) => (choice, by),
+            None => (String::new(), decision),
+        };
+        let limit = match &policy {
+            Some(policy) if answer.trace.shaped_out.contains(&id) => {
+                format!(", limited to {}", policy.shaping.egress.value)
+            }
+            _ => String::new(),
+        };
+        let detail = format!("to {to}, {}{choice}{limit}", shown_tags(&tags));
         Some(TraceStep {
             to: Some(to),
             tags: Some(tags),
