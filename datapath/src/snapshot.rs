@@ -296,6 +296,18 @@ impl Snapshot {
         learning.map_or(0, |learning| learning.table.count(port) as usize)
     }
 
+    /// The addresses that were learned behind a port, each with its VLAN.
+    pub(crate) fn learned_by(&self, entry: &PortEntry) -> Vec<(u16, MacAddr)> {
+        match &self.switch_of(entry).learning {
+            Some(learning) if learning.table.count(entry.port.id) > 0 => {
+                let all = learning.list(0).into_iter();
+                let own = all.filter(|address| address.port == entry.port.id);
+                own.map(|address| (address.vlan, address.mac)).collect()
+            }
+            _ => Vec::new(),
+        }
+    }
+
     fn learning(&self) -> impl Iterator<Item = &Learning> {
         let switches = self.switches.iter();
         switches.filter_map(|switch| switch.learning.as_ref())

@@ -221,9 +221,10 @@ pub(crate) struct Settled {
 }
 
 fn may_adopt(intent: &Intent, port: &PortName) -> bool {
-    intent
-        .effective_policy(port)
-        .is_ok_and(|policy| policy.mac_changes.value == Decision::Accept)
+    intent.effective_policy(port).is_ok_and(|policy| {
+        // What a port that learns sends from is learned.
+        policy.mac_changes.value == Decision::Accept && !policy.mac_learning.enabled.value.0
+    })
 }
 
 /// What is kept over a restart of the agent, and not over one of the host.

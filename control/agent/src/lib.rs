@@ -265,6 +265,7 @@ async fn follow_links(host: Weak<Host>) {
             host.take_back_unconfirmed();
             host.links_changed(events);
             host.follow_guests();
+            host.age_learned();
             host.note_counters(Instant::now());
         };
         if let Err(error) = tokio::task::spawn_blocking(follow).await {

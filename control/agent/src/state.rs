@@ -196,6 +196,11 @@ impl State {
         self.ports.of(key).map(PortId)
     }
 
+    /// The number of a switch.
+    pub(crate) fn switch_id(&self, name: &VswitchName) -> Option<SwitchId> {
+        self.switches.of(name).map(SwitchId)
+    }
+
     /// Every port and uplink with its number.
     pub(crate) fn numbered(&self) -> impl Iterator<Item = (&PortKey, PortId)> {
         self.ports.iter().map(|(key, id)| (key, PortId(id)))

@@ -112,6 +112,8 @@ pub enum AddressSource {
     Taken,
     /// A later source that the port sent.
     Adopted,
+    /// One of several behind the port, where its port group learns.
+    Learned,
 }
 
 impl fmt::Display for AddressSource {
@@ -120,6 +122,7 @@ impl fmt::Display for AddressSource {
             Self::Configured => "configured",
             Self::Taken => "taken",
             Self::Adopted => "adopted",
+            Self::Learned => "learned",
         })
     }
 }

@@ -109,6 +109,9 @@ pub struct FdbEntry {
     pub port: PortName,
     /// Where the address comes from.
     pub source: FdbSource,
+    /// Of a learned one: full seconds since the port last sent from it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub age_seconds: Option<u64>,
 }
 
 /// Where an entry comes from.

@@ -5,6 +5,7 @@ use weft_model::VswitchName;
 
 use crate::Context;
 use crate::failure::Failure;
+use crate::output::or_dash;
 
 /// The addresses that switches deliver to
 #[derive(Subcommand)]
@@ -38,8 +39,9 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<(), Failu
                 entry.mac.to_string(),
                 entry.port.to_string(),
                 entry.source.to_string(),
+                or_dash(entry.age_seconds.map(|age| format!("{age} s"))),
             ]
         });
-        style.table(&["SWITCH", "#VLAN", "MAC", "PORT", "SOURCE"], rows)
+        style.table(&["SWITCH", "#VLAN", "MAC", "PORT", "SOURCE", "#AGE"], rows)
     })
 }

@@ -28,7 +28,7 @@ impl Datapath {
         let Some(entry) = snapshot.port(port).filter(|entry| entry.way.notify) else {
             return 0;
         };
-        let addresses = addresses(entry);
+        let addresses = addresses(entry).chain(snapshot.learned_by(entry));
         let sent = addresses.map(|(vlan, mac)| announce(&snapshot, entry, vlan, mac));
         sent.filter(|sent| *sent).count()
     }

@@ -137,13 +137,46 @@ impl Host {
                     mac,
                     port: port.name.clone(),
                     source,
+                    age_seconds: None,
                 },
             ));
+        }
+        let switches = state.intent.vswitches.keys();
+        for name in switches.filter(|name| vswitch.is_none_or(|asked| asked == *name)) {
+            entries.extend(self.learned(&state, name));
         }
         entries.sort_by(|one, other| {
             (&one.vswitch, one.vlan, one.mac).cmp(&(&other.vswitch, other.vlan, other.mac))
         });
         Ok(entries)
+    }
+
+    /// The addresses that a switch learned behind its ports.
+    fn learned<'a>(
+        &self,
+        state: &'a State,
+        vswitch: &'a VswitchName,
+    ) -> impl Iterator<Item = FdbEntry> + 'a {
+        let id = state.switch_id(vswitch);
+        let learned = id.map(|id| self.plane.datapath().learned_addresses(id));
+        learned.into_iter().flatten().filter_map(move |entry| {
+            let PortKey::Port(port) = state.key(entry.port)? else {
+                return None;
+            };
+            Some(FdbEntry {
+                vswitch: vswitch.clone(),
+                vlan: FdbVlan::One(entry.vlan),
+                mac: entry.mac,
+                port: port.clone(),
+                source: AddressSource::Learned,
+                age_seconds: Some(entry.age.as_secs()),
+            })
+        })
+    }
+
+    /// Forgets learned addresses that have been silent for too long.
+    pub(crate) fn age_learned(&self) {
+        self.plane.datapath().age_learned();
     }
 
     /// The specs of everything.
