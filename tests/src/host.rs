@@ -422,7 +422,7 @@ impl Stats {
             reasons.values().filter_map(Value::as_u64).sum()
         };
         let entered = self.count("rxDelivered") + self.count("rxUndelivered") + sum("rxDrops");
-        let left = self.count("txFrames") + sum("txDrops");
+        let left = self.count("txFrames") + self.count("txQueued") + sum("txDrops");
         self.count("rxFrames") == entered && self.count("txAttempts") == left
     }
 }

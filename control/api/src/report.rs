@@ -155,7 +155,7 @@ impl std::fmt::Display for FdbVlan {
 
 /// The counters of a port, or of an uplink by its interface: since it was added, or since the agent started.
 ///
-/// `rxFrames = rxDelivered + rxUndelivered + sum(rxDrops)` and `txAttempts = txFrames + sum(txDrops)`. Maps of
+/// `rxFrames = rxDelivered + rxUndelivered + sum(rxDrops)` and `txAttempts = txFrames + txQueued + sum(txDrops)`. Maps of
 /// reasons hold only those that occurred.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -179,6 +179,9 @@ pub struct PortStats {
     pub rx_undelivered: u64,
     /// Copies meant for the port.
     pub tx_attempts: u64,
+    /// Of these: those that wait at this moment for the port's limit.
+    #[serde(default)]
+    pub tx_queued: u64,
     /// Frames whose checksum was only the pseudo-header sum, and which the switch completed.
     pub checksums_completed: u64,
     /// Frames dropped in either direction, by reason.

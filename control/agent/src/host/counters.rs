@@ -61,6 +61,7 @@ impl Host {
             checksums_completed: counters.tx_checksums_completed,
             segmented: counters.tx_segmented,
             segments: counters.tx_segments,
+            tx_queued: counters.tx_queued,
             drops,
             rx_drops,
             tx_drops,

@@ -135,6 +135,8 @@ fn is_notable(reason: DropReason, key: &PortKey) -> bool {
         | DropReason::SamePort
         | DropReason::BpduFilter
         | DropReason::ControlFrame
+        // A limit at work, as it was set.
+        | DropReason::ShaperFull
         | DropReason::PortBlocked
         | DropReason::PortDown => false,
         // What a physical network floods is not all meant for this host.
