@@ -32,16 +32,25 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<(), Failu
         return Ok(());
     }
     context.output.print(&entries, |style| {
+        // Only learned addresses have one.
+        let has_ages = entries.iter().any(|entry| entry.age_seconds.is_some());
         let rows = entries.iter().map(|entry| {
-            vec![
+            let mut row = vec![
                 entry.vswitch.to_string(),
                 entry.vlan.to_string(),
                 entry.mac.to_string(),
                 entry.port.to_string(),
                 entry.source.to_string(),
-                or_dash(entry.age_seconds.map(|age| format!("{age} s"))),
-            ]
+            ];
+            if has_ages {
+                row.push(or_dash(entry.age_seconds.map(|age| format!("{age} s"))));
+            }
+            row
         });
-        style.table(&["SWITCH", "#VLAN", "MAC", "PORT", "SOURCE", "#AGE"], rows)
+        let mut headings = vec!["SWITCH", "#VLAN", "MAC", "PORT", "SOURCE"];
+        if has_ages {
+            headings.push("#AGE");
+        }
+        style.table(&headings, rows)
     })
 }
