@@ -4,6 +4,7 @@
 //! [`State`] that replaces it when all has succeeded.
 
 mod activity;
+mod advice;
 mod change;
 mod counters;
 mod guests;

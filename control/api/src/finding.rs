@@ -44,6 +44,8 @@ pub enum Cause {
     InterfaceDown,
     /// The interface has no carrier.
     NoCarrier,
+    /// No uplink of a port group is usable.
+    NoUplink,
     /// The engine cannot be opened.
     NotAttached,
     /// The VM or its hypervisor did what cannot be.
@@ -71,6 +73,7 @@ impl Cause {
             Self::NoInterface => "their interfaces do not exist",
             Self::InterfaceDown => "their interfaces are set down",
             Self::NoCarrier => "their interfaces have no carrier",
+            Self::NoUplink => "none of their uplinks is usable",
             Self::NotAttached => "they cannot be attached",
             Self::GuestFailed => "their guests failed",
             Self::GuestNotReady => "their guests do not use the adapter yet",

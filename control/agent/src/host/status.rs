@@ -163,6 +163,7 @@ impl Host {
             .chain(unconfirmed)
             .chain(obstacles)
             .chain(conflicts)
+            .chain(self.advice(state))
             .chain(self.strains(state, Instant::now()))
             .chain(warnings)
             .collect();

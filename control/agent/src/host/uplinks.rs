@@ -190,6 +190,13 @@ impl Host {
         [wait, due].into_iter().flatten().fold(LOOK, Duration::min)
     }
 
+    /// Does what the words that wait ask for, as the thread would.
+    #[cfg(test)]
+    pub(super) fn follow_now(&self, follower: &mut Follower, now: Instant) {
+        let words = self.uplinks.receiver.try_iter().collect();
+        self.follow_uplinks(follower, words, now);
+    }
+
     fn complain(&self, stalled: Stalled) {
         if self.may_log("stalled", "uplinks") {
             tracing::error!(%stalled, "ports go by other uplinks late");

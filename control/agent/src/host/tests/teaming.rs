@@ -1,0 +1,186 @@
+//! Teams whose links fail: what ports do, what is announced, and who is told.
+
+use std::time::Instant;
+
+use weft_api::{Cause, EventKind, TraceRequest, UplinkPlace, UplinkState};
+
+use super::*;
+use crate::host::uplinks::Follower;
+use crate::links::{Link, LinkEvent};
+
+const TEAM: &str = "
+vswitches:
+  - name: vSwitch1
+    uplinks: [eth1, eth2, eth3]
+    teaming: {policy: explicit, active: [eth1], standby: [eth2], upDelay: 0ms}
+    portgroups: [{name: Lab, vlan: 10}]
+ports:
+  - {name: MyVM1, portgroup: Lab, mac: '02:00:00:00:00:01', veth: p-MyVM1}
+";
+
+struct Team {
+    bench: Bench,
+    follower: Follower,
+}
+
+impl Team {
+    fn new() -> Self {
+        let bench = Bench::new(&["eth1", "eth2", "eth3", "p-MyVM1"]);
+        bench.add(TEAM);
+        let mut team = Self {
+            bench,
+            follower: Follower::new(Instant::now()),
+        };
+        team.follow();
+        team
+    }
+
+    fn follow(&mut self) {
+        let host = self.bench.host();
+        host.follow_now(&mut self.follower, Instant::now());
+    }
+
+    /// Has a link go down or come up, and the thread hear of it; the rest of the agent does not.
+    fn set(&mut self, name: &str, carrier: bool) {
+        let uplinks = self.bench.host().view().links.clone();
+        let name: weft_model::InterfaceName = name.parse().unwrap();
+        let link = Link {
+            carrier,
+            ..uplinks[&name]
+        };
+        let event = LinkEvent::Present(name, link);
+        self.bench.host().link_event(&event);
+        self.follow();
+    }
+
+    fn used(&self) -> Vec<String> {
+        let uplinks = self.bench.host().uplinks();
+        let uses = |uplink: &&weft_api::Uplink| !uplink.teams[0].ports.is_empty();
+        let used = uplinks.iter().filter(uses);
+        used.map(|uplink| uplink.interface.to_string()).collect()
+    }
+
+    fn events(&self) -> Vec<(EventKind, String)> {
+        let kinds = [
+            EventKind::PortsMoved,
+            EventKind::NoUplink,
+            EventKind::UplinkFound,
+        ];
+        let events = self.bench.host().events().after(0, 100);
+        let of_teams = events
+            .into_iter()
+            .filter(|event| kinds.contains(&event.kind));
+        of_teams.map(|event| (event.kind, event.text)).collect()
+    }
+}
+
+#[test]
+fn a_port_moves_before_anything_else_is_done() {
+    let mut team = Team::new();
+    assert_eq!(team.used(), ["eth1"]);
+    team.bench.memory.port("eth1").drain();
+    {
+        // A change is being made meanwhile, which holds the store.
+        let store = team.bench.host().writer();
+        let links = team.bench.host().view().links.clone();
+        let (name, link) = links.iter().next().unwrap();
+        assert_eq!(name.as_str(), "eth1");
+        let carrier = false;
+        let event = LinkEvent::Present(name.clone(), Link { carrier, ..*link });
+        team.bench.host().link_event(&event);
+        let now = Instant::now();
+        team.bench.host().follow_now(&mut team.follower, now);
+        drop(store);
+    }
+    assert_eq!(team.used(), ["eth2"]);
+    let announced = team.bench.memory.port("eth2").drain();
+    assert!(!announced.is_empty(), "the switch beyond is told");
+    for frame in announced {
+        assert_eq!(frame[6..12], [2, 0, 0, 0, 0, 1]);
+        assert_eq!(frame[12..18], [0x81, 0, 0, 10, 0x80, 0x35]);
+    }
+    team.set("eth2", false);
+    assert!(team.used().is_empty());
+    let status = team.bench.host().status();
+    let mut causes = status.problems.iter().map(|finding| finding.cause);
+    assert!(causes.any(|cause| cause == Cause::NoUplink), "{status:?}");
+    team.set("eth1", true);
+    assert_eq!(team.used(), ["eth1"]);
+    let expected = [
+        (
+            EventKind::PortsMoved,
+            "port group Lab: 1 port goes by eth2 instead of eth1",
+        ),
+        (
+            EventKind::NoUplink,
+            "port group Lab: none of its uplinks is usable; 1 port cannot leave the host",
+        ),
+        (
+            EventKind::UplinkFound,
+            "port group Lab: 1 port can leave the host again, by eth1",
+        ),
+    ];
+    assert_eq!(
+        team.events(),
+        expected.map(|(kind, text)| (kind, text.to_owned()))
+    );
+}
+
+#[test]
+fn an_uplink_says_who_uses_it_and_why() {
+    let mut team = Team::new();
+    let places = |team: &Team| -> Vec<_> {
+        let uplinks = team.bench.host().uplinks();
+        let each = uplinks.into_iter().map(|uplink| {
+            let of_lab = uplink.teams.into_iter().next().unwrap();
+            (uplink.state, of_lab.place, of_lab.reason)
+        });
+        each.collect()
+    };
+    assert_eq!(
+        places(&team),
+        [
+            (
+                UplinkState::Up,
+                UplinkPlace::Active,
+                "it is the first usable one".to_owned()
+            ),
+            (
+                UplinkState::Up,
+                UplinkPlace::Standby,
+                "waits for an active uplink to fail".to_owned()
+            ),
+            (
+                UplinkState::Up,
+                UplinkPlace::Unused,
+                "neither active nor standby".to_owned()
+            ),
+        ]
+    );
+    team.set("eth1", false);
+    assert_eq!(
+        places(&team)[1].2,
+        "stands in for an active uplink that is not usable"
+    );
+    assert_eq!(places(&team)[0].0, UplinkState::Down);
+}
+
+#[test]
+fn a_trace_names_the_team() {
+    let mut team = Team::new();
+    let last = |team: &Team| {
+        let request = TraceRequest::new("MyVM1", "02:00:00:00:00:99".parse().unwrap());
+        let report = team.bench.host().trace(&request).unwrap();
+        let step = report.steps.into_iter().last().unwrap();
+        (step.detail, step.setting.unwrap(), step.value.unwrap())
+    };
+    let (detail, setting, value) = last(&team);
+    assert_eq!(detail, "to uplink eth1, VLAN 10: the only active uplink");
+    assert_eq!((&*setting, &*value), ("teaming.policy", "explicit"));
+    team.set("eth1", false);
+    let (detail, ..) = last(&team);
+    assert_eq!(
+        detail,
+        "to uplink eth2, VLAN 10: standby, as no active uplink is usable for it"
+    );
+}
