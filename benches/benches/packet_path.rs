@@ -9,6 +9,7 @@ use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_m
 use weft_datapath::testing::{AddressTable, CountingAllocator, Rig, allocations};
 use weft_datapath::{
     Admission, Config, PortConfig, PortId, ShapeConfig, StaticAddress, SwitchConfig, SwitchId,
+    TeamConfig, TeamId, TeamPolicy,
 };
 use weft_packet::{Head, MacAddr};
 use weft_vlan::{Policy, VlanId};
@@ -214,6 +215,79 @@ fn shaping(criterion: &mut Criterion) {
     group.finish();
 }
 
+/// Two VMs that send to the world without end, behind so many uplinks, of which each VM has one; `inbound`: the world sends to
+/// one of them by its uplink instead.
+fn towards_the_world(uplinks: u16, policy: TeamPolicy, inbound: bool) -> Rig {
+    const FIRST: u16 = 10;
+    let mut rig = Rig::new().expect("an eventfd");
+    let strangers = vec![mac(99); BURST];
+    for vm in 0..2 {
+        let destinations = if inbound { vec![] } else { strangers.clone() };
+        rig.attach_replay(
+            PortId(vm),
+            &frame(mac(99), mac(vm.into()), 64),
+            destinations,
+        );
+    }
+    let numbers = FIRST..FIRST + uplinks;
+    for uplink in numbers.clone() {
+        let tagged = frame(mac(0), mac(99), 64);
+        let tagged = [&tagged[..12], &[0x81, 0, 0, VLAN as u8], &tagged[12..]].concat();
+        // The first VM has the first one.
+        let sends = inbound && uplink == FIRST;
+        let destinations = if sends { vec![mac(0)] } else { vec![] };
+        rig.attach_replay(PortId(uplink), &tagged, destinations);
+    }
+    let team = TeamConfig {
+        switch: SwitchId(0),
+        policy,
+        active: numbers.clone().map(PortId).collect(),
+        standby: Vec::new(),
+        failback: true,
+        notify: true,
+        up_delay: std::time::Duration::ZERO,
+    };
+    let vms = (0..2).map(|vm| PortConfig {
+        team: Some(TeamId(0)),
+        ..port(vm)
+    });
+    let uplinks = numbers.map(|id| PortConfig::uplink(PortId(id), SwitchId(0)));
+    rig.apply(&Config {
+        switches: vec![SwitchConfig {
+            id: SwitchId(0),
+            static_addresses: Vec::new(),
+        }],
+        teams: vec![team],
+        ports: vms.chain(uplinks).collect(),
+    });
+    rig
+}
+
+/// What several uplinks cost a frame that leaves the host, or comes in.
+fn uplinks(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("uplinks");
+    let batch = 2 * BURST as u64;
+    group.throughput(Throughput::Elements(batch));
+    let cases = [
+        ("out, one", 1, TeamPolicy::SourceId, false),
+        ("out, four by srcid", 4, TeamPolicy::SourceId, false),
+        ("out, four by srcmac", 4, TeamPolicy::SourceMac, false),
+        ("out, four by iphash", 4, TeamPolicy::IpHash, false),
+        ("in, one", 1, TeamPolicy::SourceId, true),
+        ("in, four by srcid", 4, TeamPolicy::SourceId, true),
+    ];
+    for (name, number, policy, inbound) in cases {
+        let mut rig = towards_the_world(number, policy, inbound);
+        forward(&mut rig, 200_000);
+        let before = allocations();
+        forward(&mut rig, 100_000);
+        assert_eq!(allocations() - before, 0, "forwarding allocates");
+        group.bench_function(name, |bencher| bencher.iter(|| forward(&mut rig, batch)));
+        rig.audit();
+    }
+    group.finish();
+}
+
 fn parsing(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("parse");
     group.throughput(Throughput::Elements(1));
@@ -260,6 +334,6 @@ fn look_up(criterion: &mut Criterion) {
 }
 
 criterion_group!(
-    benches, parsing, admission, look_up, forwarding, policies, shaping
+    benches, parsing, admission, look_up, forwarding, policies, shaping, uplinks
 );
 criterion_main!(benches);
