@@ -1,11 +1,11 @@
 //! How long a change takes from the request to being in force on the poll thread: checked, durable (fsync included), compiled,
-//! published. One port group of a hundred gets another VLAN.
+//! published. One port group of a hundred gets another VLAN. And how long a link that fails takes to move ports.
 
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use tempfile::TempDir;
-use weft_agent::testing::{MemoryHost, PORTGROUPS, manifest};
+use weft_agent::testing::{MemoryHost, PORTGROUPS, UPLINKS, manifest};
 use weft_api::TraceRequest;
-use weft_model::{Change, PortgroupPatch};
+use weft_model::{Change, PortgroupPatch, VswitchName};
 
 /// The VLANs that the last port group has in turn.
 const VLANS: [usize; 2] = [100, 1000];
@@ -68,5 +68,38 @@ fn ask(criterion: &mut Criterion) {
     }
 }
 
-criterion_group!(benches, change, ask);
+/// How long it takes from a link event until every port goes by the other uplink, and the first of them are announced there.
+/// Half of the ports fail over and back in turn.
+fn fail_over(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("failover of half of");
+    group.sample_size(20);
+    for ports in [10, 400, 4000] {
+        let (_directory, host) = host_of(ports);
+        let switch: VswitchName = "vSwitch1".parse().expect("a name");
+        for uplink in UPLINKS {
+            let uplink = uplink.parse().expect("a name");
+            host.change(&Change::AddUplink(switch.clone(), uplink))
+                .expect("it is made");
+        }
+        let teaming = r#"{"teaming": {"upDelay": "0ms"}}"#;
+        let patch = weft_model::from_text(teaming).expect("a patch");
+        host.change(&Change::SetVswitch(switch, patch))
+            .expect("it is made");
+        for uplink in UPLINKS {
+            host.set_link(uplink, true);
+        }
+        assert_eq!(host.uplinks().iter().sum::<usize>(), ports);
+        host.set_link(UPLINKS[0], false);
+        assert_eq!(host.uplinks(), [0, ports]);
+        let mut up = true;
+        group.bench_function(BenchmarkId::from_parameter(ports), |bencher| {
+            bencher.iter(|| {
+                host.set_link(UPLINKS[0], up);
+                up = !up;
+            });
+        });
+    }
+}
+
+criterion_group!(benches, change, ask, fail_over);
 criterion_main!(benches);

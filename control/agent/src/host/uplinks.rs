@@ -191,8 +191,8 @@ impl Host {
     }
 
     /// Does what the words that wait ask for, as the thread would.
-    #[cfg(test)]
-    pub(super) fn follow_now(&self, follower: &mut Follower, now: Instant) {
+    #[cfg(any(test, feature = "testing"))]
+    pub(crate) fn follow_now(&self, follower: &mut Follower, now: Instant) {
         let words = self.uplinks.receiver.try_iter().collect();
         self.follow_uplinks(follower, words, now);
     }

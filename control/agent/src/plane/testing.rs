@@ -129,6 +129,11 @@ impl Memory {
             .unwrap_or(0)
     }
 
+    /// An interface as it is.
+    pub(crate) fn link(&self, name: &InterfaceName) -> Option<Link> {
+        self.0.lock().unwrap().links.get(name).copied()
+    }
+
     pub(super) fn links(&self) -> Links {
         self.0.lock().unwrap().links.clone()
     }
