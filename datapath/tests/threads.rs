@@ -335,7 +335,8 @@ fn frames_that_limits_let_pass_one_by_one_take_few_passes() {
             assert_eq!(receive(&ports[1]), long_frame(0, 1, number));
         }
         let passes = datapath.threads()[0].passes - before;
-        assert!(passes < 8 * 10, "{passes} passes for 8 frames");
+        // A thread that does not sleep makes tens of thousands; one that has to wait for its core spins a little more often.
+        assert!(passes < 8 * 200, "{passes} passes for 8 frames");
         audit(&datapath, 2, 12);
     }
 }
