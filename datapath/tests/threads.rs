@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::bounded;
 use weft_datapath::engine::memory::MemoryPort;
 use weft_datapath::{
-    Config, Datapath, DropReason, Options, PollMode, PortConfig, PortId, ShapeConfig, SwitchConfig,
-    SwitchId,
+    Beyond, Config, Datapath, DropReason, LearningConfig, Options, PollMode, PortConfig, PortId,
+    ShapeConfig, SwitchConfig, SwitchId,
 };
 use weft_packet::MacAddr;
 use weft_vlan::{Policy, VlanId};
@@ -208,6 +208,83 @@ fn changes_on_other_ports_lose_no_frame() {
     }
     audit(&datapath, 2, u64::from(sent));
     assert!(ports[0].receive().is_none());
+}
+
+/// Two threads learn at once, of which one port sends also from what is behind the other, while the configuration changes and
+/// addresses age.
+#[test]
+fn threads_that_learn_displace_and_lose_nothing() {
+    const NESTED: u16 = 40;
+    let datapath = start(vec![0, 1], PollMode::Adaptive);
+    let ports: Vec<_> = (0..3)
+        .map(|id| {
+            datapath
+                .attach_memory(PortId(id), 1 << 16, false)
+                .expect("an eventfd")
+        })
+        .collect();
+    let learns = |id| PortConfig {
+        learning: Some(LearningConfig {
+            limit: 64,
+            beyond: Beyond::Allow,
+            flood: false,
+            age: Duration::from_secs(300),
+        }),
+        ..port(id, 5)
+    };
+    let both = config(&[learns(0), learns(1), port(2, 5)]);
+    datapath.apply(&both).expect("the threads answer");
+    // Behind port 0: 1000 and on, and port 1 sends from these too once they are there.
+    let nested = |from: u16, n: u16| frame(1000 * (from + 1) + n, 2, u32::from(n));
+    let mut sent = 0;
+    let behind = |id: u16| {
+        let learned = datapath.learned_addresses(SwitchId(0));
+        learned
+            .into_iter()
+            .filter(|entry| entry.port == PortId(id))
+            .map(|entry| entry.mac)
+            .collect::<Vec<_>>()
+    };
+    let expected = |from: u16| {
+        let numbers = 0..NESTED;
+        numbers
+            .map(|n| mac(1000 * (from + 1) + n))
+            .collect::<Vec<_>>()
+    };
+    let deadline = Instant::now() + DEADLINE;
+    // What came while somebody looked is learned from the next frame.
+    while behind(0) != expected(0) {
+        assert!(Instant::now() < deadline, "not all addresses are learned");
+        (0..NESTED).for_each(|n| ports[0].send(&nested(0, n)));
+        sent += u64::from(NESTED);
+        std::thread::yield_now();
+    }
+    for round in 0..100 {
+        for n in 0..NESTED {
+            ports[0].send(&nested(0, n));
+            ports[1].send(&nested(1, n));
+            ports[1].send(&nested(0, n));
+            sent += 3;
+        }
+        datapath.age_learned();
+        let mut next = both.clone();
+        next.ports[2].promiscuous = round % 2 == 0;
+        datapath.apply(&next).expect("the threads answer");
+        assert_eq!(behind(0), expected(0), "port 1 displaced an address");
+    }
+    audit(&datapath, 3, sent);
+    let got = std::iter::from_fn(|| ports[2].receive()).count();
+    assert_eq!(got as u64, sent);
+    while behind(1) != expected(1) {
+        assert!(Instant::now() < deadline, "not all addresses are learned");
+        (0..NESTED).for_each(|n| ports[1].send(&nested(1, n)));
+        std::thread::yield_now();
+    }
+    for id in 0..2 {
+        assert_eq!(datapath.learned_count(PortId(id)), usize::from(NESTED));
+    }
+    ports[2].send(&frame(2, 1000, 7));
+    assert_eq!(receive(&ports[0]), frame(2, 1000, 7));
 }
 
 #[test]

@@ -96,10 +96,10 @@ prop_compose! {
         address in option::weighted(0.6, 0u8..4),
         promiscuous in prop::bool::weighted(0.3),
         mac_changes: bool,
-        forged_transmits: bool,
+        forged_transmits in prop::bool::weighted(0.7),
         bpdu_filter: bool,
         mtu in prop_oneof![Just(1280u16), Just(1500u16)],
-        learning in option::weighted(0.4, learning()),
+        learning in option::weighted(0.6, learning()),
         limits in (prop::bool::weighted(0.2), prop::bool::weighted(0.2)),
     ) -> PortConfig {
         PortConfig {
@@ -230,6 +230,8 @@ fn address() -> impl Strategy<Value = MacAddr> {
     prop_oneof![
         6 => (0u8..PORTS as u8 * 4).prop_map(mac),
         1 => Just(mac(0)),
+        // Behind any port.
+        4 => (200u8..203).prop_map(mac),
         1 => Just(MacAddr::BROADCAST),
         1 => Just(MacAddr::new([1, 0, 0x5e, 0, 0, 1])),
         1 => (0u8..18).prop_map(|n| MacAddr::new([1, 0x80, 0xc2, 0, 0, n])),
@@ -292,7 +294,7 @@ prop_compose! {
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         12 => (0..PORTS, vec(frame(), 1..40)).prop_map(|(port, frames)| Step::Send { port, frames }),
-        1 => (0..PORTS, (0u8..PORTS as u8 * 4).prop_map(mac)).prop_map(|(port, mac)| Step::Adopt { port, mac }),
+        1 => (0..PORTS, prop_oneof![0u8..PORTS as u8 * 4, 200u8..203].prop_map(mac)).prop_map(|(port, mac)| Step::Adopt { port, mac }),
         2 => config().prop_map(Step::Apply),
         4 => (
             prop::sample::select(vec![0, 50_000_000, 100_000_000, 4_999_999_999, 60_000_000_000]),
