@@ -4,12 +4,13 @@
 //! its allocations are counted, and one is too many.
 
 use std::hint::black_box;
+use std::time::Duration;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use weft_datapath::testing::{AddressTable, CountingAllocator, Rig, allocations};
 use weft_datapath::{
-    Admission, Config, PortConfig, PortId, ShapeConfig, StaticAddress, SwitchConfig, SwitchId,
-    TeamConfig, TeamId, TeamPolicy,
+    Admission, Beyond, Config, LearningConfig, PortConfig, PortId, ShapeConfig, StaticAddress,
+    SwitchConfig, SwitchId, TeamConfig, TeamId, TeamPolicy,
 };
 use weft_packet::{Head, MacAddr};
 use weft_vlan::{Policy, VlanId};
@@ -78,15 +79,20 @@ fn two_active_with(ports: u16, macs: u64, len: usize, set: impl Fn(&mut [PortCon
     };
     let mut ports: Vec<_> = (0..ports).map(port).collect();
     set(&mut ports);
-    rig.apply(&Config {
+    rig.apply(&switch(more(0).chain(more(1)).collect(), ports));
+    rig
+}
+
+/// One switch with these ports.
+fn switch(static_addresses: Vec<StaticAddress>, ports: Vec<PortConfig>) -> Config {
+    Config {
         switches: vec![SwitchConfig {
             id: SwitchId(0),
-            static_addresses: more(0).chain(more(1)).collect(),
+            static_addresses,
         }],
         teams: Vec::new(),
         ports,
-    });
-    rig
+    }
 }
 
 /// Runs passes until at least `frames` were forwarded.
@@ -288,6 +294,63 @@ fn uplinks(criterion: &mut Criterion) {
     group.finish();
 }
 
+/// What it costs that the source of a frame, or its destination too, is known from learning and not from configuration.
+fn learning(criterion: &mut Criterion) {
+    // Ports that learn, addresses behind each of the two, and whether these are destinations too.
+    let cases: [(&str, usize, u64, bool); 7] = [
+        ("own source", 0, 0, false),
+        ("own source, a neighbour learns", 1, 0, false),
+        ("own source on ports that learn", 3, 0, false),
+        ("1 learned source", 3, 1, false),
+        ("4000 learned sources", 3, 4000, false),
+        ("1 learned source and destination", 3, 1, true),
+        ("4000 learned sources and destinations", 3, 4000, true),
+    ];
+    let behind = |side: u64, n: u64| mac(0x10_0000 * (side + 1) + n);
+    let mut group = criterion.benchmark_group("learning");
+    let batch = 2 * BURST as u64;
+    group.throughput(Throughput::Elements(batch));
+    for (name, learn, macs, both) in cases {
+        let mut rig = Rig::new().expect("an eventfd");
+        for side in 0..2 {
+            // Addresses in a stride that the hardware prefetcher cannot follow, and not in the order of the other side.
+            let addresses = |of: u64, stride: u64| {
+                let count = if macs > 1 { macs } else { macs * BURST as u64 };
+                let numbers = (0..count).map(move |n| n * stride % macs);
+                numbers.map(|n| behind(of, n)).collect::<Vec<_>>()
+            };
+            let destinations = if both {
+                addresses(1 - side, 3571)
+            } else {
+                vec![mac(1 - side); BURST]
+            };
+            let frame = frame(mac(1 - side), mac(side), 64);
+            let (port, sources) = (PortId(side as u16), addresses(side, 7919));
+            rig.attach_replay_from(port, &frame, destinations, sources);
+        }
+        rig.attach_replay(PortId(2), &frame(mac(0), mac(2), 64), vec![]);
+        let mut ports: Vec<_> = (0..3).map(port).collect();
+        for port in ports.iter_mut().rev().take(learn) {
+            port.learning = Some(LearningConfig {
+                limit: 4096,
+                beyond: Beyond::Drop,
+                flood: false,
+                age: Duration::from_secs(300),
+            });
+        }
+        rig.apply(&switch(vec![], ports));
+        forward(&mut rig, 200_000);
+        let learned = (0..2).map(|port| rig.datapath.learned_count(PortId(port)) as u64);
+        assert_eq!(learned.sum::<u64>(), 2 * macs);
+        let before = allocations();
+        forward(&mut rig, 100_000);
+        assert_eq!(allocations() - before, 0, "learning allocates");
+        group.bench_function(name, |bencher| bencher.iter(|| forward(&mut rig, batch)));
+        rig.audit();
+    }
+    group.finish();
+}
+
 fn parsing(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("parse");
     group.throughput(Throughput::Elements(1));
@@ -334,6 +397,6 @@ fn look_up(criterion: &mut Criterion) {
 }
 
 criterion_group!(
-    benches, parsing, admission, look_up, forwarding, policies, shaping, uplinks
+    benches, parsing, admission, look_up, forwarding, policies, shaping, uplinks, learning
 );
 criterion_main!(benches);

@@ -318,11 +318,18 @@ impl Datapath {
         Ok(handle)
     }
 
-    /// Attaches a port that receives `frame` without end, to each of `destinations` in turn, and discards what is sent to
-    /// it; for benches.
+    /// Attaches a port that receives `frame` without end, to each of `destinations` in turn and from each of `sources`, if
+    /// there are any, and discards what is sent to it; for benches.
     #[cfg(any(test, feature = "testing"))]
-    pub fn attach_replay(&self, port: PortId, frame: &[u8], destinations: Vec<MacAddr>) {
-        let rx = RxEngine::Replay(Box::new(engine::memory::Replay::new(frame, destinations)));
+    pub fn attach_replay(
+        &self,
+        port: PortId,
+        frame: &[u8],
+        destinations: Vec<MacAddr>,
+        sources: Vec<MacAddr>,
+    ) {
+        let replay = engine::memory::Replay::new(frame, destinations, sources);
+        let rx = RxEngine::Replay(Box::new(replay));
         let tx = TxEngine::Sink(engine::memory::Sink::new());
         self.adopt_engine(port, Opened::in_memory(rx, tx));
     }

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use weft_datapath::testing::{CountingAllocator, Rig, allocations, set_clock};
 use weft_datapath::{
-    Admission, Config, DropReason, PortConfig, PortId, Role, ShapeConfig, SwitchConfig, SwitchId,
-    TeamConfig, TeamId, TeamPolicy,
+    Admission, Beyond, Config, DropReason, LearningConfig, PortConfig, PortId, Role, ShapeConfig,
+    SwitchConfig, SwitchId, TeamConfig, TeamId, TeamPolicy,
 };
 use weft_packet::MacAddr;
 use weft_vlan::{Policy, VlanId};
@@ -176,5 +176,61 @@ fn limits_allocate_nothing() {
             .expect("the port is attached");
         assert!(counters.tx_queued > 0, "frames wait for port {id}");
         assert!(counters.tx_drops[DropReason::ShaperFull as usize] > 0);
+    }
+}
+
+/// One port sends from more addresses than it may learn, the other from some that are the first one's.
+#[test]
+fn learning_allocates_nothing() {
+    let mut rig = Rig::new().expect("an eventfd");
+    let sources = |from: u16| (from..from + 100).map(mac).collect::<Vec<_>>();
+    let destinations = vec![mac(1), mac(0), mac(110), mac(150), mac(9999)];
+    for (id, from) in [(0, 100), (1, 150)] {
+        let frame = unfinished(mac(id));
+        rig.attach_replay_from(PortId(id), &frame, destinations.clone(), sources(from));
+    }
+    let learning = LearningConfig {
+        limit: 60,
+        beyond: Beyond::Drop,
+        flood: true,
+        age: Duration::from_secs(2),
+    };
+    let ports = (0..2).map(|id| PortConfig {
+        learning: Some(learning),
+        forged_transmits: true,
+        ..port(id, Policy::External)
+    });
+    let switch = SwitchConfig {
+        id: SwitchId(0),
+        static_addresses: vec![],
+    };
+    rig.apply(&Config {
+        switches: vec![switch],
+        teams: Vec::new(),
+        ports: ports.collect(),
+    });
+    let forward = |rig: &mut Rig| {
+        let mut frames = 0;
+        while frames < 20_000 {
+            frames += rig.worker.pass();
+        }
+    };
+    set_clock(Some(1_000_000_000));
+    forward(&mut rig);
+    let before = allocations();
+    // Everything is forgotten and learned again.
+    for round in 1..10 {
+        set_clock(Some(round * 5_000_000_000));
+        rig.datapath.age_learned();
+        assert_eq!(rig.datapath.learned_count(PortId(0)), 0);
+        forward(&mut rig);
+    }
+    assert_eq!(allocations() - before, 0);
+    rig.audit();
+    for id in (0..2).map(PortId) {
+        let counters = rig.datapath.counters(id).expect("the port is attached");
+        assert!(counters.rx_drops[DropReason::LearningLimit as usize] > 0);
+        assert!(counters.rx_drops[DropReason::SamePort as usize] > 0);
+        assert!((1..=60).contains(&rig.datapath.learned_count(id)));
     }
 }

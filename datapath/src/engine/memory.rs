@@ -184,19 +184,25 @@ pub(crate) struct Replay {
     next_buffer: usize,
     destinations: Vec<MacAddr>,
     next_destination: usize,
+    /// None: as the frame has it.
+    sources: Vec<MacAddr>,
+    next_source: usize,
 }
 
 /// Buffers that go round.
 const REPLAY_BUFFERS: usize = 256;
 
 impl Replay {
-    /// Repeats `frame` to each of `destinations` in turn; to none, it is silent.
-    pub(crate) fn new(frame: &[u8], destinations: Vec<MacAddr>) -> Self {
+    /// Repeats `frame` to each of `destinations` in turn; to none, it is silent. From each of `sources` in turn, if there are
+    /// any.
+    pub(crate) fn new(frame: &[u8], destinations: Vec<MacAddr>, sources: Vec<MacAddr>) -> Self {
         Self {
             buffers: vec![frame.to_vec(); REPLAY_BUFFERS],
             next_buffer: 0,
             destinations,
             next_destination: 0,
+            sources,
+            next_source: 0,
         }
     }
 
@@ -211,6 +217,13 @@ impl Replay {
             self.next_destination += 1;
             if self.next_destination == self.destinations.len() {
                 self.next_destination = 0;
+            }
+            if let Some(source) = self.sources.get(self.next_source) {
+                buffer[6..12].copy_from_slice(&source.octets());
+                self.next_source += 1;
+                if self.next_source == self.sources.len() {
+                    self.next_source = 0;
+                }
             }
             // SAFETY: the buffers live as long as the engine, and this one is written again only after all others, in a
             // later burst.

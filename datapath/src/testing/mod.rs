@@ -71,7 +71,19 @@ impl Rig {
     /// Attaches a port that receives `frame` without end, to each of `destinations` in turn, and discards what is sent to
     /// it.
     pub fn attach_replay(&mut self, port: PortId, frame: &[u8], destinations: Vec<MacAddr>) {
-        self.datapath.attach_replay(port, frame, destinations);
+        self.attach_replay_from(port, frame, destinations, Vec::new());
+    }
+
+    /// The same from each of `sources` in turn.
+    pub fn attach_replay_from(
+        &mut self,
+        port: PortId,
+        frame: &[u8],
+        destinations: Vec<MacAddr>,
+        sources: Vec<MacAddr>,
+    ) {
+        self.datapath
+            .attach_replay(port, frame, destinations, sources);
         // The commands that wait for the poll thread are bounded in number.
         self.worker.pass();
     }
