@@ -251,7 +251,7 @@ fn towards_the_world(uplinks: u16, policy: TeamPolicy, inbound: bool) -> Rig {
         standby: Vec::new(),
         failback: true,
         notify: true,
-        up_delay: std::time::Duration::ZERO,
+        up_delay: Duration::ZERO,
     };
     let vms = (0..2).map(|vm| PortConfig {
         team: Some(TeamId(0)),
