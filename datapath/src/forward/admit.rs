@@ -43,15 +43,21 @@ impl Forwarder {
         let counters = entry.port.thread_counters(self.thread);
         self.pending.clear();
         let mut bytes = 0;
-        let is_known = |src, vlan| is_known(entry, switch, src, vlan, now);
+        // The learned source of the frame before: most frames of a burst have one source.
+        let mut known = NO_ADDRESS;
         for index in 0..burst.len() {
             bytes += burst.frames()[index].len() as u64;
             let check_source = |head: &Head, vlan, _: &mut Nobody| {
                 // The rule, and nothing that would have to be called.
-                if head.src.to_bits() == entry.mac_bits
-                    || entry.learning.is_some() && is_known(head.src, vlan)
-                {
+                if head.src.to_bits() == entry.mac_bits {
                     return Ok(());
+                }
+                if entry.learning.is_some() {
+                    let behind = key(vlan, head.src);
+                    if behind == known || is_known(entry, switch, behind, now) {
+                        known = behind;
+                        return Ok(());
+                    }
                 }
                 check_source(entry, switch, source, head, vlan, now, &self.events)
             };
@@ -182,15 +188,12 @@ pub(super) fn judge_source(
     }
 }
 
-/// Whether the source was learned behind the port; if so, it is remembered that it sent. Nothing else has an address that was
+/// Whether the source of a key was learned behind the port; if so, it is remembered that it sent. Nothing else has an address that was
 /// learned: what would get it waits for its silence, and a configuration that gives it away has it forgotten.
 #[inline]
-fn is_known(entry: &PortEntry, switch: &Switch, src: MacAddr, vlan: u16, now: u64) -> bool {
+fn is_known(entry: &PortEntry, switch: &Switch, behind: u64, now: u64) -> bool {
     let learning = switch.learning.as_ref();
-    learning.is_some_and(|learning| {
-        let table = &learning.table;
-        table.refresh(key(vlan, src), entry.port.id, second(now))
-    })
+    learning.is_some_and(|learning| learning.table.refresh(behind, entry.port.id, second(now)))
 }
 
 /// Whether a port may send from a source.
