@@ -21,7 +21,7 @@ impl Host {
         findings
     }
 
-    /// Port groups none of whose uplinks is usable, for some port.
+    /// Port groups none of whose uplinks is usable, for some port, where no uplink that is down says as much.
     fn cut_off(&self, state: &State) -> Vec<Finding> {
         let mut groups: BTreeMap<&PortgroupName, usize> = BTreeMap::new();
         for (port, way) in self.plane.datapath().ways() {
@@ -44,6 +44,23 @@ impl Host {
             ),
             next: "weft uplink list".to_owned(),
         };
+        let is_told = |group: &PortgroupName| {
+            let policy = state.intent.portgroup_policy(group);
+            policy.is_ok_and(|policy| {
+                let team = &policy.teaming;
+                let mut uplinks = team
+                    .active
+                    .value
+                    .named()
+                    .iter()
+                    .chain(&team.standby.value.0);
+                uplinks.any(|uplink| {
+                    let key = PortKey::Uplink(uplink.clone());
+                    state.link_obstacle(&key).is_some()
+                })
+            })
+        };
+        groups.retain(|group, _| !is_told(group));
         groups.into_iter().map(finding).collect()
     }
 
