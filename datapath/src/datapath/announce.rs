@@ -20,12 +20,14 @@ const FLUSHES: usize = 16;
 
 impl Datapath {
     /// Sends an announcement for each address of a port, in its VLAN, out of the uplink that the port uses; of a port that
-    /// trunks, for its own address without a tag. Returns how many an uplink took; none where the port's team does not notify.
+    /// trunks, for its own address without a tag. Returns how many an uplink took; none where its
+    /// team does not notify, or the port is down: its VM may be on another host.
     pub fn announce(&self, port: PortId) -> usize {
         // One at a time: the counters that are written here have one writer.
         let _control = self.control.lock();
         let snapshot = self.snapshot.load();
-        let Some(entry) = snapshot.port(port).filter(|entry| entry.way.notify) else {
+        let here = |entry: &&PortEntry| entry.way.notify && entry.closed.is_none();
+        let Some(entry) = snapshot.port(port).filter(here) else {
             return 0;
         };
         let addresses = addresses(entry).chain(snapshot.learned_by(entry));
