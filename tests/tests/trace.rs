@@ -208,7 +208,7 @@ fn a_dropped_frame_is_an_answer_and_an_unknown_port_is_none() {
 fn frames_from_an_uplink_are_traced_by_its_interface() {
     let host = Host::new();
     let world = host.world("eth1");
-    host.does("vswitch add vSwitch1 --uplink eth1");
+    host.does("vswitch add vSwitch1 --uplink eth1 --notify no");
     host.does("portgroup add Lab --vswitch vSwitch1 --vlan 10");
     let vm = host.vm("a", "Lab");
     let mut wire = Wire::new(&host, [&vm, &world]);
