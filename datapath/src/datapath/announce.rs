@@ -8,15 +8,12 @@ use weft_vlan::Policy;
 
 use super::Datapath;
 use crate::PortId;
-use crate::engine::{Flushed, Outgoing};
+use crate::engine::Outgoing;
 use crate::frame::with_frame;
 use crate::snapshot::{PortEntry, Snapshot};
 
 /// Octets of the shortest Ethernet frame, without its checksum.
 const SHORTEST: usize = 60;
-
-/// How often an uplink is asked to take an announcement that waits in its ring.
-const FLUSHES: usize = 16;
 
 impl Datapath {
     /// Sends an announcement for each address of a port, in its VLAN, out of the uplink that the port uses; of a port that
@@ -75,14 +72,9 @@ fn announce(snapshot: &Snapshot, entry: &PortEntry, vlan: u16, mac: MacAddr) -> 
                 Err(reason) => counters.tx_drops[reason as usize].add(1),
             }
         });
-        // What the kernel does not take at once goes with whatever the uplink sends next.
-        for _ in 0..FLUSHES {
-            match side.engine.flush() {
-                Flushed::Again => std::thread::yield_now(),
-                // An uplink leads to no guest that would have to be woken.
-                Flushed::Asleep | Flushed::Done => break,
-            }
-        }
+        // What the kernel does not take at once goes with whatever the uplink sends next; whoever has it to send waits for
+        // the lock meanwhile.
+        side.engine.flush();
     });
     sent
 }
