@@ -10,9 +10,9 @@ use weft_model::{
 /// The value of a switch's leaf, which inherits from nobody.
 type Plain<T> = T;
 
-/// Defines the flags once: `$value` of what a flag sets, and the word that it also takes.
+/// Defines the flags once: `$value` of what a flag sets, the word that it also takes, and the patch that comes of them.
 macro_rules! flags {
-    ($name:ident, $value:ident, $or:literal) => {
+    ($name:ident, $value:ident, $or:literal, $patch:ident {$teaming:ident, $shaping:ident, $learning:ident, $enabled:expr}) => {
         #[derive(Args)]
         pub(crate) struct $name {
             /// How an uplink is chosen among those in use
@@ -79,73 +79,54 @@ macro_rules! flags {
             #[arg(long, value_name = concat!("enabled|disabled", $or))]
             bpdu_filter: Option<$value<Toggle>>,
         }
+
+        impl $name {
+            /// What to change.
+            pub(crate) fn patch(self) -> $patch {
+                $patch {
+                    teaming: $teaming {
+                        policy: self.teaming,
+                        active: self.active,
+                        standby: self.standby,
+                        failback: self.failback,
+                        notify: self.notify,
+                        up_delay: self.up_delay,
+                        lbt_period: self.lbt_period,
+                        lbt_threshold: self.lbt_threshold,
+                    },
+                    shaping: $shaping {
+                        ingress: self.shape_in,
+                        egress: self.shape_out,
+                    },
+                    mac_learning: $learning {
+                        enabled: self.mac_learning.map($enabled),
+                        limit: self.learning_limit,
+                        beyond: self.learning_beyond,
+                        flood: self.learning_flood,
+                        age: self.learning_age,
+                    },
+                    bpdu_filter: self.bpdu_filter,
+                    ..$patch::default()
+                }
+            }
+        }
     };
 }
 
-flags!(SwitchPolicies, Plain, "");
-flags!(GroupPolicies, Setting, "|inherit");
-
-impl SwitchPolicies {
-    /// What to change on a switch.
-    pub(crate) fn patch(self) -> VswitchPatch {
-        VswitchPatch {
-            teaming: SwitchTeamingPatch {
-                policy: self.teaming,
-                active: self.active,
-                standby: self.standby,
-                failback: self.failback,
-                notify: self.notify,
-                up_delay: self.up_delay,
-                lbt_period: self.lbt_period,
-                lbt_threshold: self.lbt_threshold,
-            },
-            shaping: SwitchShapingPatch {
-                ingress: self.shape_in,
-                egress: self.shape_out,
-            },
-            mac_learning: SwitchLearningPatch {
-                enabled: self.mac_learning.map(is_enabled),
-                limit: self.learning_limit,
-                beyond: self.learning_beyond,
-                flood: self.learning_flood,
-                age: self.learning_age,
-            },
-            bpdu_filter: self.bpdu_filter,
-            ..VswitchPatch::default()
-        }
+flags!(
+    SwitchPolicies,
+    Plain,
+    "",
+    VswitchPatch {
+        SwitchTeamingPatch,
+        SwitchShapingPatch,
+        SwitchLearningPatch,
+        is_enabled
     }
-}
-
-impl GroupPolicies {
-    /// What to change on a port group.
-    pub(crate) fn patch(self) -> PortgroupPatch {
-        PortgroupPatch {
-            teaming: TeamingPatch {
-                policy: self.teaming,
-                active: self.active,
-                standby: self.standby,
-                failback: self.failback,
-                notify: self.notify,
-                up_delay: self.up_delay,
-                lbt_period: self.lbt_period,
-                lbt_threshold: self.lbt_threshold,
-            },
-            shaping: ShapingPatch {
-                ingress: self.shape_in,
-                egress: self.shape_out,
-            },
-            mac_learning: LearningPatch {
-                enabled: self.mac_learning.map(|leaf| leaf.map(is_enabled)),
-                limit: self.learning_limit,
-                beyond: self.learning_beyond,
-                flood: self.learning_flood,
-                age: self.learning_age,
-            },
-            bpdu_filter: self.bpdu_filter,
-            ..PortgroupPatch::default()
-        }
-    }
-}
+);
+flags!(GroupPolicies, Setting, "|inherit", PortgroupPatch {
+    TeamingPatch, ShapingPatch, LearningPatch, |leaf| leaf.map(is_enabled)
+});
 
 fn is_enabled(toggle: Toggle) -> YesNo<false> {
     YesNo(toggle == Toggle::Enabled)
