@@ -280,7 +280,8 @@ impl Teams {
             let way = follow(before, exit, team, now);
             let from = before.map(|before| before.exit.uplinks());
             let (from, to) = (from.unwrap_or_default(), way.exit.uplinks());
-            if from != to || before.is_none() {
+            // Of one that sends from several addresses, some may go by another uplink though its own does not.
+            if before.is_none_or(|before| before.exit != way.exit) {
                 let port = port.id;
                 decision.moves.push(Move { port, from, to });
             }

@@ -117,8 +117,7 @@ impl Datapath {
     /// The ports that left by another way since this was last asked, with the way before the first of these moves.
     pub fn take_moves(&self) -> Vec<Move> {
         let moves = std::mem::take(&mut self.control.lock().moves);
-        let moves = moves.into_values();
-        moves.filter(|moved| moved.from != moved.to).collect()
+        moves.into_values().collect()
     }
 
     /// By which uplinks each port that has a team leaves: one, unless that depends on its frames; none where none is usable.

@@ -302,3 +302,19 @@ fn the_busiest_port_leaves_an_overloaded_uplink() {
     bench.wait();
     assert_eq!(bench.uplinks(), [A, B, A, B, A, B].map(Some));
 }
+
+#[test]
+fn a_port_some_of_whose_addresses_move_is_one_that_moved() {
+    let mut bench = Bench::new(team(TeamPolicy::SourceMac, &[A, B], &[]));
+    bench.uplinks();
+    // Addresses behind the ports of A went by B.
+    bench.set(B, false);
+    let (_, moved) = bench.decide();
+    assert_eq!(moved, (10..16).map(PortId).collect::<Vec<_>>());
+    bench.set(A, false);
+    bench.decide();
+    bench.set(A, true);
+    bench.wait();
+    bench.decide();
+    assert_eq!(bench.decide().1, [], "nothing changed");
+}

@@ -263,7 +263,8 @@ impl Host {
             }
         }
         let mut moved: BTreeMap<_, usize> = BTreeMap::new();
-        for one in moves.iter().filter(|one| !one.to.is_empty()) {
+        let goes_elsewhere = |one: &&Move| !one.to.is_empty() && one.from != one.to;
+        for one in moves.iter().filter(goes_elsewhere) {
             let Some(group) = portgroup(one.port) else {
                 continue;
             };
