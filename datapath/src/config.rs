@@ -87,7 +87,7 @@ pub struct TeamConfig {
 }
 
 /// How an uplink is chosen.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum TeamPolicy {
     /// By the port's number, once.
     SourceId,

@@ -80,6 +80,7 @@ impl Exit {
                 (src, Some((address, uplink))) if src == *address => Some(*uplink),
                 (src, _) => seats.of_address(src),
             },
+            Self::ByAddresses(seats) if seats.taken.len() == 1 => seats.taken.first().copied(),
             Self::ByAddresses(seats) => match ip() {
                 Some(addresses) => seats.of(u64::from(addresses)),
                 None => seats.of_address(src()),
@@ -91,8 +92,8 @@ impl Exit {
     #[inline]
     fn leads_by(&self, uplink: PortId, own: MacAddr) -> bool {
         match self {
-            // To the switch beyond, all of them are one.
-            Self::ByAddresses(seats) => seats.taken.contains(&uplink),
+            // To the switch beyond, all of them are one: it sends by any whose link it sees up, whatever is waited for here.
+            Self::ByAddresses(seats) => seats.members.contains(&uplink),
             _ => self.uplink(|| own, || None) == Some(uplink),
         }
     }
@@ -153,12 +154,22 @@ impl Way {
 pub(crate) struct Seats {
     all: Box<[Option<PortId>]>,
     taken: Box<[PortId]>,
+    /// The active uplinks, whether they sit or not.
+    members: Box<[PortId]>,
+    /// For each seat, whether somebody has ever sat there.
+    used: Box<[bool]>,
 }
 
 impl Seats {
-    fn new(all: Vec<Option<PortId>>) -> Self {
+    fn new(all: Vec<Option<PortId>>, members: &[PortId], before: Option<&Self>) -> Self {
+        let was_used = |place: usize| before.is_some_and(|before| before.used[place]);
+        let used = all.iter().enumerate();
         Self {
             taken: all.iter().flatten().copied().collect(),
+            members: members.into(),
+            used: used
+                .map(|(place, seat)| seat.is_some() || was_used(place))
+                .collect(),
             all: all.into(),
         }
     }
@@ -261,8 +272,10 @@ impl Teams {
                 }
                 state == LinkState::Usable && is_open(uplink)
             };
-            let taken = seat(team, self.seats.get(team).map(Arc::as_ref), usable);
-            seats.insert(team.clone(), Arc::new(Seats::new(taken)));
+            let before = self.seats_before(team);
+            let taken = seat(team, before, usable);
+            let taken = Seats::new(taken, &team.active, before);
+            seats.insert(team.clone(), Arc::new(taken));
         }
         self.seats = seats;
         let mut decision = Decision::default();
@@ -293,13 +306,29 @@ impl Teams {
         decision
     }
 
+    /// Who sat where in a team. What else of its settings changed does not move anybody.
+    fn seats_before(&self, team: &TeamConfig) -> Option<&Seats> {
+        let seats = self.seats.get(team).or_else(|| {
+            let alike = self.seats.iter().filter(|(old, _)| {
+                old.switch == team.switch
+                    && (&old.active, &old.standby) == (&team.active, &team.standby)
+                    && (old.policy == TeamPolicy::Explicit) == (team.policy == TeamPolicy::Explicit)
+            });
+            // Of several, one that remembers more than its settings say; and always the same one.
+            let alike =
+                alike.min_by_key(|(old, _)| (old.failback, old.notify, old.up_delay, old.policy));
+            alike.map(|(_, seats)| seats)
+        });
+        seats.map(Arc::as_ref)
+    }
+
     /// The way of a port by the latest decision.
     #[cfg(test)]
     pub(crate) fn way(&self, port: PortId) -> Option<&Way> {
         self.ways.get(&port)
     }
 
-    /// Moves the busiest port of each overloaded uplink to one that has room, in teams whose time it is. Returns whether any
+    /// Moves a busy port of each overloaded uplink to one that has room, in teams whose time it is. Returns whether any
     /// port is to move, which the next decision does.
     pub(crate) fn balance(&mut self, config: &Config, load: &Load<'_>, now: u64) -> bool {
         let moved = self
@@ -324,11 +353,19 @@ fn seat(
         _ if order.is_empty() => 0,
         _ => team.active.len().max(1),
     };
-    let before = before.filter(|seats| !team.failback && !seats.taken.is_empty());
+    // The switch beyond knows no failback among the members of its channel.
+    let returns = team.failback || team.policy == TeamPolicy::IpHash;
+    let before = before.filter(|seats| !returns && !seats.taken.is_empty());
     let Some(before) = before else {
         return seat_anew(team, &usable, width);
     };
     let mut seats: Vec<_> = before.all.to_vec();
+    // An uplink that comes late at the start does not return: its place is its own.
+    for (place, own) in team.active.iter().enumerate().take(width) {
+        if !before.used[place] && usable.contains(own) && !seats.contains(&Some(*own)) {
+            seats[place] = Some(*own);
+        }
+    }
     let mut vacated = Vec::new();
     for (place, seat) in seats.iter_mut().enumerate() {
         if seat.is_some_and(|uplink| !usable.contains(&uplink)) {
@@ -383,13 +420,13 @@ fn exit(
                 by_number()
             }
         },
+        TeamPolicy::IpHash => Exit::ByAddresses(Arc::clone(seats)),
         _ if seats.taken.len() == 1 => Exit::By(seats.taken[0]),
         TeamPolicy::Explicit | TeamPolicy::SourceId => by_number(),
         TeamPolicy::SourceMac => Exit::BySource {
             own: port.mac.and_then(|own| Some((own, seats.of_address(own)?))),
             seats: Arc::clone(seats),
         },
-        TeamPolicy::IpHash => Exit::ByAddresses(Arc::clone(seats)),
     }
 }
 
@@ -408,8 +445,9 @@ fn follow(before: Option<&Way>, exit: Exit, team: &TeamConfig, now: u64) -> Way 
         Some(way) => grace(way.exit.clone()),
         // Where the switches beyond think that a new port is, nobody knows, and nobody tells them.
         None if !team.notify => {
-            let all = team.active.iter().chain(&team.standby).copied().map(Some);
-            grace(Exit::ByAddresses(Arc::new(Seats::new(all.collect()))))
+            let all: Vec<_> = team.active.iter().chain(&team.standby).copied().collect();
+            let seats = Seats::new(all.iter().copied().map(Some).collect(), &all, None);
+            grace(Exit::ByAddresses(Arc::new(seats)))
         }
         None => None,
     };

@@ -15,7 +15,8 @@ impl Datapath {
     /// Tells that links of uplinks are up or down; returns when every poll thread forwards accordingly.
     ///
     /// This is the short way: no address, no engine and no other setting is looked at. Whether an uplink is open by
-    /// configuration counts all the same. The first word about an uplink tells how it always was.
+    /// configuration counts all the same. The first word about an uplink tells how it always was; of several about one, each
+    /// counts, in their order.
     ///
     /// # Errors
     /// A poll thread does not answer; it goes the new ways as soon as it goes on.
@@ -82,19 +83,12 @@ impl Datapath {
             counters,
             ..
         } = &mut *control;
-        let counted = |port| {
-            let counters = counters.get(&port);
-            counters.map_or_else(PortCounters::default, |counters| counters.sum())
-        };
         let octets = |port| {
+            let counters = counters.get(&port);
             let PortCounters {
                 rx_bytes, tx_bytes, ..
-            } = counted(port);
-            if speeds.contains_key(&port) {
-                rx_bytes.max(tx_bytes)
-            } else {
-                rx_bytes + tx_bytes
-            }
+            } = counters.map_or_else(PortCounters::default, |counters| counters.sum());
+            rx_bytes.max(tx_bytes)
         };
         let load = Load {
             octets: &octets,

@@ -1,4 +1,4 @@
-//! Load balancing: the busiest port of an overloaded uplink moves to one that has room.
+//! Load balancing: a busy port of an overloaded uplink moves to one that has room.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use crate::config::{Config, PortId, TeamConfig, TeamPolicy};
 
 /// What ports and uplinks carried so far.
 pub(crate) struct Load<'a> {
-    /// Octets of a port, both ways; of an uplink, those of its busier direction.
+    /// Octets of a port or an uplink, those of its busier direction.
     pub(crate) octets: &'a dyn Fn(PortId) -> u64,
     /// Bits per second that an uplink can carry one way, where that is known.
     pub(crate) speed: &'a dyn Fn(PortId) -> Option<u64>,
@@ -95,8 +95,8 @@ impl Rates {
     }
 }
 
-/// At most one port of each overloaded uplink: its busiest, to the uplink that is least used, if that is then less used than
-/// the one that it leaves.
+/// At most one port of each overloaded uplink, to the uplink that is least used, if that is then less used than the one that
+/// it leaves: the busiest port of which that holds.
 fn relieve(
     members: &[PortId],
     ways: &HashMap<PortId, Way>,
@@ -121,23 +121,23 @@ fn relieve(
         if share * 100.0 <= f64::from(threshold) {
             continue;
         }
-        let busiest = members
-            .iter()
-            .filter(|port| exit(port) == Some(uplink))
-            .max_by(|one, other| rates.of(**one).total_cmp(&rates.of(**other)));
         let target = shares
             .iter()
             .filter(|(other, _)| **other != uplink)
             .min_by(|one, other| one.1.total_cmp(other.1));
-        let (Some(&port), Some((&target, &room))) = (busiest, target) else {
+        let Some((&target, &room)) = target else {
             continue;
         };
         let Some(speed) = (load.speed)(target) else {
             continue;
         };
-        let then = room + rates.of(port) / speed as f64;
-        if then < share {
-            shares.insert(target, then);
+        let then = |port: PortId| room + rates.of(port) / speed as f64;
+        let fits = members.iter().filter(|port| {
+            exit(port) == Some(uplink) && then(**port) < share && rates.of(**port) > 0.0
+        });
+        if let Some(&port) = fits.max_by(|one, other| rates.of(**one).total_cmp(&rates.of(**other)))
+        {
+            shares.insert(target, then(port));
             moves.push((port, target));
         }
     }

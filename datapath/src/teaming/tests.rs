@@ -243,9 +243,52 @@ fn a_team_of_one_policy_forgets_nothing_when_another_changes() {
         .teams
         .push(team(TeamPolicy::SourceId, &[C], &[]));
     assert_eq!(bench.uplinks(), all(B));
-    // Its own settings are another matter: it is a new team.
+    // Nor when others of its settings do, but for the one that it waits for.
     bench.config.teams[0].notify = false;
+    assert_eq!(bench.uplinks(), all(B));
+    bench.config.teams[0].failback = true;
     assert_eq!(bench.uplinks(), all(A));
+}
+
+#[test]
+fn without_failback_an_uplink_that_comes_late_has_its_own_seat() {
+    let mut bench = Bench::new(TeamConfig {
+        failback: false,
+        ..team(TeamPolicy::SourceId, &[A, B], &[])
+    });
+    bench.set(A, false);
+    assert_eq!(bench.uplinks(), all(B));
+    bench.set(A, true);
+    bench.wait();
+    assert_eq!(bench.uplinks(), [A, B, A, B, A, B].map(Some));
+    // Afterwards it is one that failed and returned.
+    bench.set(A, false);
+    bench.uplinks();
+    bench.set(A, true);
+    bench.wait();
+    assert_eq!(bench.uplinks(), all(B));
+}
+
+#[test]
+fn a_channel_sends_by_any_member_whatever_is_waited_for_here() {
+    let mut bench = Bench::new(TeamConfig {
+        failback: false,
+        ..team(TeamPolicy::IpHash, &[A, B], &[])
+    });
+    bench.set(A, false);
+    bench.uplinks();
+    bench.set(A, true);
+    let own = MacAddr::new([2, 0, 0, 0, 0, 10]);
+    for waits in [true, false] {
+        bench.uplinks();
+        let way = bench.teams.way(PortId(10)).unwrap();
+        assert_eq!(
+            way.uplink(|| own, || Some(0)),
+            Some(if waits { B } else { A })
+        );
+        assert!(way.leads_by(A, own) && way.leads_by(B, own) && !way.leads_by(C, own));
+        bench.wait();
+    }
 }
 
 #[test]
@@ -260,7 +303,7 @@ fn by_source_address_each_address_has_its_uplink() {
 }
 
 #[test]
-fn the_busiest_port_leaves_an_overloaded_uplink() {
+fn a_busy_port_leaves_an_overloaded_uplink() {
     let policy = TeamPolicy::Load {
         period: Duration::from_secs(30),
         threshold: 75,
@@ -295,6 +338,10 @@ fn the_busiest_port_leaves_an_overloaded_uplink() {
     assert_eq!(bench.uplinks(), [A, B, B, B, A, B].map(Some));
     // The other would be no less overloaded.
     assert!(!look(&mut bench, &[(A, 900), (PortId(10), 890), (B, 200)]));
+    // Where the busiest port helps nobody, a smaller one may.
+    let busy = [(A, 990), (PortId(10), 890), (PortId(14), 100), (B, 200)];
+    assert!(look(&mut bench, &busy));
+    assert_eq!(bench.decide().1, [PortId(14)]);
     // It goes where it can while its uplink is down, and by its number afterwards.
     bench.set(B, false);
     assert_eq!(bench.uplinks(), all(A));

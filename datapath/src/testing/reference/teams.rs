@@ -14,7 +14,16 @@ enum Choice {
     Always(PortId),
     /// With the port's own address, if it is configured.
     BySource(Option<MacAddr>, Vec<Option<PortId>>),
-    ByAddresses(Vec<Option<PortId>>),
+    /// To the first list; from the second.
+    ByAddresses(Vec<Option<PortId>>, Vec<PortId>),
+}
+
+/// Who sits where, and which seats nobody ever had.
+#[derive(Clone, Debug)]
+struct Sitting {
+    team: TeamConfig,
+    seats: Vec<Option<PortId>>,
+    fresh: Vec<bool>,
 }
 
 #[derive(Clone, Debug)]
@@ -28,7 +37,7 @@ pub(super) struct Teams {
     now: u64,
     /// Whether the link is up, since when if it came up, and when it went down.
     links: BTreeMap<PortId, (bool, Option<u64>, Vec<u64>)>,
-    seats: Vec<(TeamConfig, Vec<Option<PortId>>)>,
+    sittings: Vec<Sitting>,
     choices: BTreeMap<PortId, (Choice, Option<Past>)>,
 }
 
@@ -69,20 +78,28 @@ impl Teams {
     pub(super) fn decide(&mut self, config: &Config) {
         self.links
             .retain(|uplink, _| config.ports.iter().any(|port| port.id == *uplink));
-        let mut all = Vec::new();
+        let mut sittings: Vec<Sitting> = Vec::new();
         for team in &config.teams {
-            let before = self.seats.iter().find(|(other, _)| other == team);
-            let before = before.map(|(_, seats)| seats.clone());
-            all.push((team.clone(), self.sit(config, team, before)));
+            let before = self.before(team).cloned();
+            let seats = self.sit(config, team, before.as_ref());
+            let was_fresh = |at: usize| before.as_ref().is_none_or(|before| before.fresh[at]);
+            let fresh = (0..seats.len()).map(|at| seats[at].is_none() && was_fresh(at));
+            sittings.push(Sitting {
+                team: team.clone(),
+                fresh: fresh.collect(),
+                seats,
+            });
         }
-        self.seats = all;
+        self.sittings = sittings;
         let mut choices = BTreeMap::new();
         for port in &config.ports {
             let Some(team) = port.team.and_then(|team| config.teams.get(team.0 as usize)) else {
                 continue;
             };
-            let seats = self.seats.iter().find(|(other, _)| other == team);
-            let seats = seats.map(|(_, seats)| seats.clone()).unwrap_or_default();
+            let sitting = self.sittings.iter().find(|sitting| sitting.team == *team);
+            let seats = sitting
+                .map(|sitting| sitting.seats.clone())
+                .unwrap_or_default();
             let choice = choose(port, team, seats);
             let long = if team.notify { 5 } else { 300 };
             let until = self.now + long * 1_000_000_000;
@@ -94,9 +111,9 @@ impl Teams {
                 }),
                 None if team.notify => None,
                 None => {
-                    let members = team.active.iter().chain(&team.standby);
+                    let members = team.active.iter().chain(&team.standby).copied();
                     Some(Past {
-                        choice: Choice::ByAddresses(members.map(|id| Some(*id)).collect()),
+                        choice: Choice::ByAddresses(vec![], members.collect()),
                         until,
                     })
                 }
@@ -106,22 +123,56 @@ impl Teams {
         self.choices = choices;
     }
 
+    /// The team as it was, or one that differed in other things than who is active and who stands by.
+    fn before(&self, team: &TeamConfig) -> Option<&Sitting> {
+        let same = self.sittings.iter().find(|sitting| sitting.team == *team);
+        let is_one = |team: &TeamConfig| team.policy == TeamPolicy::Explicit;
+        let mut alike: Vec<&Sitting> = self
+            .sittings
+            .iter()
+            .filter(|sitting| {
+                let other = &sitting.team;
+                let order = (&other.active, &other.standby) == (&team.active, &team.standby);
+                order && other.switch == team.switch && is_one(other) == is_one(team)
+            })
+            .collect();
+        alike.sort_by_key(|sitting| {
+            let other = &sitting.team;
+            (other.failback, other.notify, other.up_delay, other.policy)
+        });
+        same.or_else(|| alike.first().copied())
+    }
+
     fn sit(
         &self,
         config: &Config,
         team: &TeamConfig,
-        before: Option<Vec<Option<PortId>>>,
+        before: Option<&Sitting>,
     ) -> Vec<Option<PortId>> {
         let order: Vec<PortId> = team.active.iter().chain(&team.standby).copied().collect();
         let usable = |id: &PortId| self.is_usable(config, team, *id);
-        if let Some(before) =
-            before.filter(|seats| !team.failback && seats.iter().any(Option::is_some))
+        let stays = !team.failback && team.policy != TeamPolicy::IpHash;
+        if let Some(before) = before
+            && stays
+            && before.seats.iter().any(Option::is_some)
         {
-            // Those who can stay do; those who failed are replaced by whoever is free.
-            let mut seats: Vec<Option<PortId>> =
-                before.iter().map(|seat| seat.filter(usable)).collect();
+            let mut seats = before.seats.clone();
+            // Nobody ever had the seat, so that nobody has to give it back.
             for place in 0..seats.len() {
-                if before[place].is_some() && seats[place].is_none() {
+                if let Some(own) = team.active.get(place)
+                    && before.fresh[place]
+                    && usable(own)
+                    && !seats.contains(&Some(*own))
+                {
+                    seats[place] = Some(*own);
+                }
+            }
+            // Those who can stay do; those who failed are replaced by whoever is free.
+            let had: Vec<bool> = seats.iter().map(Option::is_some).collect();
+            let mut seats: Vec<Option<PortId>> =
+                seats.iter().map(|seat| seat.filter(usable)).collect();
+            for place in 0..seats.len() {
+                if had[place] && seats[place].is_none() {
                     let free = order
                         .iter()
                         .find(|id| usable(id) && !seats.contains(&Some(**id)));
@@ -185,9 +236,9 @@ fn choose(port: &PortConfig, team: &TeamConfig, seats: Vec<Option<PortId>>) -> C
     let present: Vec<PortId> = seats.iter().flatten().copied().collect();
     match (team.policy, present.as_slice()) {
         (_, []) => Choice::Nowhere,
+        (TeamPolicy::IpHash, _) => Choice::ByAddresses(seats, team.active.clone()),
         (_, [only]) => Choice::Always(*only),
         (TeamPolicy::SourceMac, _) => Choice::BySource(port.mac, seats),
-        (TeamPolicy::IpHash, _) => Choice::ByAddresses(seats),
         _ => pick(&seats, port.id.0.into()).map_or(Choice::Nowhere, Choice::Always),
     }
 }
@@ -208,13 +259,13 @@ fn lead(choice: &Choice, src: MacAddr, ip: Option<u32>) -> Option<PortId> {
         Choice::Nowhere => None,
         Choice::Always(uplink) => Some(*uplink),
         Choice::BySource(_, seats) => pick(seats, src.to_bits()),
-        Choice::ByAddresses(seats) => pick(seats, ip.map_or_else(|| src.to_bits(), u64::from)),
+        Choice::ByAddresses(seats, _) => pick(seats, ip.map_or_else(|| src.to_bits(), u64::from)),
     }
 }
 
 fn comes_by(choice: &Choice, uplink: PortId, own: MacAddr) -> bool {
     match choice {
-        Choice::ByAddresses(seats) => seats.contains(&Some(uplink)),
+        Choice::ByAddresses(_, members) => members.contains(&uplink),
         other => lead(other, own, None) == Some(uplink),
     }
 }
