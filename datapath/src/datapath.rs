@@ -32,6 +32,7 @@ use crate::poll::{Command, ThreadShared, Worker};
 use crate::port::transmit;
 use crate::port::{NO_ADDRESS, Port};
 use crate::snapshot::{Attached, Snapshot};
+pub use announce::Announcement;
 use control::{Attachment, Control};
 
 /// How long the control side waits for a poll thread to answer before it calls it stalled.
@@ -345,7 +346,7 @@ impl Datapath {
         } = engine;
         let mut control = self.control.lock();
         let counters = control.counters_of(id, self.threads.len());
-        let port = Arc::new(Port::new(id, tx, Some(info), counters));
+        let port = Arc::new(Port::new(id, tx, Some(info), counters).with_guest(vhost));
         let mut threads = Vec::new();
         // The first queue, which is often the only one in use, goes where the fewest such are; the others follow in turn.
         let first = (0..self.threads.len())
@@ -368,7 +369,6 @@ impl Datapath {
                 threads,
                 probes,
                 guard,
-                vhost,
                 shape_out: None,
                 has_queue: false,
             },
@@ -574,7 +574,7 @@ impl Datapath {
     /// How the guest of a vhost-user port is connected; `None` for any other port.
     pub fn vhost_status(&self, port: PortId) -> Option<VhostStatus> {
         let control = self.control.lock();
-        let shared = control.attachments.get(&port)?.vhost.as_ref()?;
+        let shared = control.attachments.get(&port)?.port.vhost.as_ref()?;
         Some(shared.status())
     }
 

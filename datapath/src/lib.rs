@@ -48,7 +48,7 @@ pub use config::{
     StaticAddress, SwitchConfig, SwitchId, TeamConfig, TeamId, TeamPolicy,
 };
 pub use counters::PortCounters;
-pub use datapath::{Datapath, Event, Options, PollMode, Stalled, ThreadStatus};
+pub use datapath::{Announcement, Datapath, Event, Options, PollMode, Stalled, ThreadStatus};
 pub use drop_reason::DropReason;
 pub use engine::{
     AttachError, EngineInfo, EngineSpec, RingStatistics, SocketRole, VhostQueue, VhostState,

@@ -48,6 +48,8 @@ pub(crate) struct Port {
     adopted: AtomicU64,
     /// What its engine turned out to be; `None` without one.
     pub(crate) info: Option<EngineInfo>,
+    /// How a guest's connection is.
+    pub(crate) vhost: Option<Arc<crate::vhost::Shared>>,
 }
 
 /// The counters of a port, which outlive its engine: one set per poll thread, so that no two threads write one line, and
@@ -99,7 +101,19 @@ impl Port {
             taken: AtomicU64::new(NO_ADDRESS),
             adopted: AtomicU64::new(NO_ADDRESS),
             info,
+            vhost: None,
         }
+    }
+
+    /// The same with a guest's connection.
+    pub(crate) fn with_guest(self, vhost: Option<Arc<crate::vhost::Shared>>) -> Self {
+        Self { vhost, ..self }
+    }
+
+    /// Whether whoever sends by the port is here: a guest may run on another host by now, or have left.
+    #[inline]
+    pub(crate) fn is_inhabited(&self) -> bool {
+        self.vhost.as_ref().is_none_or(|guest| guest.is_running())
     }
 
     /// The counters that poll thread `thread` writes.

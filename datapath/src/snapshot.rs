@@ -296,19 +296,7 @@ impl Snapshot {
         learning.map_or(0, |learning| learning.table.count(port) as usize)
     }
 
-    /// The addresses that were learned behind a port, each with its VLAN.
-    pub(crate) fn learned_by(&self, entry: &PortEntry) -> Vec<(u16, MacAddr)> {
-        match &self.switch_of(entry).learning {
-            Some(learning) if learning.table.count(entry.port.id) > 0 => {
-                let all = learning.list(0).into_iter();
-                let own = all.filter(|address| address.port == entry.port.id);
-                own.map(|address| (address.vlan, address.mac)).collect()
-            }
-            _ => Vec::new(),
-        }
-    }
-
-    fn learning(&self) -> impl Iterator<Item = &Learning> {
+    pub(crate) fn learning(&self) -> impl Iterator<Item = &Learning> {
         let switches = self.switches.iter();
         switches.filter_map(|switch| switch.learning.as_ref())
     }
@@ -335,6 +323,12 @@ impl PortEntry {
             shape_in: attached.shape_in.get(&config.id).map(Arc::clone),
             shapes_out: config.shape_out.is_some(),
         }
+    }
+
+    /// Whether frames come from the port itself. The VM of one that is down, or without a guest, may be on another host.
+    #[inline]
+    pub(crate) fn is_here(&self) -> bool {
+        self.closed.is_none() && self.port.is_inhabited()
     }
 
     /// The port's own address: configured, or its first source.

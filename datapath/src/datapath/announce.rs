@@ -1,6 +1,7 @@
 //! Telling the switches beyond an uplink which addresses are reached through it: RARP requests (RFC 903) that nobody answers,
 //! as vSphere sends them. Bridges learn from the source.
 
+use std::collections::HashSet;
 use std::iter::once;
 
 use weft_packet::{MacAddr, TPID_CTAG, Tag, TagEdit, arp, ethertype};
@@ -10,31 +11,84 @@ use super::Datapath;
 use crate::PortId;
 use crate::engine::Outgoing;
 use crate::frame::with_frame;
+use crate::learning::LearnedAddress;
+use crate::mac_table::key;
 use crate::snapshot::{PortEntry, Snapshot};
 
 /// Octets of the shortest Ethernet frame, without its checksum.
 const SHORTEST: usize = 60;
 
+/// An address that is to be announced, with the port that has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Announcement {
+    /// The port.
+    pub port: PortId,
+    /// The VLAN on which it is announced, 0 for none.
+    pub vlan: u16,
+    /// The address.
+    pub mac: MacAddr,
+}
+
 impl Datapath {
-    /// Sends an announcement for each address of a port, in its VLAN, out of the uplink that the port uses; of a port that
-    /// trunks, for its own address without a tag. Returns how many an uplink took; none where its
-    /// team does not notify, or the port is down: its VM may be on another host.
-    pub fn announce(&self, port: PortId) -> usize {
+    /// What there is to announce of ports: each address in its VLAN, of a port that trunks its own address without a tag. A
+    /// port's own addresses come before those that were learned behind it. Nothing of a port whose team does not notify, or
+    /// whose VM may be on another host: it is down, or its guest is not there.
+    pub fn announcements(&self, ports: &[PortId]) -> Vec<Announcement> {
+        let snapshot = self.snapshot.load();
+        let entries = ports.iter().filter_map(|port| snapshot.port(*port));
+        let entries: Vec<_> = entries.filter(|entry| is_announced(entry)).collect();
+        let own = entries.iter().flat_map(|entry| {
+            let port = entry.port.id;
+            own_addresses(entry).map(move |(vlan, mac)| Announcement { port, vlan, mac })
+        });
+        let mut all: Vec<_> = own.collect();
+        let learners: HashSet<PortId> = entries
+            .iter()
+            .map(|entry| entry.port.id)
+            .filter(|port| snapshot.learned_count(*port) > 0)
+            .collect();
+        if !learners.is_empty() {
+            let learned = snapshot.learning().flat_map(|learning| learning.list(0));
+            let learned = learned.filter(|address| learners.contains(&address.port));
+            all.extend(learned.map(
+                |LearnedAddress {
+                     port, vlan, mac, ..
+                 }| Announcement { port, vlan, mac },
+            ));
+        }
+        all
+    }
+
+    /// Sends announcements, each out of the uplink that its address leaves by. Returns how many an uplink took. One that is not
+    /// true any more is left out.
+    pub fn announce(&self, announcements: &[Announcement]) -> usize {
         // One at a time: the counters that are written here have one writer.
         let _control = self.control.lock();
         let snapshot = self.snapshot.load();
-        let here = |entry: &&PortEntry| entry.way.notify && entry.closed.is_none();
-        let Some(entry) = snapshot.port(port).filter(here) else {
-            return 0;
-        };
-        let addresses = addresses(entry).chain(snapshot.learned_by(entry));
-        let sent = addresses.map(|(vlan, mac)| announce(&snapshot, entry, vlan, mac));
-        sent.filter(|sent| *sent).count()
+        let sent = announcements.iter().filter(|announcement| {
+            let &Announcement { port, vlan, mac } = *announcement;
+            snapshot.port(port).is_some_and(|entry| {
+                is_true(&snapshot, entry, vlan, mac) && send(&snapshot, entry, vlan, mac)
+            })
+        });
+        sent.count()
     }
 }
 
-/// Every address that a port is reached under, with its VLAN.
-fn addresses(entry: &PortEntry) -> impl Iterator<Item = (u16, MacAddr)> {
+fn is_announced(entry: &PortEntry) -> bool {
+    entry.way.notify && entry.is_here()
+}
+
+fn is_true(snapshot: &Snapshot, entry: &PortEntry, vlan: u16, mac: MacAddr) -> bool {
+    let is_learned = || {
+        let learning = snapshot.switch_of(entry).learning.as_ref();
+        learning.is_some_and(|learning| learning.find(key(vlan, mac)) == Some(entry.port.id))
+    };
+    is_announced(entry) && (own_addresses(entry).any(|own| own == (vlan, mac)) || is_learned())
+}
+
+/// Every address of a port itself, with its VLAN.
+fn own_addresses(entry: &PortEntry) -> impl Iterator<Item = (u16, MacAddr)> {
     let vlan = match &entry.vlan {
         Policy::Access(vlan) => vlan.id(),
         Policy::External | Policy::Trunk(_) => 0,
@@ -47,7 +101,7 @@ fn addresses(entry: &PortEntry) -> impl Iterator<Item = (u16, MacAddr)> {
     own.into_iter()
 }
 
-fn announce(snapshot: &Snapshot, entry: &PortEntry, vlan: u16, mac: MacAddr) -> bool {
+fn send(snapshot: &Snapshot, entry: &PortEntry, vlan: u16, mac: MacAddr) -> bool {
     let uplink = entry.way.uplink(|| mac, || None);
     let Some(uplink) = uplink.and_then(|uplink| snapshot.port(uplink)) else {
         return false;
@@ -146,11 +200,16 @@ mod tests {
         rig
     }
 
+    /// Announces all there is to announce of a port.
+    fn announce(rig: &Rig, port: PortId) -> usize {
+        rig.datapath.announce(&rig.datapath.announcements(&[port]))
+    }
+
     #[test]
     fn each_address_is_announced_in_its_vlan() {
         let mac = MacAddr::new([2, 0, 0, 0, 0, 7]);
         let rig = rig(Policy::Access(VlanId::new(10).unwrap()), Some(mac));
-        assert_eq!(rig.datapath.announce(VM), 1);
+        assert_eq!(announce(&rig, VM), 1);
         let mut expected = vec![0xff; 6];
         // Source, tag of VLAN 10, RARP; Ethernet, IPv4, lengths, request reverse; sender and target (RFC 903).
         expected.extend([2, 0, 0, 0, 0, 7, 0x81, 0, 0, 10, 0x80, 0x35]);
@@ -161,22 +220,26 @@ mod tests {
         rig.audit();
         rig.datapath
             .adopt(VM, Some(MacAddr::new([2, 0, 0, 0, 0, 8])));
-        assert_eq!(rig.datapath.announce(VM), 2);
-        assert_eq!(rig.datapath.announce(UPLINK), 0);
+        assert_eq!(announce(&rig, VM), 2);
+        assert_eq!(announce(&rig, UPLINK), 0);
+        // What was true when it was noted may not be any more.
+        let noted = rig.datapath.announcements(&[VM]);
+        rig.datapath.adopt(VM, None);
+        assert_eq!(rig.datapath.announce(&noted), 1);
         rig.audit();
     }
 
     #[test]
     fn a_port_without_an_address_or_a_way_is_silent() {
         let rig = rig(Policy::trunk_all(), None);
-        assert_eq!(rig.datapath.announce(VM), 0);
+        assert_eq!(announce(&rig, VM), 0);
         rig.datapath
             .adopt(VM, Some(MacAddr::new([2, 0, 0, 0, 0, 8])));
-        assert_eq!(rig.datapath.announce(VM), 1);
+        assert_eq!(announce(&rig, VM), 1);
         assert_eq!(rig.port(UPLINK).drain()[0].len(), SHORTEST);
         let _ = rig.datapath.set_links(&[(UPLINK, true)]);
         let _ = rig.datapath.set_links(&[(UPLINK, false)]);
-        assert_eq!(rig.datapath.announce(VM), 0);
+        assert_eq!(announce(&rig, VM), 0);
         rig.audit();
     }
 }

@@ -19,8 +19,6 @@ pub(super) struct Attachment {
     pub(super) probes: Vec<Probe>,
     /// Keeps what the engine did to its interface; dropped after the engine.
     pub(super) guard: Option<Box<dyn Send>>,
-    /// How a guest's connection is.
-    pub(super) vhost: Option<Arc<crate::vhost::Shared>>,
     /// The limit on what is sent to the port.
     pub(super) shape_out: Option<ShapeConfig>,
     /// The transmit side has a queue, for this limit or for the one before.

@@ -311,8 +311,7 @@ impl Query<'_> {
         let holder = self.snapshot.port(holder);
         switch.may_reflect
             && holder.is_some_and(|holder| {
-                // A port that is down sends nothing: its VM may be on another host.
-                holder.closed.is_none() && !holder.way.leads_by(self.entry.port.id, src)
+                holder.is_here() && !holder.way.leads_by(self.entry.port.id, src)
             })
     }
 

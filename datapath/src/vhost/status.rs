@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::Mutex;
 
@@ -77,6 +78,8 @@ pub struct VhostStatus {
 /// What a port's service thread tells.
 pub(crate) struct Shared {
     status: Mutex<VhostStatus>,
+    /// Frames move, for those who may not wait for the status.
+    is_running: AtomicBool,
     /// The rings of queues that run, by queue.
     gauges: Mutex<BTreeMap<usize, Gauge>>,
     faults: Arc<Faults>,
@@ -86,6 +89,7 @@ impl Shared {
     pub(super) fn new(faults: Arc<Faults>) -> Self {
         Self {
             status: Mutex::default(),
+            is_running: AtomicBool::new(false),
             gauges: Mutex::default(),
             faults,
         }
@@ -96,7 +100,16 @@ impl Shared {
     }
 
     pub(super) fn update(&self, change: impl FnOnce(&mut VhostStatus)) {
-        change(&mut self.status.lock());
+        let mut status = self.status.lock();
+        change(&mut status);
+        let is_running = status.state == VhostState::Running;
+        self.is_running.store(is_running, Ordering::Relaxed);
+    }
+
+    /// Whether the guest's driver uses the adapter.
+    #[inline]
+    pub(crate) fn is_running(&self) -> bool {
+        self.is_running.load(Ordering::Relaxed)
     }
 
     /// The ring of a queue is another, or none, from now on.

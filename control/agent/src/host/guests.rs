@@ -52,15 +52,17 @@ impl Host {
     /// Says which guests came, left or failed since the last call, once for each.
     pub(crate) fn follow_guests(&self) {
         for News { port, on, reason } in self.news_of_guests() {
+            if reason.is_none()
+                && let Some(id) = self.view().id(&PortKey::Port(port.clone()))
+            {
+                self.is_connected(id);
+            }
             if !self.may_log("guest", port.as_str()) {
                 continue;
             }
             let news = match &reason {
                 None => {
                     tracing::info!(%on, "port {port} is up");
-                    if let Some(id) = self.view().id(&PortKey::Port(port.clone())) {
-                        self.is_connected(id);
-                    }
                     let text = format!("port {port} is up: its guest uses the adapter");
                     events::News::info(EventKind::GuestConnected, text)
                 }

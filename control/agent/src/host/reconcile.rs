@@ -119,7 +119,13 @@ impl Host {
                 PortKey::Port(name) => format!("port {name}"),
                 PortKey::Uplink(interface) => format!("uplink {interface}"),
             };
-            if was == is || !self.may_log("link", &name) {
+            if was == is {
+                continue;
+            }
+            if is.is_none() && wanted.attachment.socket().is_none() {
+                self.has_come_up(&key);
+            }
+            if !self.may_log("link", &name) {
                 continue;
             }
             match is {
@@ -158,10 +164,19 @@ impl Host {
             (was.as_ref() != Some(&is) && !waits).then_some((key, wanted, is))
         };
         let told: Vec<_> = next.wanted().into_iter().filter_map(differs).collect();
+        for (key, ..) in told.iter().filter(|(.., obstacle)| obstacle.is_none()) {
+            self.has_come_up(key);
+        }
         if told.len() <= MOST {
             for (key, wanted, is) in told {
                 self.tell_of_link(&key, &wanted, is.map(|obstacle| obstacle.reason));
             }
+        }
+    }
+
+    fn has_come_up(&self, key: &PortKey) {
+        if let Some(id) = self.view().id(key) {
+            self.is_connected(id);
         }
     }
 
@@ -174,9 +189,6 @@ impl Host {
                 (object, EventKind::LinkUp, EventKind::LinkDown)
             }
         };
-        if let (None, Some(id)) = (&reason, self.view().id(key)) {
-            self.is_connected(id);
-        }
         let news = match &reason {
             None => News::info(up, format!("{object} is up")),
             Some(reason) => News::warning(down, format!("{object} is down: {reason}")),

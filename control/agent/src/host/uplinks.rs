@@ -139,12 +139,15 @@ impl Host {
     /// Does what words and the time ask for. Returns how long it may wait for more.
     fn follow_uplinks(&self, follower: &mut Follower, words: Vec<Word>, now: Instant) -> Duration {
         let mut is_news = false;
+        let mut heard = Vec::new();
         for word in words {
             is_news = true;
             match word {
                 Word::Link(event) => {
                     follower.knows_all |= matches!(event, LinkEvent::All(_));
                     update(&mut follower.links, event);
+                    // A link that went down and is up again has been down.
+                    heard.extend(self.links_of_uplinks(follower));
                 }
                 Word::Changed => {}
                 Word::Connected(port) => follower.announcer.begin(port, now),
@@ -163,7 +166,8 @@ impl Host {
         let datapath = self.plane.datapath();
         let mut told = Ok(());
         if is_news {
-            told = datapath.set_links(&self.links_of_uplinks(follower));
+            heard.extend(self.links_of_uplinks(follower));
+            told = datapath.set_links(&heard);
         }
         let renewed = datapath.renew_ways();
         if now.saturating_duration_since(follower.looked) >= LOOK {
@@ -182,9 +186,12 @@ impl Host {
         if is_news || !moves.is_empty() {
             self.tell_of_moves(follower, &moves);
         }
-        for port in follower.announcer.take(now) {
-            datapath.announce(port);
+        let ports = follower.announcer.take(now);
+        if !ports.is_empty() {
+            let announcements = datapath.announcements(&ports);
+            follower.announcer.note(announcements);
         }
+        datapath.announce(&follower.announcer.next(now));
         let due = follower.announcer.due();
         let due = due.map(|due| due.saturating_duration_since(now));
         [wait, due].into_iter().flatten().fold(LOOK, Duration::min)

@@ -4,13 +4,19 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use super::host::{Host, PLAIN, exchange, frame, tcp_packet};
+use weft_packet::MacAddr;
+
+use super::host::{Host, PLAIN, VLAN, access, exchange, frame, mac, tcp_packet};
+use crate::config::{TeamConfig, TeamId, TeamPolicy};
 use crate::testing::front_end::{Region, request};
-use crate::testing::{Guest, GuestOptions, Received, wait};
+use crate::testing::{Guest, GuestOptions, Received, Rig, wait};
 use crate::vhost::features::{
     CSUM, EVENT_IDX, GUEST_CSUM, GUEST_TSO4, HOST_TSO4, MRG_RXBUF, OFFERED,
 };
-use crate::{EngineSpec, PortId, ShapeConfig, SocketRole, VhostState};
+use crate::{
+    Config, EngineSpec, PortConfig, PortId, ShapeConfig, SocketRole, SwitchConfig, SwitchId,
+    VhostState,
+};
 
 /// A guest with these features, and receive buffers of so many octets.
 fn with(features: u64, buffer: u32) -> GuestOptions {
@@ -376,4 +382,87 @@ fn the_switch_listens_where_it_is_told_to() {
 
 fn connect(socket: &Path) -> UnixStream {
     UnixStream::connect(socket).expect("the switch listens")
+}
+
+/// The VM of a port without a guest may run on another host: its address is not announced, and what comes from there is no
+/// frame of this host that came back.
+#[test]
+fn an_address_is_where_its_guest_is() {
+    let (one, other, near, vm) = (PortId(0), PortId(1), PortId(2), PortId(3));
+    let name = format!("weft-{}-inhabited", std::process::id());
+    let socket = std::env::temp_dir().join(name);
+    let listener = UnixListener::bind(&socket).expect("a socket");
+    let mut rig = Rig::new().expect("a rig");
+    for port in [one, other, near] {
+        rig.attach(port, 8).expect("queues");
+    }
+    let role = SocketRole::Client;
+    let spec = EngineSpec::VhostUser {
+        socket: socket.clone(),
+        role,
+    };
+    rig.datapath.attach(vm, &spec).expect("a service");
+    let switch = SwitchId(0);
+    let team = |active, standby| TeamConfig {
+        switch,
+        policy: TeamPolicy::Explicit,
+        active: vec![active],
+        standby: vec![standby],
+        failback: true,
+        notify: true,
+        up_delay: Duration::ZERO,
+    };
+    let member = |port: PortId, team| PortConfig {
+        mac: Some(MacAddr::new(mac(port.0))),
+        team: Some(TeamId(team)),
+        ..PortConfig::vm(port, switch, access())
+    };
+    rig.apply(&Config {
+        switches: vec![SwitchConfig {
+            id: switch,
+            static_addresses: Vec::new(),
+        }],
+        teams: vec![team(one, other), team(other, one)],
+        ports: vec![
+            PortConfig::uplink(one, switch),
+            PortConfig::uplink(other, switch),
+            member(near, 1),
+            member(vm, 0),
+        ],
+    });
+    // A broadcast of the VM that comes in by the uplink which the VM would not use here.
+    let mut broadcast = [
+        &[0xff; 6][..],
+        &mac(vm.0),
+        &[0x81, 0, 0, VLAN as u8, 0x88, 0xb5],
+    ]
+    .concat();
+    broadcast.resize(64, 0);
+    let sees = |rig: &mut Rig, is_here: bool| {
+        let heard = rig.exchange(other, std::slice::from_ref(&broadcast));
+        assert_eq!(heard.contains_key(&near), !is_here);
+        let announced = rig.datapath.announcements(&[vm]);
+        assert_eq!(announced.len(), usize::from(is_here));
+        rig.audit();
+    };
+    sees(&mut rig, false);
+    let (stream, _) = listener.accept().expect("the switch");
+    // The poll thread, which is this one, has a part in the guest's coming and going.
+    let guest = std::thread::spawn(move || Guest::new(stream, GuestOptions::default()));
+    let until = |rig: &mut Rig, state| {
+        wait("the guest", || {
+            rig.worker.pass();
+            rig.datapath
+                .vhost_status(vm)
+                .expect("a vhost-user port")
+                .state
+                == state
+        });
+    };
+    until(&mut rig, VhostState::Running);
+    sees(&mut rig, true);
+    drop(guest.join().expect("a guest"));
+    until(&mut rig, VhostState::Waiting);
+    sees(&mut rig, false);
+    std::fs::remove_file(socket).expect("the socket");
 }

@@ -25,8 +25,12 @@ struct Team {
 
 impl Team {
     fn new() -> Self {
+        Self::with(TEAM)
+    }
+
+    fn with(manifest: &str) -> Self {
         let bench = Bench::new(&["eth1", "eth2", "eth3", "p-MyVM1"]);
-        bench.add(TEAM);
+        bench.add(manifest);
         let mut team = Self {
             bench,
             follower: Follower::new(Instant::now()),
@@ -124,6 +128,61 @@ fn a_port_moves_before_anything_else_is_done() {
         team.events(),
         expected.map(|(kind, text)| (kind, text.to_owned()))
     );
+}
+
+/// However soon it is up again: the switch beyond may have forgotten what it knew.
+#[test]
+fn a_link_that_came_back_before_anybody_looked_has_been_down() {
+    let mut team = Team::with(&TEAM.replace("upDelay: 0ms", "upDelay: 60s"));
+    assert_eq!(team.used(), ["eth1"]);
+    let name: weft_model::InterfaceName = "eth1".parse().unwrap();
+    let link = team.bench.host().view().links[&name];
+    for carrier in [false, true] {
+        let event = LinkEvent::Present(name.clone(), Link { carrier, ..link });
+        team.bench.host().link_event(&event);
+    }
+    team.follow();
+    assert_eq!(team.used(), ["eth2"]);
+    assert_eq!(team.bench.host().uplinks()[0].state, UplinkState::Waiting);
+}
+
+/// Of thousands the log tells little, and the switch beyond is told of each.
+#[test]
+fn every_port_that_comes_is_announced_however_many_they_are() {
+    const PORTS: u8 = 150;
+    let names: Vec<_> = (0..PORTS).map(|number| format!("p{number}")).collect();
+    let interfaces: Vec<_> = names.iter().map(String::as_str).chain(["eth1"]).collect();
+    let bench = Bench::new(&interfaces);
+    let mut manifest = "
+vswitches: [{name: vSwitch1, uplinks: [eth1], portgroups: [{name: Lab}]}]
+ports:
+"
+    .to_owned();
+    for number in 0..PORTS {
+        manifest += &format!(
+            "  - {{name: vm{number}, portgroup: Lab, mac: '02:00:00:00:00:{number:02x}', veth: p{number}}}\n"
+        );
+    }
+    let options = weft_api::ApplyOptions::default();
+    bench
+        .host()
+        .apply(
+            &Manifest::parse(&manifest).unwrap(),
+            options,
+            "root",
+            |_| {},
+        )
+        .unwrap();
+    let mut now = Instant::now();
+    let mut follower = Follower::new(now);
+    let mut announced = std::collections::BTreeSet::new();
+    for _ in 0..3 {
+        bench.host().follow_now(&mut follower, now);
+        let frames = bench.memory.port("eth1").drain();
+        announced.extend(frames.iter().map(|frame| frame[11]));
+        now += Duration::from_millis(10);
+    }
+    assert_eq!(announced, (0..PORTS).collect());
 }
 
 #[test]
