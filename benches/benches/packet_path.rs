@@ -315,9 +315,9 @@ fn learning(criterion: &mut Criterion) {
         for side in 0..2 {
             // Addresses in a stride that the hardware prefetcher cannot follow, and not in the order of the other side.
             let addresses = |of: u64, stride: u64| {
-                let count = if macs > 1 { macs } else { macs * BURST as u64 };
-                let numbers = (0..count).map(move |n| n * stride % macs);
-                numbers.map(|n| behind(of, n)).collect::<Vec<_>>()
+                let numbers = (0..macs.max(BURST as u64)).map(|n| n * stride % macs.max(1));
+                let address = |n| if macs == 0 { mac(of) } else { behind(of, n) };
+                numbers.map(address).collect::<Vec<_>>()
             };
             let destinations = if both {
                 addresses(1 - side, 3571)
