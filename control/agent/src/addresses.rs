@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use weft_model::{Attachment, Decision, Intent, PortKey, PortName, Uid};
 use weft_packet::MacAddr;
 
+use crate::host::learning::learns;
 use crate::state::State;
 use crate::store::write_durably;
 
@@ -223,7 +224,7 @@ pub(crate) struct Settled {
 fn may_adopt(intent: &Intent, port: &PortName) -> bool {
     intent.effective_policy(port).is_ok_and(|policy| {
         // What a port that learns sends from is learned.
-        policy.mac_changes.value == Decision::Accept && !policy.mac_learning.enabled.value.0
+        policy.mac_changes.value == Decision::Accept && !learns(&policy)
     })
 }
 

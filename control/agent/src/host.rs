@@ -10,6 +10,7 @@ mod counters;
 mod guests;
 mod health;
 mod history;
+pub(crate) mod learning;
 mod metrics;
 mod reconcile;
 mod report;

@@ -24,8 +24,8 @@ pub use event::{Event, EventDetails, EventKind, Severity};
 pub use finding::{Cause, Finding, FindingGroup};
 pub use object::{
     AddressSource, ChangeOptions, ChangeResult, EngineStatus, Envelope, GuestQueue, GuestStatus,
-    Port, PortAddress, PortState, PortStatus, Portgroup, PortgroupStatus, Uplink, UplinkPlace,
-    UplinkRequest, UplinkState, UplinkTeam, Vswitch, VswitchStatus, Wait,
+    Port, PortAddress, PortLearning, PortState, PortStatus, Portgroup, PortgroupStatus, Uplink,
+    UplinkPlace, UplinkRequest, UplinkState, UplinkTeam, Vswitch, VswitchStatus, Wait,
 };
 pub use problem::{Problem, ProblemKind};
 pub use report::{

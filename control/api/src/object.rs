@@ -83,6 +83,19 @@ pub struct PortStatus {
     pub engine: Option<EngineStatus>,
     /// The addresses that the switch delivers to it; the first is the effective one.
     pub addresses: Vec<PortAddress>,
+    /// What it has learned; absent where its port group does not learn.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub learning: Option<PortLearning>,
+}
+
+/// What a port has learned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PortLearning {
+    /// Addresses behind it, on each VLAN for itself.
+    pub addresses: usize,
+    /// How many there may be.
+    pub limit: usize,
 }
 
 impl PortStatus {

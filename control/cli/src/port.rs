@@ -3,7 +3,7 @@
 use std::str::FromStr;
 
 use clap::{ArgGroup, Args, Subcommand};
-use weft_api::{EngineStatus, GuestQueue, GuestStatus, Port, PortState, PortStatus};
+use weft_api::{EngineStatus, GuestQueue, GuestStatus, Port, PortLearning, PortState, PortStatus};
 use weft_model::{
     Attachment, InterfaceName, LinkSetting, PortName, PortPatch, PortSpec, PortgroupName,
     SocketPath, SocketRole, VethEngine, VhostUser,
@@ -353,6 +353,9 @@ fn fields(style: Style, port: &Port) -> String {
         ("blocked", if spec.block { "yes" } else { "no" }.to_owned()),
         ("version", port.resource_version.0.to_string()),
     ];
+    if let Some(PortLearning { addresses, limit }) = status.learning {
+        fields.push(("learned", format!("{addresses} of at most {limit}")));
+    }
     if let Some(engine) = &status.engine {
         fields.extend(engine_fields(engine));
     }
@@ -457,6 +460,7 @@ mod tests {
             reason: None,
             engine: Some(engine),
             addresses: Vec::new(),
+            learning: None,
         };
         assert_eq!(
             standing(&spec, &status),

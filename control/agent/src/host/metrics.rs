@@ -120,6 +120,10 @@ impl Host {
             None,
             "Frames that the kernel dropped before the switch could see them. Only reasons that occurred",
         );
+        let mut learned = Family::gauge(
+            format!("{kind}_learned_addresses"),
+            "Addresses learned behind it. Only where its port group learns",
+        );
         let mut up = Family::gauge(format!("{kind}_up"), "Whether it takes part in forwarding");
         for (key, switch, is_up) in self.standing(state, kind) {
             let name = name(&key).to_owned();
@@ -145,13 +149,22 @@ impl Host {
                     }
                 }
             }
+            if let PortKey::Port(port) = &key
+                && let Some(learning) = self.learning(state, port)
+            {
+                learned.add(labels(), learning.addresses as f64);
+            }
             for (reason, count) in rings.kernel_drops {
                 if count > 0 {
                     kernel.add(with(&[("reason", reason)]), count as f64);
                 }
             }
         }
-        vec![up, rx_frames, rx_bytes, tx_frames, tx_bytes, drops, kernel]
+        let mut families = vec![up, rx_frames, rx_bytes, tx_frames, tx_bytes, drops, kernel];
+        if kind == "port" {
+            families.push(learned);
+        }
+        families
     }
 
     /// Every port or every uplink with its switch, and whether it is up.

@@ -174,11 +174,6 @@ impl Host {
         })
     }
 
-    /// Forgets learned addresses that have been silent for too long.
-    pub(crate) fn age_learned(&self) {
-        self.plane.datapath().age_learned();
-    }
-
     /// The specs of everything.
     pub(crate) fn export(&self) -> Manifest {
         Manifest::export(&self.view().intent)
@@ -205,6 +200,7 @@ impl Host {
                 reason: obstacle.map(|obstacle| obstacle.reason),
                 engine: self.engine(engine.map(|engine| engine.id)),
                 addresses: self.addresses_of(state, port),
+                learning: self.learning(state, &port.name),
             },
         }
     }

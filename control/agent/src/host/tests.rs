@@ -16,6 +16,7 @@ mod changes;
 mod findings;
 mod guests;
 mod interfaces;
+mod learning;
 mod teaming;
 mod thousands;
 mod told;
