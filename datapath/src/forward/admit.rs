@@ -266,8 +266,8 @@ fn learn(entry: &PortEntry, switch: &Switch, key: u64, now: u64) {
     }
 }
 
-/// Makes a source the address of its port. False where another port was faster, or another thread learns addresses of the
-/// switch just then: the next frame is as good.
+/// Makes a source the address of its port, unless another thread learns addresses of the switch just then: the next frame is
+/// as good. Returns whether the port may send from it, which it may not where another port was faster.
 fn take(
     entry: &PortEntry,
     switch: &Switch,
@@ -282,7 +282,7 @@ fn take(
     let writer = match &switch.learning {
         Some(learning) => match learning.table.try_write() {
             Some(writer) => Some(writer),
-            None => return false,
+            None => return true,
         },
         None => None,
     };
