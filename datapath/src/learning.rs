@@ -5,6 +5,8 @@
 
 mod table;
 
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,7 +15,7 @@ use weft_packet::MacAddr;
 use weft_vlan::Policy;
 
 use crate::PortId;
-use crate::config::{Admission, Beyond, LearningConfig, PortConfig, SwitchId};
+use crate::config::{Admission, PortConfig, SwitchId};
 use crate::mac_table::{ANY_VLAN, mac_of, vlan_of};
 
 pub(crate) use table::{Holder, LearningTable};
@@ -41,28 +43,14 @@ pub struct LearnedAddress {
     pub age: Duration,
 }
 
-/// How one port learns.
-#[derive(Clone, Copy)]
-pub(crate) struct PortLearning {
-    limit: u32,
-    pub(crate) drops_beyond: bool,
-}
-
-impl PortLearning {
-    pub(crate) fn new(config: &LearningConfig) -> Self {
-        Self {
-            limit: u32::from(config.limit),
-            drops_beyond: config.beyond == Beyond::Drop,
-        }
-    }
-}
-
 /// What a port is that addresses may be found behind.
 #[derive(Clone, Copy)]
 struct Learner {
     /// The VLAN that it carries, [`ANY_VLAN`] for one that trunks, [`NONE`] where nothing is found behind it.
     vlan: u16,
     floods: bool,
+    /// Addresses that it may have learned at a time.
+    limit: u32,
     /// Full seconds that an address stays.
     age: u32,
 }
@@ -93,6 +81,7 @@ impl Learning {
         let nobody = Learner {
             vlan: NONE,
             floods: false,
+            limit: 0,
             age: 0,
         };
         let mut learners = vec![nobody; slots];
@@ -105,6 +94,7 @@ impl Learning {
                     Policy::Trunk(_) => ANY_VLAN,
                 },
                 floods: config.flood,
+                limit: config.limit.into(),
                 age: u32::try_from(config.age.as_secs()).unwrap_or(u32::MAX),
             };
         }
@@ -145,8 +135,8 @@ impl Learning {
     }
 
     /// Whether `port` has learned as many addresses as it may, or the table has no room for that of `key`.
-    pub(crate) fn is_beyond(&self, key: u64, port: PortId, of_port: &PortLearning) -> bool {
-        self.table.count(port) >= of_port.limit || !self.table.has_room(key)
+    pub(crate) fn is_beyond(&self, key: u64, port: PortId) -> bool {
+        self.table.count(port) >= self.limit(port) || !self.table.has_room(key)
     }
 
     /// Learns the address of `key` behind `port`, unless something else is true of it by now than when that was decided, or
@@ -155,13 +145,12 @@ impl Learning {
         &self,
         key: u64,
         port: PortId,
-        of_port: &PortLearning,
         second: u32,
         is_fixed: impl FnOnce() -> bool,
     ) {
         if let Some(writer) = self.table.try_write()
             && !self.is_held_by_another(key, port, second)
-            && !self.is_beyond(key, port, of_port)
+            && !self.is_beyond(key, port)
             && !is_fixed()
         {
             let seen = second;
@@ -204,14 +193,34 @@ impl Learning {
         });
     }
 
-    /// Takes away every address of a port that may not have it any more, or that `is_fixed` says is somebody's own.
+    /// Takes away every address of a port that may not have it any more, and of those of a port with more than its limit the
+    /// ones that it sent from longest ago.
     pub(crate) fn settle(&self, mut may_keep: impl FnMut(u64, PortId) -> bool) {
         if self.table.is_empty() {
             return;
         }
-        self.table
-            .write()
-            .retain(|key, holder| self.admits(holder.port, key) && may_keep(key, holder.port));
+        let writer = self.table.write();
+        writer.retain(|key, holder| self.admits(holder.port, key) && may_keep(key, holder.port));
+        let mut crowded: BTreeMap<PortId, Vec<_>> = (0..self.learners.len())
+            .map(|index| PortId(index as u16))
+            .filter(|&port| self.table.count(port) > self.limit(port))
+            .map(|port| (port, Vec::new()))
+            .collect();
+        if crowded.is_empty() {
+            return;
+        }
+        writer.retain(|key, holder| {
+            if let Some(addresses) = crowded.get_mut(&holder.port) {
+                addresses.push((Reverse(holder.seen), key));
+            }
+            true
+        });
+        for (port, mut addresses) in crowded {
+            addresses.sort_unstable();
+            for &(_, key) in addresses.iter().skip(self.limit(port) as usize) {
+                writer.release(key);
+            }
+        }
     }
 
     /// Every address with its port.
@@ -230,6 +239,12 @@ impl Learning {
         });
         list.sort_unstable();
         list
+    }
+
+    /// Addresses that a port may have learned at a time.
+    fn limit(&self, port: PortId) -> u32 {
+        let learner = self.learners.get(port.index());
+        learner.map_or(0, |learner| learner.limit)
     }
 
     /// Whether an address on the VLAN of `key` may be found behind the port.

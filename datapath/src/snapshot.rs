@@ -10,9 +10,11 @@ use weft_mirror::PromiscuousSet;
 use weft_packet::MacAddr;
 use weft_vlan::Policy;
 
-use crate::config::{Admission, Config, PortConfig, Role, StaticAddress, SwitchConfig, SwitchId};
+use crate::config::{
+    Admission, Beyond, Config, PortConfig, Role, StaticAddress, SwitchConfig, SwitchId,
+};
 use crate::learned::LearnedTable;
-use crate::learning::{LearnedAddress, Learning, LearningTable, PortLearning, second};
+use crate::learning::{LearnedAddress, Learning, LearningTable, second};
 use crate::mac_table::{ANY_VLAN, MacTable, key, on_any_vlan, vlan_of};
 use crate::port::{NO_ADDRESS, Port};
 use crate::shaping::Bucket;
@@ -43,8 +45,8 @@ pub(crate) struct PortEntry {
     pub(crate) mac_bits: u64,
     pub(crate) mac_changes: bool,
     pub(crate) forged_transmits: bool,
-    /// How addresses behind the port are learned, if they are.
-    pub(crate) learning: Option<PortLearning>,
+    /// Where addresses behind the port are learned: what becomes of frames from those beyond its limit.
+    pub(crate) learning: Option<Beyond>,
     /// Largest payload behind the Ethernet header and its tags.
     pub(crate) mtu: usize,
     /// Spanning tree frames that it sends are dropped.
@@ -316,7 +318,7 @@ impl PortEntry {
             // What a port that learns sends from is learned, so that it needs to adopt nothing.
             mac_changes: config.mac_changes && config.effective_learning().is_none(),
             forged_transmits: config.forged_transmits,
-            learning: config.effective_learning().as_ref().map(PortLearning::new),
+            learning: config.effective_learning().map(|learning| learning.beyond),
             mtu: usize::from(config.mtu),
             bpdu_filter: config.bpdu_filter,
             way: way.cloned().unwrap_or(Way::ISOLATED),

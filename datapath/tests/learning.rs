@@ -307,6 +307,30 @@ fn beyond_the_limit_frames_pass_or_are_dropped_and_known_ones_pass() {
 }
 
 #[test]
+fn a_lower_limit_leaves_what_a_port_sent_from_last() {
+    let mut ports = [learner(A, access(5)), learner(B, access(5))];
+    let mut rig = rig(&ports);
+    says(&mut rig, A, NESTED);
+    set_clock(Some(101 * SECOND));
+    says(&mut rig, A, OTHER);
+    says(&mut rig, B, STRANGER);
+    ports[0].learning = Some(LearningConfig {
+        limit: 1,
+        beyond: Beyond::Drop,
+        ..learning()
+    });
+    rig.apply(&config(&ports));
+    assert_eq!(behind(&rig), [(5, OTHER, A), (5, STRANGER, B)]);
+    assert_eq!(rig.datapath.learned_count(A), 1);
+    says(&mut rig, A, NESTED);
+    assert_eq!(drops(&rig, A, DropReason::LearningLimit), 1);
+    ports[0].learning = None;
+    rig.apply(&config(&ports));
+    assert_eq!(behind(&rig), [(5, STRANGER, B)]);
+    assert_eq!(rig.datapath.learned_count(A), 0);
+}
+
+#[test]
 fn rejected_forged_transmits_come_first() {
     let ports = [
         PortConfig {

@@ -6,6 +6,7 @@ use weft_vlan::{Admitted, Refusal};
 
 use super::trace::{Nobody, Step, Witness};
 use super::{Edits, Forwarder, Pending};
+use crate::config::Beyond;
 use crate::frame::Burst;
 use crate::learning::second;
 use crate::mac_table::key;
@@ -174,14 +175,18 @@ pub(super) fn judge_source(
     if is_nameless(entry) && is_free() {
         return SourceJudgement::First;
     }
-    let (Some(learning), Some(of_port)) = (&switch.learning, &entry.learning) else {
+    let Some(learning) = switch
+        .learning
+        .as_ref()
+        .filter(|_| entry.learning.is_some())
+    else {
         return SourceJudgement::Foreign;
     };
     if learning.find(key) == Some(port.id) {
         SourceJudgement::Learned
     } else if owner.is_some() || switch.is_learned_by_another(key, port.id, now) {
         SourceJudgement::Foreign
-    } else if learning.is_beyond(key, port.id, of_port) {
+    } else if learning.is_beyond(key, port.id) {
         SourceJudgement::Beyond
     } else {
         SourceJudgement::New
@@ -198,10 +203,7 @@ fn is_known(entry: &PortEntry, switch: &Switch, behind: u64, now: u64) -> bool {
 
 /// Whether a port may send from a source.
 pub(super) fn verdict(entry: &PortEntry, judgement: SourceJudgement) -> Result<(), DropReason> {
-    let drops_beyond = || {
-        let learning = entry.learning.as_ref();
-        learning.is_some_and(|learning| learning.drops_beyond)
-    };
+    let drops_beyond = || entry.learning == Some(Beyond::Drop);
     match judgement {
         SourceJudgement::Foreign if !entry.forged_transmits => Err(DropReason::ForgedTransmit),
         SourceJudgement::Beyond if drops_beyond() => Err(DropReason::LearningLimit),
@@ -260,9 +262,9 @@ fn check_source(
 
 /// Learns a source behind its port.
 fn learn(entry: &PortEntry, switch: &Switch, key: u64, now: u64) {
-    if let (Some(learning), Some(of_port)) = (&switch.learning, &entry.learning) {
+    if let Some(learning) = &switch.learning {
         let is_own = || switch.find_own(key).is_some();
-        learning.learn(key, entry.port.id, of_port, second(now), is_own);
+        learning.learn(key, entry.port.id, second(now), is_own);
     }
 }
 

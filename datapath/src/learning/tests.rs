@@ -3,6 +3,7 @@ use std::time::Duration;
 use weft_vlan::VlanId;
 
 use super::*;
+use crate::config::{Beyond, LearningConfig};
 use crate::mac_table::key;
 
 const A: PortId = PortId(1);
@@ -15,25 +16,21 @@ fn mac(n: u64) -> MacAddr {
     MacAddr::from_bits(0x02_00_00_00_00_00 | n)
 }
 
-fn config(limit: u16) -> LearningConfig {
-    LearningConfig {
+fn learning(limit: u16) -> Learning {
+    let vlan = Policy::Access(VlanId::new(5).expect("a VLAN"));
+    let config = LearningConfig {
         limit,
         beyond: Beyond::Drop,
         flood: true,
         age: Duration::from_secs(300),
-    }
-}
-
-fn learning(limit: u16) -> (Learning, PortLearning) {
-    let vlan = Policy::Access(VlanId::new(5).expect("a VLAN"));
+    };
     let port = |id| PortConfig {
-        learning: Some(config(limit)),
+        learning: Some(config),
         ..PortConfig::vm(id, SwitchId(0), vlan.clone())
     };
     let (a, b) = (port(A), port(B));
     let table = || Arc::new(LearningTable::new(7));
-    let learning = Learning::build(SwitchId(0), &[&a, &b], table).expect("the ports learn");
-    (learning, PortLearning::new(&config(limit)))
+    Learning::build(SwitchId(0), &[&a, &b], table).expect("the ports learn")
 }
 
 /// Whether an address that is heard from an uplink is not behind its port any more, which loses it.
@@ -47,9 +44,9 @@ fn moved_away(learning: &Learning, key: u64, now: u64) -> bool {
 
 #[test]
 fn an_address_moves_only_after_silence() {
-    let (learning, of_port) = learning(10);
+    let learning = learning(10);
     let address = key(5, mac(1));
-    let learn = |port, second| learning.learn(address, port, &of_port, second, || false);
+    let learn = |port, second| learning.learn(address, port, second, || false);
     learn(A, 100);
     for second in [100, 101] {
         learn(B, second);
@@ -66,14 +63,14 @@ fn an_address_moves_only_after_silence() {
 
 #[test]
 fn a_port_learns_up_to_its_limit() {
-    let (learning, of_port) = learning(3);
+    let learning = learning(3);
     for n in 0..10 {
-        learning.learn(key(5, mac(n)), A, &of_port, 1, || false);
+        learning.learn(key(5, mac(n)), A, 1, || false);
     }
     assert_eq!(learning.table.count(A), 3);
-    assert!(learning.is_beyond(key(5, mac(9)), A, &of_port));
+    assert!(learning.is_beyond(key(5, mac(9)), A));
     // Another port has a limit of its own.
-    learning.learn(key(5, mac(9)), B, &of_port, 1, || false);
+    learning.learn(key(5, mac(9)), B, 1, || false);
     assert_eq!(learning.find(key(5, mac(9))), Some(B));
     learning.age(400);
     assert_eq!(learning.table.count(A), 0);
@@ -81,21 +78,43 @@ fn a_port_learns_up_to_its_limit() {
 }
 
 #[test]
+fn a_port_with_more_than_its_limit_keeps_what_it_sent_from_last() {
+    let before = learning(4);
+    for (n, second) in [(1, 13), (2, 11), (3, 12), (4, 12)] {
+        before.learn(key(5, mac(n)), A, second, || false);
+        before.learn(key(5, mac(10 + n)), B, second, || false);
+    }
+    let behind = |learning: &Learning, port| {
+        let list = learning.list(13).into_iter();
+        let own = list.filter(|address| address.port == port);
+        own.map(|address| address.mac).collect::<Vec<_>>()
+    };
+    let after = Learning {
+        table: Arc::clone(&before.table),
+        ..learning(2)
+    };
+    after.settle(|key, port| port == A || key != self::key(5, mac(11)));
+    assert_eq!(behind(&after, A), [mac(1), mac(3)]);
+    assert_eq!(behind(&after, B), [mac(13), mac(14)]);
+    assert_eq!((after.table.count(A), after.table.count(B)), (2, 2));
+}
+
+#[test]
 fn what_became_an_address_of_a_port_meanwhile_is_not_learned() {
-    let (learning, of_port) = learning(3);
-    learning.learn(key(5, mac(1)), A, &of_port, 1, || true);
+    let learning = learning(3);
+    learning.learn(key(5, mac(1)), A, 1, || true);
     assert!(learning.table.is_empty());
 }
 
 #[test]
 fn while_another_thread_writes_nothing_is_learned_and_nobody_waits() {
-    let (learning, of_port) = learning(3);
+    let learning = learning(3);
     let address = key(5, mac(1));
     let writer = learning.table.write();
-    learning.learn(address, A, &of_port, 1, || false);
+    learning.learn(address, A, 1, || false);
     drop(writer);
     assert!(learning.table.is_empty());
-    learning.learn(address, A, &of_port, 1, || false);
+    learning.learn(address, A, 1, || false);
     let writer = learning.table.write();
     assert_eq!(learning.find(address), Some(A));
     assert!(
@@ -112,10 +131,10 @@ fn while_another_thread_writes_nothing_is_learned_and_nobody_waits() {
 
 #[test]
 fn an_address_that_comes_in_by_an_uplink_has_moved_away_after_silence() {
-    let (learning, of_port) = learning(3);
+    let learning = learning(3);
     let address = key(5, mac(1));
     assert!(moved_away(&learning, address, 10 * SECOND), "nobody has it");
-    learning.learn(address, A, &of_port, 10, || false);
+    learning.learn(address, A, 10, || false);
     assert!(
         !moved_away(&learning, address, 15 * SECOND - 1),
         "a reflection"
@@ -128,9 +147,9 @@ fn an_address_that_comes_in_by_an_uplink_has_moved_away_after_silence() {
 
 #[test]
 fn an_address_ages_from_when_it_was_last_seen() {
-    let (learning, of_port) = learning(3);
+    let learning = learning(3);
     for n in 0..2 {
-        learning.learn(key(5, mac(n)), A, &of_port, 10, || false);
+        learning.learn(key(5, mac(n)), A, 10, || false);
     }
     assert!(learning.table.refresh(key(5, mac(1)), A, 200));
     learning.age(310);
@@ -149,9 +168,13 @@ fn an_address_ages_from_when_it_was_last_seen() {
 
 #[test]
 fn nothing_is_found_behind_a_port_that_does_not_carry_the_vlan() {
-    let (learning, of_port) = learning(3);
-    learning.learn(key(6, mac(1)), A, &of_port, 10, || false);
-    learning.learn(key(5, mac(2)), PortId(3), &of_port, 10, || false);
+    let learning = learning(3);
+    learning.learn(key(6, mac(1)), A, 10, || false);
+    let stranger = Holder {
+        port: PortId(3),
+        seen: 10,
+    };
+    learning.table.write().put(key(5, mac(2)), stranger);
     assert_eq!(learning.find(key(6, mac(1))), None);
     assert_eq!(learning.find(key(5, mac(2))), None);
     assert!(learning.list(10).is_empty());
@@ -161,25 +184,25 @@ fn nothing_is_found_behind_a_port_that_does_not_carry_the_vlan() {
 
 #[test]
 fn a_full_window_is_beyond_the_limit_and_the_rest_goes_on() {
-    let (learning, of_port) = learning(u16::MAX);
+    let learning = learning(u16::MAX);
     let mut held = 0;
     for n in 0..200_000 {
         let address = key(5, mac(n));
-        let fits = !learning.is_beyond(address, A, &of_port);
-        learning.learn(address, A, &of_port, 1, || false);
+        let fits = !learning.is_beyond(address, A);
+        learning.learn(address, A, 1, || false);
         assert_eq!(learning.find(address).is_some(), fits);
         held += u32::from(fits);
     }
     // Almost every one fits before the port's limit ends it: 65,535 of 131,072 slots, eight to a window.
     assert_eq!(held, learning.table.count(A));
     assert!(held > 60_000, "{held}");
-    assert!(learning.is_beyond(key(5, mac(1 << 30)), A, &of_port));
+    assert!(learning.is_beyond(key(5, mac(1 << 30)), A));
 }
 
 #[test]
 fn a_copy_has_the_entries_and_goes_its_own_way() {
-    let (learning, of_port) = learning(3);
-    learning.learn(key(5, mac(1)), A, &of_port, 10, || false);
+    let learning = learning(3);
+    learning.learn(key(5, mac(1)), A, 10, || false);
     let copy = learning.table.copy();
     assert_eq!(
         copy.find(key(5, mac(1))),
@@ -194,9 +217,8 @@ fn a_copy_has_the_entries_and_goes_its_own_way() {
 /// are those of the entries.
 #[test]
 fn threads_that_learn_at_once_agree() {
-    let (learning, of_port) = learning(64);
+    let learning = learning(64);
     let learning = &learning;
-    let of_port = &of_port;
     std::thread::scope(|scope| {
         for port in [A, B] {
             scope.spawn(move || {
@@ -210,7 +232,7 @@ fn threads_that_learn_at_once_agree() {
                     };
                     let (address, second) = (key(5, mac(n)), round / 100);
                     if !learning.table.refresh(address, port, second) {
-                        learning.learn(address, port, of_port, second, || false);
+                        learning.learn(address, port, second, || false);
                     }
                 }
             });

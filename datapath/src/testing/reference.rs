@@ -4,6 +4,7 @@
 
 mod teams;
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -147,6 +148,22 @@ impl ReferenceSwitch {
                     && self.taken_holder(*switch, *vlan, *mac, false).is_none()
             })
             .collect();
+        self.forget_beyond_limits();
+    }
+
+    /// Forgets what ports have learned beyond their limits, what they sent from longest ago first.
+    fn forget_beyond_limits(&mut self) {
+        let mut learned: Vec<_> = self.learned.iter().map(|(&a, &b)| (a, b)).collect();
+        learned.sort_by_key(|&(address, (_, seen))| (Reverse(seen), address));
+        let mut counts: BTreeMap<PortId, u16> = BTreeMap::new();
+        for (address, (port, _)) in learned {
+            let count = counts.entry(port).or_default();
+            *count += 1;
+            let learning = self.port(port).and_then(PortConfig::effective_learning);
+            if learning.is_none_or(|learning| *count > learning.limit) {
+                self.learned.remove(&address);
+            }
+        }
     }
 
     /// Forgets learned addresses that were silent for too long.

@@ -83,6 +83,12 @@ fn what_a_port_learns_is_shown_and_nothing_is_adopted() {
         .event(&weft_datapath::Event::SourceSeen { port, mac, vlan });
     assert_eq!(bench.port("MyVM1").status.addresses.len(), 1);
     assert_eq!(bench.host().status().problems, []);
+    bench.set_lab("macLearning: {limit: 1}");
+    let at_limit = PortLearning {
+        addresses: 1,
+        limit: 1,
+    };
+    assert_eq!(bench.learning("MyVM1"), Some(at_limit));
     bench.set_lab("macLearning: {enabled: false}");
     assert_eq!(bench.learning("MyVM1"), None);
     let entries = bench.host().fdb(None).unwrap();
