@@ -571,6 +571,16 @@ impl Datapath {
         probes.is_some_and(|probes| probes.iter().any(engine::Probe::has_lost_device))
     }
 
+    /// Has the TAP device of a port outlive its engine, with its addresses and routes, or go with it. Does nothing to other ports.
+    ///
+    /// # Errors
+    /// The kernel refuses it: the device was deleted.
+    pub fn set_persistent(&self, port: PortId, persistent: bool) -> std::io::Result<()> {
+        let control = self.control.lock();
+        let probes = control.attachments.get(&port).map(|port| &port.probes);
+        probes.map_or(Ok(()), |probes| engine::set_persistent(probes, persistent))
+    }
+
     /// How the guest of a vhost-user port is connected; `None` for any other port.
     pub fn vhost_status(&self, port: PortId) -> Option<VhostStatus> {
         let control = self.control.lock();

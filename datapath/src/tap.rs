@@ -8,8 +8,8 @@ use rustix::fs::{Mode, OFlags};
 use rustix::net::{AddressFamily, SocketType, socket};
 use weft_packet::vnet;
 
-/// A TAP device, opened with one or more queues. The kernel removes a device that was not there before, unless somebody makes it
-/// persistent, when the last queue is closed.
+/// A TAP device, opened with one or more queues. The kernel removes a device that was not there before, unless it is made persistent
+/// ([`set_persistent`]), when the last queue is closed.
 pub(crate) struct Tap {
     pub(crate) queues: Vec<OwnedFd>,
     /// The device was not there before.
@@ -54,6 +54,11 @@ impl Tap {
             udp_segmentation,
         })
     }
+}
+
+/// Has the device stay when its last queue is closed, with its addresses and routes, or not.
+pub(crate) fn set_persistent(queue: &OwnedFd, persistent: bool) -> Result<()> {
+    set_number(queue, libc::TUNSETPERSIST as _, persistent.into())
 }
 
 /// Whether the device of a queue was deleted under it. One that was moved to another network namespace is still there.
@@ -103,14 +108,13 @@ fn set_header_size(queue: &OwnedFd) -> Result<()> {
 
 /// Tells what the kernel may leave to us.
 fn set_offload(queue: &OwnedFd, flags: libc::c_uint) -> Result<()> {
+    set_number(queue, libc::TUNSETOFFLOAD as _, flags.into())
+}
+
+/// Makes a request of TAP devices whose argument is a number.
+fn set_number(queue: &OwnedFd, request: libc::Ioctl, value: libc::c_ulong) -> Result<()> {
     // SAFETY: the argument is a number, and the descriptor is open.
-    check(unsafe {
-        libc::ioctl(
-            queue.as_raw_fd(),
-            libc::TUNSETOFFLOAD as _,
-            libc::c_ulong::from(flags),
-        )
-    })
+    check(unsafe { libc::ioctl(queue.as_raw_fd(), request, value) })
 }
 
 fn set_mtu(device: &str, mtu: u16) -> Result<()> {

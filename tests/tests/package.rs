@@ -107,11 +107,19 @@ fn forwards(debian: &Debian) {
         ));
     }
     debian.does("weft port add host0 --portgroup Lab --tap weft0; ip link set weft0 up");
+    // Otherwise it answers for the address of the host's other interface on that switch.
+    debian.does("echo 1 >/proc/sys/net/ipv4/conf/weft0/arp_ignore");
     debian.does(
         "weft port add guest --portgroup Lab --vhost-user /run/weft/guest.sock --role server",
     );
     debian.does("test -S /run/weft/guest.sock");
     debian.does("ip netns exec vm1 ping -q -c 3 -i 0.1 192.168.10.2");
+    debian.does("weft vmk add vmk0 --portgroup Lab --ip 192.168.10.3/24");
+    debian.does("ip netns exec vm1 ping -q -c 3 -i 0.1 192.168.10.3");
+    // The operator's connection is known though the unit has few privileges.
+    let over_ssh = "SSH_CONNECTION='192.168.10.1 5 192.168.10.3 22' weft vmk del vmk0";
+    let refused = debian.runs(over_ssh);
+    assert_eq!(refused.code, Some(4), "{refused:#?}");
     until("only the guest is missing", || {
         let problems = shows(debian, "status")["problems"].take();
         let problems = problems.as_array().expect("a list").clone();
@@ -164,6 +172,7 @@ fn comes_back(debian: &Debian) {
         assert_eq!(debian.does("weft export"), export);
         debian.does("test -S /run/weft/guest.sock");
         debian.does("ip netns exec vm1 ping -q -c 3 -i 0.1 192.168.10.2");
+        debian.does("ip netns exec vm1 ping -q -c 3 -i 0.1 192.168.10.3");
     };
     debian.does("systemctl kill --signal KILL weft-agent");
     restarted("1");
@@ -211,7 +220,7 @@ fn is_removed(debian: &Debian) {
     assert_eq!(debian.does("ls /run | grep weft || true"), "");
     let links = debian.does("ip -details link");
     assert!(
-        !links.contains("xdp") && !links.contains("weft0"),
+        !links.contains("xdp") && !links.contains("weft0") && !links.contains("vmk0"),
         "{links}"
     );
     debian.does("test -e /etc/weft/agent.yaml; ls /var/lib/weft/generation-*");

@@ -93,7 +93,7 @@ impl Host {
         let links = plane
             .links()
             .map_err(|problem| AgentError::Links(problem.message))?;
-        let mut state = State::new(loaded.intent, links);
+        let mut state = State::new(name.clone(), loaded.intent, links);
         state.note_generation(&store);
         let addresses = addresses::restore(store.directory(), &state);
         if let Err(problem) = state.number() {
@@ -130,6 +130,7 @@ impl Host {
             host.events.push(damaged.about(object));
         }
         host.reconcile_all();
+        host.remove_leftovers();
         Ok(host)
     }
 

@@ -16,6 +16,7 @@
 //! return, and addresses that guests change, go the same way without being asked for.
 #![forbid(unsafe_code)]
 
+mod adapters;
 mod addresses;
 mod capabilities;
 mod descriptors;
@@ -25,6 +26,7 @@ mod host;
 mod links;
 mod metrics;
 mod offloads;
+mod operator;
 mod options;
 mod pace;
 mod patience;

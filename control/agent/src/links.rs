@@ -35,6 +35,8 @@ pub(crate) enum LinkEvent {
     Present(InterfaceName, Link),
     /// The interface is gone.
     Gone(InterfaceName),
+    /// An IP address of the interface was taken away.
+    Readdressed(InterfaceName),
     /// All of them, in case a message was lost.
     All(Links),
 }
@@ -49,6 +51,7 @@ pub(crate) fn update(links: &mut Links, event: LinkEvent) {
             links.remove(&name);
         }
         LinkEvent::All(all) => *links = all,
+        LinkEvent::Readdressed(_) => {}
     }
 }
 
@@ -60,9 +63,13 @@ const RESYNC: std::time::Duration = std::time::Duration::from_secs(30);
 /// # Errors
 /// The kernel refuses the socket, or ended it.
 pub(crate) async fn watch(listener: tokio::sync::mpsc::Sender<LinkEvent>) -> Result<(), String> {
+    let groups = [
+        MulticastGroup::Link,
+        MulticastGroup::Ipv4Ifaddr,
+        MulticastGroup::Ipv6Ifaddr,
+    ];
     let (connection, handle, mut messages) =
-        rtnetlink::new_multicast_connection(&[MulticastGroup::Link])
-            .map_err(|error| error.to_string())?;
+        rtnetlink::new_multicast_connection(&groups).map_err(|error| error.to_string())?;
     let connection = tokio::spawn(connection);
     let mut names = HashMap::new();
     let mut resync = tokio::time::interval(RESYNC);
@@ -115,6 +122,10 @@ fn events(names: &mut HashMap<u32, InterfaceName>, message: RouteNetlinkMessage)
                 .map(LinkEvent::Gone)
                 .into_iter()
                 .collect()
+        }
+        RouteNetlinkMessage::DelAddress(message) => {
+            let name = names.get(&message.header.index).cloned();
+            name.map(LinkEvent::Readdressed).into_iter().collect()
         }
         _ => Vec::new(),
     }

@@ -42,6 +42,11 @@ impl Pace {
                 let name = name.clone();
                 self.interfaces.entry(name).or_default().latest = Some(event);
             }
+            // Any event of an interface has its addresses looked at.
+            LinkEvent::Readdressed(name) => {
+                let flow = self.interfaces.entry(name.clone()).or_default();
+                flow.latest.get_or_insert(event);
+            }
             LinkEvent::All(_) => {
                 for flow in self.interfaces.values_mut() {
                     flow.latest = None;

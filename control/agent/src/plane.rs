@@ -7,8 +7,9 @@ use weft_datapath::{
     AttachError, Config, Datapath, EngineInfo, EngineSpec, Event, PollMode, PortId, VhostQueue,
     VhostStatus,
 };
-use weft_model::{Attachment, InterfaceName, SocketRole, VethEngine, VhostUser};
+use weft_model::{Attachment, InterfaceName, SocketRole, VethEngine, VhostUser, Vmk};
 
+use crate::adapters::{self, Adapter};
 use crate::error::AgentError;
 use crate::links::{self, Link, Links};
 use crate::offloads::Offloads;
@@ -23,6 +24,8 @@ pub(crate) struct Plane {
     // Before the kernel: closing the engines restores what the kernel's note says.
     datapath: Datapath,
     kernel: Kernel,
+    /// What the devices that are made here are marked with, so that nobody else's is ever removed.
+    mark: String,
 }
 
 /// Where interfaces come from.
@@ -61,6 +64,7 @@ impl Plane {
                 tokio::runtime::Handle::current(),
                 Offloads::recover(&options.state_dir),
             ),
+            mark: format!("vmk of weft on {}", options.host_name),
         })
     }
 
@@ -72,24 +76,89 @@ impl Plane {
     /// Opens a port's engine. Blocks for up to `busy_wait` while somebody else holds the interface.
     ///
     /// # Errors
-    /// See [`AttachError`].
+    /// Why it cannot be opened, for the operator. Of the host's own interface also why its device cannot have its address; the
+    /// engine is closed then.
     pub(crate) fn attach(
         &self,
         id: PortId,
         wanted: &Wanted,
         busy_wait: Duration,
-    ) -> Result<EngineInfo, AttachError> {
+    ) -> Result<EngineInfo, Problem> {
         match &self.kernel {
-            Kernel::Linux(_, offloads) => {
+            Kernel::Linux(runtime, offloads) => {
                 if let Some(interface) = wanted.link().filter(|_| wanted.uplink) {
                     offloads.hold(id, interface);
                 }
-                self.datapath
+                let info = self
+                    .datapath
                     .attach(id, &engine_spec(wanted, busy_wait))
                     .inspect_err(|_| offloads.release(id))
+                    .map_err(|error| attach_problem(wanted, &error))?;
+                if let Some(adapter) = wanted.adapter() {
+                    let done = runtime.block_on(adapters::set_up(adapter, &self.mark));
+                    done.inspect_err(|_| self.detach(&[id]))?;
+                }
+                Ok(info)
             }
             #[cfg(any(test, feature = "testing"))]
             Kernel::Memory(memory) => memory.attach(&self.datapath, id, wanted, busy_wait),
+        }
+    }
+
+    /// Has the device of the host's own interface stay when the agent ends, with its addresses, routes and connections.
+    pub(crate) fn keep_device(&self, id: PortId) {
+        if let Err(error) = self.datapath.set_persistent(id, true) {
+            // It is made anew then.
+            tracing::warn!(%error, "a device goes when the agent ends");
+        }
+    }
+
+    /// Gives the device of one of the host's own interfaces its address again, if it has lost it.
+    pub(crate) fn give_address_back(&self, adapter: Adapter<'_>) {
+        match &self.kernel {
+            Kernel::Linux(runtime, _) => match runtime.block_on(adapters::give_back(adapter)) {
+                Ok(false) => {}
+                Ok(true) => {
+                    tracing::warn!(device = %adapter.device, "its address was taken away, and is given back");
+                }
+                // It may have gone meanwhile.
+                Err(error) => {
+                    tracing::debug!(device = %adapter.device, %error, "its address is not known")
+                }
+            },
+            #[cfg(any(test, feature = "testing"))]
+            Kernel::Memory(_) => {}
+        }
+    }
+
+    /// The devices of the host's own interfaces that were made here, by this agent or one before it.
+    pub(crate) fn own_devices(&self) -> Vec<InterfaceName> {
+        match &self.kernel {
+            Kernel::Linux(runtime, _) => {
+                let own = runtime.block_on(adapters::marked(&self.mark));
+                own.unwrap_or_else(|error| {
+                    tracing::error!(
+                        error,
+                        "it is not known whether devices of deleted vmks are left"
+                    );
+                    Vec::new()
+                })
+            }
+            #[cfg(any(test, feature = "testing"))]
+            Kernel::Memory(_) => Vec::new(),
+        }
+    }
+
+    /// Removes the device of one of the host's own interfaces that is deleted.
+    pub(crate) fn remove_device(&self, device: &InterfaceName) {
+        match &self.kernel {
+            Kernel::Linux(runtime, _) => {
+                if let Err(error) = runtime.block_on(adapters::remove(device, &self.mark)) {
+                    tracing::error!(%device, %error, "the device of a deleted vmk cannot be removed");
+                }
+            }
+            #[cfg(any(test, feature = "testing"))]
+            Kernel::Memory(memory) => memory.remove(device.as_str()),
         }
     }
 
@@ -176,6 +245,7 @@ fn engine_spec(wanted: &Wanted, busy_wait: Duration) -> EngineSpec {
         attachment,
         mtu,
         uplink,
+        ..
     } = wanted;
     match attachment {
         Attachment::Veth {
@@ -200,7 +270,7 @@ fn engine_spec(wanted: &Wanted, busy_wait: Duration) -> EngineSpec {
                 SocketRole::Server => weft_datapath::SocketRole::Server,
             },
         },
-        Attachment::Tap { device } => EngineSpec::Tap {
+        Attachment::Tap { device } | Attachment::Vmk(Vmk { device, .. }) => EngineSpec::Tap {
             device: device.to_string(),
             mtu: *mtu,
         },
@@ -208,7 +278,7 @@ fn engine_spec(wanted: &Wanted, busy_wait: Duration) -> EngineSpec {
 }
 
 /// Why an engine could not be opened, for the operator.
-pub(crate) fn attach_problem(wanted: &Wanted, error: &AttachError) -> Problem {
+fn attach_problem(wanted: &Wanted, error: &AttachError) -> Problem {
     let (kind, remedy) = match error {
         AttachError::NoInterface(_) => (
             ProblemKind::NotFound,
@@ -222,6 +292,10 @@ pub(crate) fn attach_problem(wanted: &Wanted, error: &AttachError) -> Problem {
         AttachError::DeviceBusy(_) => (
             ProblemKind::Conflict,
             "stop the program that holds it ('ip -details link show'), or name another",
+        ),
+        AttachError::NotATap(_) if wanted.adapter().is_some() => (
+            ProblemKind::Conflict,
+            "give the vmk another name, or first remove or rename that interface",
         ),
         AttachError::NotATap(_) => (
             ProblemKind::Conflict,
@@ -371,6 +445,7 @@ mod tests {
             }),
             mtu: 1500,
             uplink: false,
+            mac: None,
         };
         for (errno, exit_code) in [
             (Errno::NOENT, 3),

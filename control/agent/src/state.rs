@@ -8,9 +8,10 @@ use std::time::{Duration, Instant};
 use weft_api::{Cause, Problem, ProblemKind};
 use weft_datapath::{Config, PortId, SwitchId};
 use weft_model::{
-    Attachment, IdPool, Intent, InterfaceName, LinkSetting, PortKey, PortSpec, Realisation,
-    Realised, VethEngine, VswitchName,
+    Attachment, HostName, IdPool, Intent, InterfaceName, LinkSetting, ObjectKind, ObjectRef,
+    PortKey, PortSpec, Realisation, Realised, VethEngine, VswitchName, vmk_mac,
 };
+use weft_packet::MacAddr;
 
 use crate::addresses::Addresses;
 use crate::links::{Link, Links};
@@ -21,6 +22,8 @@ use crate::wanted::{OpenedOn, Wanted, place};
 /// A change works on a copy, so that a refused one leaves nothing behind.
 #[derive(Clone)]
 pub(crate) struct State {
+    /// The host, by whose name its own interfaces have their addresses.
+    host: HostName,
     /// What is asked for.
     pub(crate) intent: Arc<Intent>,
     /// The generation that this is.
@@ -94,8 +97,9 @@ pub(crate) struct Obstacle {
 
 impl State {
     /// Nothing attached yet.
-    pub(crate) fn new(intent: Intent, links: Links) -> Self {
+    pub(crate) fn new(host: HostName, intent: Intent, links: Links) -> Self {
         Self {
+            host,
             intent: Arc::new(intent),
             generation: 0,
             unconfirmed: None,
@@ -120,10 +124,15 @@ impl State {
             let port = &object.spec;
             let group = intent.portgroups.get(&port.portgroup)?;
             let switch = intent.vswitches.get(&group.spec.vswitch)?;
+            let own_mtu = match &port.attachment {
+                Attachment::Vmk(vmk) => vmk.mtu,
+                _ => None,
+            };
             let wanted = Wanted {
                 attachment: port.attachment.clone(),
-                mtu: switch.spec.mtu.octets(),
+                mtu: own_mtu.unwrap_or(switch.spec.mtu).octets(),
                 uplink: false,
+                mac: self.vmk_mac(port),
             };
             Some((PortKey::Port(port.name.clone()), wanted))
         });
@@ -133,11 +142,18 @@ impl State {
                     attachment: uplink_on(interface),
                     mtu: object.spec.mtu.octets(),
                     uplink: true,
+                    mac: None,
                 };
                 (PortKey::Uplink(interface.clone()), wanted)
             })
         });
         ports.chain(uplinks).collect()
+    }
+
+    /// The address of the host's own interface; of other ports, their guests know it.
+    pub(crate) fn vmk_mac(&self, port: &PortSpec) -> Option<MacAddr> {
+        let own = || vmk_mac(self.host.as_str(), port.name.as_str());
+        port.is_vmk().then(|| port.mac.unwrap_or_else(own))
     }
 
     /// Gives a number to everything that is asked for.
@@ -211,6 +227,15 @@ impl State {
         self.ports.holder(id.0)
     }
 
+    /// A port or uplink as what it is to its administrator.
+    pub(crate) fn object_of(&self, key: &PortKey) -> ObjectRef {
+        match key {
+            PortKey::Port(name) => (self.intent.ports.get(name))
+                .map_or_else(|| name.into(), |port| (&port.spec).into()),
+            PortKey::Uplink(interface) => ObjectRef::new(ObjectKind::Uplink, interface),
+        }
+    }
+
     /// What the data path is to do.
     pub(crate) fn compile(&self, addresses: &Addresses) -> Config {
         let switches = self
@@ -220,7 +245,11 @@ impl State {
             .collect();
         let ports = self.ports.iter().map(|(key, id)| {
             let taken = match key {
-                PortKey::Port(name) => addresses.of(name).taken,
+                PortKey::Port(name) => {
+                    let port = self.intent.ports.get(name);
+                    let own = port.and_then(|port| self.vmk_mac(&port.spec));
+                    own.or_else(|| addresses.of(name).taken)
+                }
                 PortKey::Uplink(_) => None,
             };
             (
@@ -298,7 +327,9 @@ impl State {
             failure.again <= now
                 && match self.attachment(key).as_deref() {
                     Some(Attachment::Veth { interface, .. }) => self.links.contains_key(interface),
-                    Some(Attachment::VhostUser(_) | Attachment::Tap { .. }) => true,
+                    Some(
+                        Attachment::VhostUser(_) | Attachment::Tap { .. } | Attachment::Vmk(_),
+                    ) => true,
                     None => false,
                 }
         })

@@ -2,8 +2,10 @@
 
 use std::fmt;
 
-use weft_model::{Attachment, InterfaceName, VethEngine};
+use weft_model::{Attachment, InterfaceName, VethEngine, Vmk};
+use weft_packet::MacAddr;
 
+use crate::adapters::Adapter;
 use crate::links::Link;
 
 /// What a port or uplink needs in order to be attached.
@@ -15,6 +17,8 @@ pub(crate) struct Wanted {
     pub(crate) mtu: u16,
     /// Whether it is an uplink.
     pub(crate) uplink: bool,
+    /// The address of the host's own interface.
+    pub(crate) mac: Option<MacAddr>,
 }
 
 impl Wanted {
@@ -23,7 +27,7 @@ impl Wanted {
         match &self.attachment {
             Attachment::Veth { interface, .. } => Some(interface),
             // A TAP device comes with its engine, and may be moved to another network namespace.
-            Attachment::Tap { .. } | Attachment::VhostUser(_) => None,
+            Attachment::Tap { .. } | Attachment::VhostUser(_) | Attachment::Vmk(_) => None,
         }
     }
 
@@ -36,7 +40,21 @@ impl Wanted {
     pub(crate) fn serves(&self, other: &Self) -> bool {
         self.attachment == other.attachment
             && self.uplink == other.uplink
-            && (self.mtu == other.mtu || !self.sizes_buffers())
+            && self.mac == other.mac
+            && (self.mtu == other.mtu || !(self.sizes_buffers() || self.adapter().is_some()))
+    }
+
+    /// What the device of the host's own interface is to have.
+    pub(crate) fn adapter(&self) -> Option<Adapter<'_>> {
+        match &self.attachment {
+            Attachment::Vmk(Vmk { device, ip, .. }) => Some(Adapter {
+                device,
+                mac: self.mac?,
+                mtu: self.mtu,
+                ip: *ip,
+            }),
+            Attachment::Veth { .. } | Attachment::VhostUser(_) | Attachment::Tap { .. } => None,
+        }
     }
 
     /// Whether buffers are made for the MTU. Others take the longest frame that there is, and a guest keeps its connection.
@@ -86,7 +104,7 @@ impl Wanted {
 /// An attachment in words.
 pub(crate) fn place(attachment: &Attachment) -> String {
     let kind: &dyn fmt::Display = match attachment {
-        Attachment::Veth { .. } => &"interface",
+        Attachment::Veth { .. } | Attachment::Vmk(_) => &"interface",
         Attachment::VhostUser(_) => &"socket",
         Attachment::Tap { .. } => &"TAP device",
     };

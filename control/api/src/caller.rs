@@ -1,6 +1,7 @@
 //! Who asked for something.
 
 use std::fmt;
+use std::net::IpAddr;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -17,6 +18,9 @@ pub struct Caller {
     /// The process, where the agent's namespace sees it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pid: Option<u32>,
+    /// The host's address that it is connected to from elsewhere, where it says so.
+    #[serde(skip)]
+    pub connected_to: Option<IpAddr>,
 }
 
 /// `alice`, or `user 1000` for one without a name.

@@ -10,13 +10,15 @@ use std::time::Duration;
 use hyper::Method;
 use weft_model::{
     InterfaceName, Manifest, PortName, PortPatch, PortSpec, PortgroupName, PortgroupPatch,
-    PortgroupSpec, VswitchName, VswitchPatch, VswitchSpec,
+    PortgroupSpec, VmkName, VmkPatch, VmkSpec, VswitchName, VswitchPatch, VswitchSpec,
 };
 
 use crate::activity::Activity;
 use crate::apply::{ApplyOptions, ApplyResult, Confirmed, Generation, RollbackRequest};
 use crate::event::Event;
-use crate::object::{ChangeOptions, ChangeResult, Port, Portgroup, Uplink, UplinkRequest, Vswitch};
+use crate::object::{
+    ChangeOptions, ChangeResult, Port, Portgroup, Uplink, UplinkRequest, Vmk, Vswitch,
+};
 use crate::problem::Problem;
 use crate::report::{DropsReport, FdbEntry, PolicyReport, PortStats, Status};
 use crate::trace::{TraceReport, TraceRequest};
@@ -165,6 +167,36 @@ impl Client {
 
     pub async fn del_port(&self, name: &PortName, options: ChangeOptions) -> Answer<ChangeResult> {
         let path = format!("/v1/ports/{}", encoded(name.as_str()));
+        self.change(Method::DELETE, &path, NOTHING, options).await
+    }
+
+    pub async fn vmks(&self) -> Answer<Vec<Vmk>> {
+        self.read("/v1/vmks").await
+    }
+
+    pub async fn vmk(&self, name: &VmkName) -> Answer<Vmk> {
+        self.read(&format!("/v1/vmks/{}", encoded(name.as_str())))
+            .await
+    }
+
+    pub async fn add_vmk(&self, spec: &VmkSpec, options: ChangeOptions) -> Answer<ChangeResult> {
+        self.change(Method::POST, "/v1/vmks", Some(spec), options)
+            .await
+    }
+
+    pub async fn set_vmk(
+        &self,
+        name: &VmkName,
+        patch: &VmkPatch,
+        options: ChangeOptions,
+    ) -> Answer<ChangeResult> {
+        let path = format!("/v1/vmks/{}", encoded(name.as_str()));
+        self.change(Method::PATCH, &path, Some(patch), options)
+            .await
+    }
+
+    pub async fn del_vmk(&self, name: &VmkName, options: ChangeOptions) -> Answer<ChangeResult> {
+        let path = format!("/v1/vmks/{}", encoded(name.as_str()));
         self.change(Method::DELETE, &path, NOTHING, options).await
     }
 

@@ -147,9 +147,10 @@ fn next_of_several(Finding { object, cause, .. }: &Finding) -> String {
     match (cause, object.kind) {
         (Cause::AddressConflict, _) => "weft fdb list",
         (Cause::NoInterface | Cause::InterfaceDown | Cause::NoCarrier, _) => "ip -brief link",
-        (Cause::Warning, ObjectKind::Port) => "weft port list -o wide",
+        (Cause::Warning, ObjectKind::Port | ObjectKind::Vmk) => "weft port list -o wide",
         (Cause::Warning, _) => "weft uplink list -o wide",
         (_, ObjectKind::Port) => "weft port list",
+        (_, ObjectKind::Vmk) => "weft vmk list",
         (_, _) => "weft uplink list",
     }
     .to_owned()

@@ -9,6 +9,7 @@ mod activity;
 mod apply;
 mod caller;
 mod client;
+mod connection;
 mod event;
 mod finding;
 mod object;
@@ -20,12 +21,13 @@ pub use activity::{Activity, PortActivity, ThreadActivity};
 pub use apply::{ApplyOptions, ApplyResult, Confirmed, Generation, ObjectChange, RollbackRequest};
 pub use caller::Caller;
 pub use client::Client;
+pub use connection::{CONNECTED_TO, connection_of};
 pub use event::{Event, EventDetails, EventKind, Severity};
 pub use finding::{Cause, Finding, FindingGroup};
 pub use object::{
     AddressSource, ChangeOptions, ChangeResult, EngineStatus, Envelope, GuestQueue, GuestStatus,
     Port, PortAddress, PortLearning, PortState, PortStatus, Portgroup, PortgroupStatus, Uplink,
-    UplinkPlace, UplinkRequest, UplinkState, UplinkTeam, Vswitch, VswitchStatus, Wait,
+    UplinkPlace, UplinkRequest, UplinkState, UplinkTeam, Vmk, Vswitch, VswitchStatus, Wait,
 };
 pub use problem::{Problem, ProblemKind};
 pub use report::{

@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use weft_model::{
     InterfaceName, ObjectRef, Outcome, PortName, PortSpec, PortgroupName, PortgroupSpec,
-    ResourceVersion, TeamingPolicy, Uid, VswitchName, VswitchSpec,
+    ResourceVersion, TeamingPolicy, Uid, VmkSpec, VswitchName, VswitchSpec,
 };
 use weft_packet::MacAddr;
 
@@ -32,6 +32,9 @@ pub type Vswitch = Envelope<VswitchSpec, VswitchStatus>;
 pub type Portgroup = Envelope<PortgroupSpec, PortgroupStatus>;
 /// A port.
 pub type Port = Envelope<PortSpec, PortStatus>;
+
+/// One of the host's own interfaces.
+pub type Vmk = Envelope<VmkSpec, PortStatus>;
 
 /// How a switch stands.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -127,6 +130,8 @@ pub enum AddressSource {
     Adopted,
     /// One of several behind the port, where its port group learns.
     Learned,
+    /// From the names of host and interface: one of the host's own interfaces, for which none is configured.
+    Generated,
 }
 
 impl fmt::Display for AddressSource {
@@ -136,6 +141,7 @@ impl fmt::Display for AddressSource {
             Self::Taken => "taken",
             Self::Adopted => "adopted",
             Self::Learned => "learned",
+            Self::Generated => "generated",
         })
     }
 }

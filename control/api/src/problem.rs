@@ -193,9 +193,12 @@ impl From<ModelError> for Problem {
             | ModelError::StandbyWithIpHash { .. }
             | ModelError::UplinkInTeam { .. }
             | ModelError::MacTaken { .. }
+            | ModelError::IpTaken { .. }
+            | ModelError::IsVmk { .. }
             | ModelError::Stale { .. } => ProblemKind::Conflict,
             ModelError::TwiceInTeam { .. }
             | ModelError::BadMac { .. }
+            | ModelError::MtuBeyondSwitch { .. }
             | ModelError::Inconsistent { .. } => ProblemKind::Invalid,
         };
         Self {

@@ -52,6 +52,8 @@ A manifest with every field:
       block: false
     - {name: MyVM2, portgroup: Lab, veth: p-MyVM2, engine: af-xdp}          # or packet
     - {name: host0, portgroup: Lab, tap: weft0}
+  vmks:
+    - {name: vmk0, portgroup: Lab, ip: 10.0.0.11/24, mtu: 1500}             # the host's own interface; mac, link, block as of ports
 
 Required are names, the port group of a port, and one of vhostUser, veth and tap. The other fields have their default here, \
 unless they say another. 'weft export' prints the manifest of what there is. For editors there is a JSON Schema, \
@@ -316,10 +318,15 @@ mod tests {
             "PortgroupSection",
             "PortSpec",
             "VhostUser",
+            "VmkSpec",
         ] {
             let fields = schema["$defs"][kind]["properties"].as_object().unwrap();
-            // A lab's.
-            for field in fields.keys().filter(|field| *field != "host") {
+            // A lab's, and that of a vmk, which has a section of its own.
+            let others = ["host", "vmk"];
+            for field in fields
+                .keys()
+                .filter(|field| !others.contains(&field.as_str()))
+            {
                 assert!(
                     shown.contains(&format!("{field}:")),
                     "{kind}: {field}: {shown}"

@@ -35,6 +35,10 @@ pub(crate) struct EditFlags {
     /// Refuse unless the object is still at this version, as 'show' tells it; of an uplink it is its switch's
     #[arg(long, value_name = "N")]
     if_version: Option<u64>,
+
+    /// Do so even if it cuts your own connection, or takes an interface that the host uses
+    #[arg(long)]
+    yes: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -77,15 +81,8 @@ impl EditFlags {
     pub(crate) fn options(&self) -> ChangeOptions {
         ChangeOptions {
             resource_version: self.if_version.map(ResourceVersion),
+            yes: self.yes,
             ..self.change.options()
-        }
-    }
-
-    /// The same, and whether to take an interface that the operator may be connected through.
-    pub(crate) fn options_with(&self, yes: bool) -> ChangeOptions {
-        ChangeOptions {
-            yes,
-            ..self.options()
         }
     }
 

@@ -32,6 +32,7 @@ mod top;
 mod trace;
 mod uplink;
 mod usage;
+mod vmk;
 mod vswitch;
 mod watch;
 
@@ -95,6 +96,8 @@ enum Command {
     Port(port::Command),
     #[command(subcommand)]
     Uplink(uplink::Command),
+    #[command(subcommand)]
+    Vmk(vmk::Command),
     #[command(subcommand)]
     Policy(policy::Command),
     #[command(subcommand)]
@@ -163,6 +166,7 @@ fn run(command: Command, context: &Context) -> Result<(), Failure> {
         Command::Portgroup(command) => ask(portgroup::run(command, context)),
         Command::Port(command) => ask(port::run(command, context)),
         Command::Uplink(command) => ask(uplink::run(command, context)),
+        Command::Vmk(command) => ask(vmk::run(command, context)),
         Command::Policy(command) => ask(policy::run(command, context)),
         Command::Fdb(command) => ask(fdb::run(command, context)),
         Command::Stats(arguments) => wait_for(stats::run(arguments, context)),
@@ -225,6 +229,11 @@ mod tests {
             "port add MyVM1 --portgroup Lab --tap tap0 --mac 02:00:00:00:00:01",
             "port set MyVM1 --portgroup Lab --mac 02:00:00:00:00:01 --link down --block yes",
             "port del MyVM1",
+            "vmk add vmk0 --portgroup Mgmt --ip 10.0.0.11/24 --mac 02:00:00:00:00:01 --mtu 1500",
+            "vmk set vmk0 --ip none --mac none --mtu none --portgroup Mgmt --yes",
+            "vmk show vmk0",
+            "vmk list -o json",
+            "vmk del vmk0 --yes",
             "uplink list",
             "uplink add vSwitch1 eth1 --yes",
             "uplink del vSwitch1 eth1",
@@ -274,6 +283,10 @@ mod tests {
             "vswitch set vSwitch1",
             "portgroup set Lab",
             "port set MyVM1",
+            "vmk set vmk0",
+            "vmk add vmk0 --ip 10.0.0.11/24",
+            "vmk add vmk0 --portgroup Mgmt --ip 10.0.0.11",
+            "vmk add management-network --portgroup Mgmt",
             "trace --port MyVM1",
             "trace --dst 02:00:00:00:00:02",
             "trace --port MyVM1 --dst 02:00:00:00:00:02 --vlan 4096",

@@ -263,7 +263,7 @@ async fn run_add(add: Add, context: &Context) -> Result<(), Failure> {
 }
 
 /// `up on p-MyVM1 (af-xdp, native, copy)`, or `down: ` and the reason.
-fn standing(spec: &PortSpec, status: &PortStatus) -> String {
+pub(crate) fn standing(spec: &PortSpec, status: &PortStatus) -> String {
     let state = format!("{} on {}", state(status.state), spec.attachment);
     match (&status.reason, &status.engine) {
         (Some(reason), _) => format!("{state}: {reason}"),
@@ -272,7 +272,7 @@ fn standing(spec: &PortSpec, status: &PortStatus) -> String {
     }
 }
 
-fn state(state: PortState) -> &'static str {
+pub(crate) fn state(state: PortState) -> &'static str {
     match state {
         PortState::Up => "up",
         PortState::Down => "down",
@@ -384,6 +384,7 @@ fn attached_to(attachment: &Attachment) -> (&'static str, String) {
         Attachment::Veth { .. } => "interface",
         Attachment::VhostUser(_) => "socket",
         Attachment::Tap { .. } => "TAP device",
+        Attachment::Vmk(_) => "vmk",
     };
     (heading, attachment.to_string())
 }

@@ -37,9 +37,6 @@ Examples:
         vswitch: VswitchName,
         /// The interface
         interface: InterfaceName,
-        /// Take it even if it carries addresses or your own connection
-        #[arg(long)]
-        yes: bool,
         #[command(flatten)]
         change: EditFlags,
     },
@@ -75,11 +72,10 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<(), Failu
         Command::Add {
             vswitch,
             interface,
-            yes,
             change,
         } => {
             let result = client
-                .add_uplink(&vswitch, &interface, change.options_with(yes))
+                .add_uplink(&vswitch, &interface, change.options())
                 .await?;
             let detail = if change.is_in_force() {
                 detail(context, &[interface]).await?

@@ -17,7 +17,6 @@ const NOT_YET: &[&str] = &[
     "migrate",
     "mirror",
     "netflow",
-    "vmk",
 ];
 
 /// So many settings are not listed in an error.
@@ -27,7 +26,7 @@ const MANY: usize = 8;
 const FLAGS_NOT_YET: [&str; 2] = ["--context", "--join"];
 
 /// What other systems call our nouns.
-const NOUNS: [(&str, &[&str]); 8] = [
+const NOUNS: [(&str, &[&str]); 9] = [
     (
         "vswitch",
         &[
@@ -49,6 +48,7 @@ const NOUNS: [(&str, &[&str]); 8] = [
         &["ports", "vm", "vms", "vnic", "nic", "interface", "iface"],
     ),
     ("uplink", &["uplinks", "vmnic", "vmnics", "pnic", "pnics"]),
+    ("vmk", &["vmks", "vmknic", "vmkernel"]),
     ("fdb", &["mac", "macs", "mac-table", "bridge-table"]),
     ("stats", &["counters", "statistics"]),
     ("policy", &["policies", "security"]),

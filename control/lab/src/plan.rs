@@ -93,6 +93,7 @@ impl Plan {
             }
         }
         let vms = vms::plan(lab, manifest, &specs, &mut hosts)?;
+        plan_vmks(manifest, &mut hosts)?;
         hosts.iter().try_for_each(check_configuration)?;
         let fabric = hosts
             .iter()
@@ -142,6 +143,28 @@ impl Plan {
             .chain(self.vms.iter().map(|vm| vm.name.as_str()))
             .chain(self.fabric.as_ref().map(|_| FABRIC))
     }
+}
+
+/// Gives each vmk to the host that has its port group.
+fn plan_vmks(manifest: &Manifest, hosts: &mut [Host]) -> Result<(), LabError> {
+    for vmk in manifest.vmks() {
+        let has_group = |host: &&mut Host| {
+            let mut groups = (host.manifest.vswitches().iter()).flat_map(|one| &one.portgroups);
+            groups.any(|group| group.name == vmk.portgroup)
+        };
+        let mut having: Vec<_> = hosts.iter_mut().filter(has_group).collect();
+        let [host] = having.as_mut_slice() else {
+            let problem = match having.len() {
+                0 => format!("port group {} does not exist", vmk.portgroup),
+                _ => format!("several hosts have the port group {}", vmk.portgroup),
+            };
+            return Err(LabError::invalid(format!("vmk {}", vmk.name), problem)
+                .hint("name a port group that one host has"));
+        };
+        let vmks = host.manifest.vmks.get_or_insert_default();
+        vmks.push(vmk.clone());
+    }
+    Ok(())
 }
 
 fn hosts_of(manifest: &Manifest) -> Result<Vec<HostSpec>, LabError> {

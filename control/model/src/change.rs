@@ -6,10 +6,10 @@ use serde::{Deserialize, Serialize};
 use crate::error::ModelError;
 use crate::fields::{Compared, FieldChange, differing};
 use crate::intent::{Intent, Object, ObjectKind, ObjectRef, ResourceVersion};
-use crate::name::{InterfaceName, PortName, PortgroupName, VswitchName, nearest};
-use crate::patch::{PortPatch, PortgroupPatch, VswitchPatch};
+use crate::name::{InterfaceName, PortName, PortgroupName, VmkName, VswitchName, nearest};
+use crate::patch::{PortPatch, PortgroupPatch, VmkPatch, VswitchPatch};
 use crate::rules;
-use crate::spec::{PortSpec, PortgroupSpec, PortgroupTeaming, SwitchTeaming, VswitchSpec};
+use crate::spec::{PortSpec, PortgroupSpec, PortgroupTeaming, SwitchTeaming, VmkSpec, VswitchSpec};
 
 /// One change of a host's configuration.
 #[derive(Clone, Debug, PartialEq)]
@@ -32,6 +32,12 @@ pub enum Change {
     SetPort(PortName, PortPatch),
     /// Deletes a port.
     DelPort(PortName),
+    /// Adds the host's own interface on a port group.
+    AddVmk(VmkSpec),
+    /// Changes settings of the host's own interface.
+    SetVmk(VmkName, VmkPatch),
+    /// Deletes the host's own interface.
+    DelVmk(VmkName),
     /// Makes an interface an uplink of a switch.
     AddUplink(VswitchName, InterfaceName),
     /// Takes an uplink from a switch.
@@ -50,7 +56,9 @@ impl Change {
         match self {
             Self::AddVswitch(spec) | Self::PutVswitch(spec) => (&spec.name).into(),
             Self::AddPortgroup(spec) | Self::PutPortgroup(spec) => (&spec.name).into(),
-            Self::AddPort(spec) | Self::PutPort(spec) => (&spec.name).into(),
+            Self::AddPort(spec) | Self::PutPort(spec) => spec.into(),
+            Self::AddVmk(spec) => (&spec.name).into(),
+            Self::SetVmk(name, _) | Self::DelVmk(name) => name.into(),
             Self::SetPortgroup(name, _) | Self::DelPortgroup(name) => name.into(),
             Self::SetPort(name, _) | Self::DelPort(name) => name.into(),
             Self::SetVswitch(name, _)
@@ -118,6 +126,10 @@ impl Intent {
                 add(self, &spec.name, spec, |intent| &mut intent.portgroups)?
             }
             Change::AddPort(spec) => add(self, &spec.name, spec, |intent| &mut intent.ports)?,
+            Change::AddVmk(spec) => {
+                let spec = PortSpec::from(spec.clone());
+                add(self, &spec.name, &spec, |intent| &mut intent.ports)?
+            }
             Change::SetVswitch(name, patch) => {
                 let mut spec = self.vswitch(name)?.spec.clone();
                 patch.apply(&mut spec);
@@ -132,6 +144,13 @@ impl Intent {
                 let mut spec = self.port(name)?.spec.clone();
                 patch.apply(&mut spec);
                 set(self, name, spec, |intent| &mut intent.ports)
+            }
+            Change::SetVmk(name, patch) => {
+                let mut spec = self.vmk(name)?.spec.clone();
+                patch.apply(&mut spec);
+                set(self, &PortName::from(name), spec, |intent| {
+                    &mut intent.ports
+                })
             }
             Change::AddUplink(name, interface) => {
                 let mut spec = self.vswitch(name)?.spec.clone();
@@ -159,13 +178,23 @@ impl Intent {
             }
             Change::DelPortgroup(name) => {
                 deletable(self.portgroup(name))?;
-                unused(change, self.ports_of(name).map(|port| (&port.name).into()))?;
+                unused(change, self.ports_of(name).map(ObjectRef::from))?;
                 self.portgroups.remove(name);
                 self.revision += 1;
                 Outcome::Deleted
             }
+            Change::DelVmk(name) => {
+                deletable(self.vmk(name))?;
+                self.ports.remove(&PortName::from(name));
+                self.revision += 1;
+                Outcome::Deleted
+            }
             Change::DelPort(name) => {
-                deletable(self.port(name))?;
+                let port = &deletable(self.port(name))?.spec;
+                if port.is_vmk() {
+                    let object = port.into();
+                    return Err(ModelError::IsVmk { object });
+                }
                 self.ports.remove(name);
                 self.revision += 1;
                 Outcome::Deleted
@@ -216,7 +245,9 @@ impl Intent {
             ObjectKind::Portgroup => {
                 between(name.parse().ok(), &earlier.portgroups, &self.portgroups)
             }
-            ObjectKind::Port => between(name.parse().ok(), &earlier.ports, &self.ports),
+            ObjectKind::Port | ObjectKind::Vmk => {
+                between(name.parse().ok(), &earlier.ports, &self.ports)
+            }
             ObjectKind::Host | ObjectKind::Uplink | ObjectKind::Interface => Vec::new(),
         }
     }
@@ -233,7 +264,7 @@ impl Intent {
                 .portgroups
                 .get(&name.parse().ok()?)
                 .map(|found| found.resource_version),
-            ObjectKind::Port => self
+            ObjectKind::Port | ObjectKind::Vmk => self
                 .ports
                 .get(&name.parse().ok()?)
                 .map(|found| found.resource_version),
@@ -314,7 +345,7 @@ fn add<N, S>(
 ) -> Result<Outcome, ModelError>
 where
     N: Ord + Clone,
-    for<'a> ObjectRef: From<&'a N>,
+    for<'a> ObjectRef: From<&'a S>,
     S: Clone + PartialEq + Compared,
 {
     if let Some(present) = objects(intent).get(name) {
@@ -323,7 +354,7 @@ where
         }
         let differing = differing(&present.spec, spec);
         return Err(ModelError::AlreadyExists {
-            object: name.into(),
+            object: (&present.spec).into(),
             differing,
         });
     }

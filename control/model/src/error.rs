@@ -1,10 +1,13 @@
 //! Why a change is refused.
 
+use std::net::IpAddr;
+
 use weft_packet::MacAddr;
 
 use crate::fields::FieldChange;
 use crate::intent::{ObjectRef, ResourceVersion};
 use crate::name::VswitchName;
+use crate::spec::Mtu;
 
 /// Why a change is refused. The text says what is wrong; [`ModelError::remedy`] says what to do.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -151,6 +154,34 @@ pub enum ModelError {
         /// The port that has it.
         holder: ObjectRef,
     },
+    /// Two of the host's interfaces have one IP address.
+    #[error("{object}: {holder} has the address {ip} already")]
+    IpTaken {
+        /// The interface that asked for it.
+        object: ObjectRef,
+        /// The address.
+        ip: IpAddr,
+        /// The interface that has it.
+        holder: ObjectRef,
+    },
+    /// The host's own interface is to send longer frames than its switch carries.
+    #[error("{object}: MTU {mtu} is larger than that of standard switch {switch}, {carried}")]
+    MtuBeyondSwitch {
+        /// The interface.
+        object: ObjectRef,
+        /// What it asked for.
+        mtu: Mtu,
+        /// The switch.
+        switch: Box<VswitchName>,
+        /// The switch's.
+        carried: Mtu,
+    },
+    /// The host's own interface is not deleted as ports are.
+    #[error("{object} is the host's own interface, and not deleted as a port")]
+    IsVmk {
+        /// The interface.
+        object: ObjectRef,
+    },
     /// Somebody else wrote the object since it was read.
     #[error("{object} has changed since it was read: it is at version {}, not {}", .current.0, .expected.0)]
     Stale {
@@ -189,6 +220,9 @@ impl ModelError {
             | Self::UplinkInTeam { object, .. }
             | Self::BadMac { object, .. }
             | Self::MacTaken { object, .. }
+            | Self::IpTaken { object, .. }
+            | Self::MtuBeyondSwitch { object, .. }
+            | Self::IsVmk { object }
             | Self::Stale { object, .. }
             | Self::Inconsistent { object, .. } => object,
         }
@@ -208,10 +242,13 @@ impl ModelError {
             Self::SocketTaken { .. } => Some("vhostUser.socket".to_owned()),
             Self::NotAnUplink { .. } | Self::UplinkInTeam { .. } => Some("uplinks".to_owned()),
             Self::BadMac { .. } | Self::MacTaken { .. } => Some("mac".to_owned()),
+            Self::IpTaken { .. } => Some("ip".to_owned()),
+            Self::MtuBeyondSwitch { .. } => Some("mtu".to_owned()),
             Self::Stale { .. } => Some("resourceVersion".to_owned()),
             Self::Unknown { .. }
             | Self::NothingToDelete { .. }
             | Self::InUse { .. }
+            | Self::IsVmk { .. }
             | Self::Inconsistent { .. } => None,
         }
     }
@@ -267,6 +304,19 @@ impl ModelError {
             }
             Self::BadMac { .. } => "use a unicast address such as 02:00:00:00:00:01".to_owned(),
             Self::MacTaken { .. } => "give each port its own address".to_owned(),
+            Self::IpTaken { .. } => "give each interface its own address".to_owned(),
+            Self::MtuBeyondSwitch {
+                mtu,
+                switch,
+                carried,
+                ..
+            } => format!(
+                "use at most {carried}, or first run 'weft vswitch set {} --mtu {mtu}'",
+                quoted(switch.as_str())
+            ),
+            Self::IsVmk { object } => {
+                format!("run 'weft vmk del {}'", quoted(&object.name))
+            }
             Self::Stale { .. } => "read the object again and repeat the change".to_owned(),
             Self::Inconsistent { .. } => "correct it and try again".to_owned(),
         }

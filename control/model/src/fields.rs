@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::spec::{PortSpec, PortgroupSpec, Shaping, VswitchSpec};
+use crate::spec::{PortSpec, PortgroupSpec, Shaping, VmkSpec, VswitchSpec};
 
 /// One field that differs.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -38,6 +38,7 @@ fn unset(field: &str) -> &'static str {
         "link" => "up",
         "block" => "no",
         "engine" => "af-xdp",
+        "mtu" => "as its switch",
         leaf if POLICIES.iter().any(|policy| leaf.starts_with(policy)) => "inherit",
         _ => "none",
     }
@@ -82,8 +83,18 @@ pub(crate) trait Compared: Serialize {
     }
 }
 
-impl Compared for PortSpec {}
 impl Compared for PortgroupSpec {}
+
+/// The fields of the host's own interface stand side by side, as its administrator sets them.
+impl Compared for PortSpec {
+    fn in_full(&self) -> Value {
+        let fields = match VmkSpec::of(self) {
+            Some(vmk) => serde_json::to_value(vmk),
+            None => serde_json::to_value(self),
+        };
+        fields.expect("specs have text keys and no fallible serializer")
+    }
+}
 
 impl Compared for VswitchSpec {
     fn in_full(&self) -> Value {

@@ -7,8 +7,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::error::ModelError;
-use crate::name::{InterfaceName, PortName, PortgroupName, VswitchName, nearest};
-use crate::spec::{PortSpec, PortgroupSpec, VswitchSpec};
+use crate::name::{InterfaceName, PortName, PortgroupName, VmkName, VswitchName, nearest};
+use crate::spec::{Attachment, PortSpec, PortgroupSpec, VswitchSpec};
 
 /// Tells one life of an object from another of the same name. Never used twice on a host.
 #[derive(
@@ -50,6 +50,8 @@ pub enum ObjectKind {
     Portgroup,
     /// A port.
     Port,
+    /// The host's own interface on a port group, which is a port.
+    Vmk,
     /// An uplink, by its interface.
     Uplink,
     /// A network interface.
@@ -64,6 +66,7 @@ impl ObjectKind {
             Self::Vswitch => Some("vswitch"),
             Self::Portgroup => Some("portgroup"),
             Self::Port => Some("port"),
+            Self::Vmk => Some("vmk"),
             Self::Uplink => Some("uplink"),
             Self::Interface => None,
         }
@@ -77,6 +80,7 @@ impl fmt::Display for ObjectKind {
             Self::Vswitch => "standard switch",
             Self::Portgroup => "port group",
             Self::Port => "port",
+            Self::Vmk => "vmk",
             Self::Uplink => "uplink",
             Self::Interface => "interface",
         })
@@ -121,7 +125,32 @@ macro_rules! refers {
     };
 }
 
-refers!(VswitchName => Vswitch, PortgroupName => Portgroup, PortName => Port);
+refers!(VswitchName => Vswitch, PortgroupName => Portgroup, PortName => Port, VmkName => Vmk);
+
+impl From<&VswitchSpec> for ObjectRef {
+    fn from(switch: &VswitchSpec) -> Self {
+        (&switch.name).into()
+    }
+}
+
+impl From<&PortgroupSpec> for ObjectRef {
+    fn from(group: &PortgroupSpec) -> Self {
+        (&group.name).into()
+    }
+}
+
+/// The port as what it is to its administrator.
+impl From<&PortSpec> for ObjectRef {
+    fn from(port: &PortSpec) -> Self {
+        let kind = match port.attachment {
+            Attachment::Vmk(_) => ObjectKind::Vmk,
+            Attachment::Veth { .. } | Attachment::VhostUser(_) | Attachment::Tap { .. } => {
+                ObjectKind::Port
+            }
+        };
+        Self::new(kind, &port.name)
+    }
+}
 
 /// The configuration of one host.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -160,6 +189,22 @@ impl Intent {
     /// [`ModelError::Unknown`] with the nearest name.
     pub fn port(&self, name: &PortName) -> Result<&Object<PortSpec>, ModelError> {
         find(ObjectKind::Port, name, &self.ports)
+    }
+
+    /// The host's own interface of this name, which is a port.
+    ///
+    /// # Errors
+    /// [`ModelError::Unknown`] with the nearest name.
+    pub fn vmk(&self, name: &VmkName) -> Result<&Object<PortSpec>, ModelError> {
+        let vmks = || self.ports.values().filter(|port| port.spec.is_vmk());
+        let found = vmks().find(|port| port.spec.name.as_str() == name.as_str());
+        found.ok_or_else(|| {
+            let known = vmks().map(|port| port.spec.name.as_str());
+            ModelError::Unknown {
+                object: name.into(),
+                suggestion: nearest(name.as_str(), known).map(str::to_owned),
+            }
+        })
     }
 
     /// The port groups of a switch, by name.
@@ -206,7 +251,7 @@ impl Intent {
                 .find(|(_, uplink)| *uplink == interface)
                 .map(|(switch, _)| switch.into())
         };
-        port.map(|port| (&port.spec.name).into()).or_else(switch)
+        port.map(|port| (&port.spec).into()).or_else(switch)
     }
 
     /// An object written by the next revision.

@@ -48,17 +48,20 @@ pub use manifest::{
     from_text,
 };
 pub use name::{
-    HostName, InterfaceName, NameError, PortName, PortgroupName, SocketPath, VswitchName, nearest,
+    HostName, InterfaceName, NameError, PortName, PortgroupName, SocketPath, VmkName, VswitchName,
+    nearest,
 };
-pub use patch::{PortPatch, PortgroupPatch, SecurityPatch, SwitchSecurityPatch, VswitchPatch};
+pub use patch::{
+    PortPatch, PortgroupPatch, SecurityPatch, SwitchSecurityPatch, VmkPatch, VswitchPatch,
+};
 pub use policy::{EffectivePolicy, Leaf};
 pub use spec::{
     ActiveUplinks, Attachment, BeyondLimit, Burst, Decision, EffectiveLearning, EffectiveShaping,
-    EffectiveTeaming, Inheritable, Kind, LbtPeriod, LbtThreshold, LearningAge, LearningLimit,
-    LearningPatch, Limit, LinkSetting, Mtu, MtuError, Number, PortSpec, PortgroupLearning,
-    PortgroupSecurity, PortgroupShaping, PortgroupSpec, PortgroupTeaming, Quantity, Rate, Setting,
-    Shaping, ShapingPatch, SocketRole, SwitchLearning, SwitchLearningPatch, SwitchSecurity,
-    SwitchShaping, SwitchShapingPatch, SwitchTeaming, SwitchTeamingPatch, TeamingPatch,
-    TeamingPolicy, Time, Toggle, UpDelay, Uplinks, VethEngine, VhostUser, VswitchSpec, WithDefault,
-    YesNo,
+    EffectiveTeaming, Inheritable, IpCidr, IpCidrError, Kind, LbtPeriod, LbtThreshold, LearningAge,
+    LearningLimit, LearningPatch, Limit, LinkSetting, Mtu, MtuError, Number, PortSpec,
+    PortgroupLearning, PortgroupSecurity, PortgroupShaping, PortgroupSpec, PortgroupTeaming,
+    Quantity, Rate, Setting, Shaping, ShapingPatch, SocketRole, SwitchLearning,
+    SwitchLearningPatch, SwitchSecurity, SwitchShaping, SwitchShapingPatch, SwitchTeaming,
+    SwitchTeamingPatch, TeamingPatch, TeamingPolicy, Time, Toggle, UpDelay, Uplinks, VethEngine,
+    VhostUser, Vmk, VmkSpec, VswitchSpec, WithDefault, YesNo, vmk_mac,
 };

@@ -4,10 +4,11 @@ mod text;
 
 use std::collections::BTreeSet;
 
-use schemars::JsonSchema;
 use schemars::generate::SchemaSettings;
-use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use schemars::{JsonSchema, Schema};
+use serde::de::Error;
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::{Value, json};
 use weft_packet::MacAddr;
 use weft_vlan::PortgroupVlan;
 
@@ -18,7 +19,7 @@ use crate::name::{HostName, InterfaceName, PortName, PortgroupName, VswitchName}
 use crate::spec::{
     Mtu, PortSpec, PortgroupLearning, PortgroupSecurity, PortgroupShaping, PortgroupSpec,
     PortgroupTeaming, Setting, SwitchLearning, SwitchSecurity, SwitchShaping, SwitchTeaming,
-    Toggle, VswitchSpec, is_default,
+    Toggle, VmkSpec, VswitchSpec, is_default,
 };
 pub use text::{ManifestError, from_text};
 
@@ -39,7 +40,35 @@ pub struct Manifest {
     pub vswitches: Option<Vec<VswitchSection>>,
     /// Ports.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(deserialize_with = "without_vmks")]
+    #[schemars(transform = refuse_vmks)]
     pub ports: Option<Vec<PortSpec>>,
+    /// The host's own interfaces.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vmks: Option<Vec<VmkSpec>>,
+}
+
+/// Ports that are not the host's own interfaces, which have a section of their own.
+fn without_vmks<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<Vec<PortSpec>>, D::Error> {
+    let ports = Option::<Vec<PortSpec>>::deserialize(deserializer)?;
+    match ports.iter().flatten().find(|port| port.is_vmk()) {
+        Some(vmk) => Err(D::Error::custom(format!(
+            "port {}: the host's own interfaces stand in the section 'vmks', with 'ip' and 'mtu' beside their name",
+            vmk.name
+        ))),
+        None => Ok(ports),
+    }
+}
+
+/// The same in the schema.
+fn refuse_vmks(schema: &mut Schema) {
+    if let Some(items) = schema.get_mut("items") {
+        let port = items.take();
+        let vmk = json!({"required": ["vmk"], "properties": {"vmk": {"type": "object"}}});
+        *items = json!({"allOf": [port, {"not": vmk}]});
+    }
 }
 
 /// A host of a lab.
@@ -218,13 +247,19 @@ impl Manifest {
         self.ports.as_deref().unwrap_or_default()
     }
 
+    /// The host's own interfaces.
+    pub fn vmks(&self) -> &[VmkSpec] {
+        self.vmks.as_deref().unwrap_or_default()
+    }
+
     /// What adds all objects of a host's manifest, in an order in which each finds what it refers to.
     pub fn changes(&self) -> Vec<Change> {
         let switches = self.vswitches().iter().map(VswitchSection::spec);
         let groups = self.portgroup_specs().map(Change::AddPortgroup);
         let ports = self.ports().iter().cloned().map(Change::AddPort);
         let switches = switches.map(Change::AddVswitch);
-        switches.chain(groups).chain(ports).collect()
+        let vmks = self.vmks().iter().cloned().map(Change::AddVmk);
+        switches.chain(groups).chain(ports).chain(vmks).collect()
     }
 
     fn portgroup_specs(&self) -> impl Iterator<Item = PortgroupSpec> {
@@ -240,19 +275,25 @@ impl Manifest {
     pub fn plan(&self, intent: &Intent) -> Result<Vec<Change>, ModelError> {
         let switches: Vec<_> = self.vswitches().iter().map(VswitchSection::spec).collect();
         let groups: Vec<_> = self.portgroup_specs().collect();
+        let vmks: Vec<_> = self.vmks().iter().cloned().map(PortSpec::from).collect();
         let named = Named {
             switches: once(switches.iter().map(|spec| &spec.name))?,
             groups: once(groups.iter().map(|spec| &spec.name))?,
-            ports: once(self.ports().iter().map(|spec| &spec.name))?,
+            ports: once(self.ports().iter().chain(&vmks).map(|spec| &spec.name))?,
         };
         let mut changes: Vec<_> = switches.iter().cloned().map(Change::PutVswitch).collect();
         changes.extend(groups.iter().cloned().map(Change::PutPortgroup));
-        changes.extend(self.ports().iter().cloned().map(Change::PutPort));
+        let ports = self.ports().iter().chain(&vmks);
+        changes.extend(ports.cloned().map(Change::PutPort));
         // Last, when nothing refers to them any more.
-        if self.ports.is_some() {
-            let gone = intent.ports.keys();
-            let gone = gone.filter(|name| !named.ports.contains(name));
-            changes.extend(gone.cloned().map(Change::DelPort));
+        let gone = intent.ports.values().map(|object| &object.spec);
+        let gone = gone.filter(|port| !named.ports.contains(&port.name));
+        for port in gone {
+            match VmkSpec::of(port) {
+                Some(vmk) if self.vmks.is_some() => changes.push(Change::DelVmk(vmk.name)),
+                None if self.ports.is_some() => changes.push(Change::DelPort(port.name.clone())),
+                _ => {}
+            }
         }
         if self.vswitches.is_some() {
             let gone = intent.portgroups.keys();
@@ -312,10 +353,13 @@ impl Manifest {
                 bpdu_filter,
             }
         };
-        let (switches, ports) = (intent.vswitches.values(), intent.ports.values());
+        let switches = intent.vswitches.values();
+        let ports = intent.ports.values().map(|object| &object.spec);
+        let (vmks, ports): (Vec<_>, Vec<_>) = ports.partition(|port| port.is_vmk());
         Self {
             vswitches: Some(switches.map(|object| section(&object.spec)).collect()),
-            ports: Some(ports.map(|object| object.spec.clone()).collect()),
+            ports: Some(ports.into_iter().cloned().collect()),
+            vmks: Some(vmks.into_iter().filter_map(VmkSpec::of).collect()),
             ..Self::default()
         }
     }

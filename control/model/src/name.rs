@@ -94,6 +94,8 @@ names! {
     PortgroupName: "port group name", object_name::<80>, object_name_schema::<80>();
     /// The name of a port: up to 80 characters. Unique on the host.
     PortName: "port name", object_name::<80>, object_name_schema::<80>();
+    /// The name of a host's own interface, which is that of its port and of its device in the kernel: up to 15 characters.
+    VmkName: "vmk name", vmk_name, vmk_name_schema();
     /// The name of a host: up to 63 characters, as a DNS label.
     HostName: "host name", object_name::<63>, object_name_schema::<63>();
     /// The name of a network interface in the kernel: 1-15 octets.
@@ -141,6 +143,47 @@ fn object_name_schema<const LONGEST: usize>() -> Schema {
         "type": "string",
         "pattern": "^[A-Za-z0-9_][A-Za-z0-9_.-]*( [A-Za-z0-9_.-]+)*$",
         "maxLength": LONGEST,
+    })
+}
+
+impl From<&VmkName> for PortName {
+    fn from(name: &VmkName) -> Self {
+        Self(name.0.clone())
+    }
+}
+
+impl From<&VmkName> for InterfaceName {
+    fn from(name: &VmkName) -> Self {
+        Self(name.0.clone())
+    }
+}
+
+/// What is both the name of a port and that of an interface. `all` and `default` are folders among the kernel's settings of interfaces.
+fn vmk_name(what: &'static str, name: &str) -> Result<(), NameError> {
+    let refuse = |problem| {
+        Err(NameError {
+            what,
+            name: shortened(name),
+            problem,
+            remedy: "the kernel's interface has this name: use 1-15 letters, digits, '-', '_' or '.', with a letter, digit or '_' first, such as vmk0".to_owned(),
+        })
+    };
+    if matches!(name, "all" | "default" | "lo") {
+        return refuse("means something else to the kernel");
+    }
+    match (object_name::<15>(what, name), interface_name(what, name)) {
+        (Ok(()), Ok(())) => Ok(()),
+        (Err(NameError { problem, .. }), _) | (_, Err(NameError { problem, .. })) => {
+            refuse(problem)
+        }
+    }
+}
+
+fn vmk_name_schema() -> Schema {
+    json_schema!({
+        "type": "string",
+        "pattern": "^[A-Za-z0-9_][A-Za-z0-9_.-]{0,14}$",
+        "not": {"enum": ["all", "default", "lo"]},
     })
 }
 

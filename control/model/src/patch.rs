@@ -7,9 +7,9 @@ use weft_vlan::PortgroupVlan;
 
 use crate::name::PortgroupName;
 use crate::spec::{
-    Decision, Inheritable, LearningPatch, LinkSetting, Mtu, PortSpec, PortgroupSecurity,
-    PortgroupSpec, Setting, ShapingPatch, SwitchLearningPatch, SwitchSecurity, SwitchShapingPatch,
-    SwitchTeamingPatch, TeamingPatch, Toggle, VswitchSpec, is_default,
+    Attachment, Decision, Inheritable, IpCidr, LearningPatch, LinkSetting, Mtu, PortSpec,
+    PortgroupSecurity, PortgroupSpec, Setting, ShapingPatch, SwitchLearningPatch, SwitchSecurity,
+    SwitchShapingPatch, SwitchTeamingPatch, TeamingPatch, Toggle, VswitchSpec, is_default,
 };
 
 /// Settings of a switch to change; what is absent stays.
@@ -106,10 +106,28 @@ pub struct PortPatch {
     pub block: Option<bool>,
 }
 
+/// Settings of the host's own interface to change; what is absent stays.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct VmkPatch {
+    /// The port group to connect to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub portgroup: Option<PortgroupName>,
+    /// Its address with prefix length; `null` takes it away.
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "present")]
+    pub ip: Option<Option<IpCidr>>,
+    /// The adapter's address; `null` gives it the one that follows from its name.
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "present")]
+    pub mac: Option<Option<MacAddr>>,
+    /// Largest payload of a frame; `null` gives it its switch's.
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "present")]
+    pub mtu: Option<Option<Mtu>>,
+}
+
 /// A field that stands there, even as `null`.
-fn present<'de, D: Deserializer<'de>>(
+fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
     deserializer: D,
-) -> Result<Option<Option<MacAddr>>, D::Error> {
+) -> Result<Option<Option<T>>, D::Error> {
     Option::deserialize(deserializer).map(Some)
 }
 
@@ -159,6 +177,19 @@ impl PortPatch {
         put(&mut spec.mac, self.mac);
         put(&mut spec.link, self.link);
         put(&mut spec.block, self.block);
+    }
+}
+
+impl VmkPatch {
+    pub(crate) fn apply(&self, spec: &mut PortSpec) {
+        if let Some(portgroup) = &self.portgroup {
+            spec.portgroup = portgroup.clone();
+        }
+        put(&mut spec.mac, self.mac);
+        if let Attachment::Vmk(vmk) = &mut spec.attachment {
+            put(&mut vmk.ip, self.ip);
+            put(&mut vmk.mtu, self.mtu);
+        }
     }
 }
 

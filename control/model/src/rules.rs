@@ -1,6 +1,7 @@
 //! What must hold in every configuration, whichever way it came about.
 
 mod teams;
+mod vmks;
 
 use std::collections::HashMap;
 
@@ -22,7 +23,8 @@ pub(crate) fn check(intent: &Intent, changed: &[ObjectRef]) -> Result<(), ModelE
     interfaces_serve_once(intent, changed)?;
     sockets_serve_once(intent, changed)?;
     teams::fit(intent, changed)?;
-    addresses_are_unique(intent, changed)
+    addresses_are_unique(intent, changed)?;
+    vmks::fit(intent, changed)
 }
 
 fn targets_exist(intent: &Intent) -> Result<(), ModelError> {
@@ -39,11 +41,7 @@ fn targets_exist(intent: &Intent) -> Result<(), ModelError> {
     for port in intent.ports.values().map(|object| &object.spec) {
         if !intent.portgroups.contains_key(&port.portgroup) {
             let known = intent.portgroups.keys().map(PortgroupName::as_str);
-            return Err(unknown_target(
-                (&port.name).into(),
-                (&port.portgroup).into(),
-                known,
-            ));
+            return Err(unknown_target(port.into(), (&port.portgroup).into(), known));
         }
     }
     Ok(())
@@ -64,12 +62,11 @@ fn unknown_target<'a>(
 
 fn interfaces_serve_once(intent: &Intent, changed: &[ObjectRef]) -> Result<(), ModelError> {
     let ports = intent.ports.values().filter_map(|object| {
-        let PortSpec {
-            name, attachment, ..
-        } = &object.spec;
+        let port = &object.spec;
+        let attachment = &port.attachment;
         Some((
             attachment.interface()?,
-            (ObjectRef::from(name), attachment.field()),
+            (ObjectRef::from(port), attachment.field()),
         ))
     });
     let uplinks = intent
@@ -120,7 +117,7 @@ fn addresses_are_unique(intent: &Intent, changed: &[ObjectRef]) -> Result<(), Mo
                 "a multicast address"
             };
             return Err(ModelError::BadMac {
-                object: (&port.name).into(),
+                object: port.into(),
                 mac,
                 problem,
             });
@@ -128,12 +125,8 @@ fn addresses_are_unique(intent: &Intent, changed: &[ObjectRef]) -> Result<(), Mo
         let (_, group, switch) = intent.chain(port)?;
         let others = holders.entry((&switch.name, mac)).or_default();
         if let Some((_, other)) = others.iter().find(|(vlan, _)| overlap(*vlan, group.vlan)) {
-            let (object, holder) = newest_first(
-                ObjectRef::from(&port.name),
-                (&other.name).into(),
-                changed,
-                |user| user,
-            );
+            let (object, holder) =
+                newest_first(ObjectRef::from(port), (*other).into(), changed, |user| user);
             return Err(ModelError::MacTaken {
                 object,
                 mac,

@@ -9,6 +9,7 @@ mod quantity;
 mod setting;
 mod shaping;
 mod teaming;
+mod vmk;
 mod words;
 
 use schemars::{JsonSchema, Schema};
@@ -17,8 +18,8 @@ use serde_json::json;
 use weft_packet::MacAddr;
 use weft_vlan::PortgroupVlan;
 
-use attachment::AttachmentFields;
 pub use attachment::{Attachment, VhostUser};
+use attachment::{AttachmentFields, VmkFields};
 pub use learning::{
     BeyondLimit, EffectiveLearning, LearningAge, LearningLimit, LearningPatch, PortgroupLearning,
     SwitchLearning, SwitchLearningPatch,
@@ -35,6 +36,7 @@ pub use teaming::{
     ActiveUplinks, EffectiveTeaming, LbtPeriod, LbtThreshold, PortgroupTeaming, SwitchTeaming,
     SwitchTeamingPatch, TeamingPatch, TeamingPolicy, UpDelay, Uplinks,
 };
+pub use vmk::{IpCidr, IpCidrError, Vmk, VmkSpec, vmk_mac};
 use words::words;
 
 use crate::name::{InterfaceName, PortName, PortgroupName, VswitchName};
@@ -174,6 +176,11 @@ impl PortSpec {
         Self::new(name, portgroup, Attachment::Veth { interface, engine })
     }
 
+    /// Whether it is the host's own interface.
+    pub fn is_vmk(&self) -> bool {
+        matches!(self.attachment, Attachment::Vmk(_))
+    }
+
     /// A connected port without a configured address.
     pub fn new(name: PortName, portgroup: PortgroupName, attachment: Attachment) -> Self {
         Self {
@@ -187,7 +194,7 @@ impl PortSpec {
     }
 }
 
-/// A port: where one VM adapter or interface is attached, by one of `veth`, `vhostUser` and `tap`.
+/// A port: where one VM adapter or interface is attached, by one of `veth`, `vhostUser`, `tap` and `vmk`.
 #[derive(Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[schemars(rename = "PortSpec", transform = attached_once)]
@@ -211,6 +218,9 @@ struct PortFields {
     /// A TAP device, made with the port where it is not there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     tap: Option<InterfaceName>,
+    /// The host's own interface.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    vmk: Option<VmkFields>,
     /// Whether its administrator wants it connected.
     #[serde(default, skip_serializing_if = "is_default")]
     link: LinkSetting,
@@ -226,6 +236,7 @@ fn attached_once(schema: &mut Schema) {
         ("veth", "string"),
         ("vhostUser", "object"),
         ("tap", "string"),
+        ("vmk", "object"),
     ];
     let attachments = attachments.map(|(field, kind)| has(field, kind));
     schema.insert("oneOf".to_owned(), json!(attachments));
@@ -254,6 +265,7 @@ impl TryFrom<PortFields> for PortSpec {
             engine,
             vhost_user,
             tap,
+            vmk,
             link,
             block,
         } = fields;
@@ -262,9 +274,10 @@ impl TryFrom<PortFields> for PortSpec {
             engine,
             vhost_user,
             tap,
+            vmk,
         };
         let attachment = attachment
-            .try_into()
+            .of(&name)
             .map_err(|problem| format!("port {name}: {problem}"))?;
         Ok(Self {
             name,
@@ -292,6 +305,7 @@ impl From<PortSpec> for PortFields {
             engine,
             vhost_user,
             tap,
+            vmk,
         } = attachment.into();
         Self {
             name,
@@ -301,6 +315,7 @@ impl From<PortSpec> for PortFields {
             engine,
             vhost_user,
             tap,
+            vmk,
             link,
             block,
         }

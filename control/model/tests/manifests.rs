@@ -101,7 +101,6 @@ fn values_out_of_range_are_refused_with_their_place() {
 fn what_is_not_supported_yet_says_so() {
     let of_group = "vswitches:\n  - name: S\n    portgroups:\n      - {name: G, ";
     for (start, field) in [
-        ("", "vmks"),
         ("", "dvswitches"),
         ("", "mirrors"),
         ("", "netflow"),
@@ -307,6 +306,7 @@ ports:
     portgroup: Lab
     mac: 02:00:00:00:00:01
     veth: p-MyVM1
+vmks: []
 "
     );
 }
@@ -374,6 +374,7 @@ vswitches:
         teaming:
           active: all
 ports: []
+vmks: []
 "
     );
     let again = Manifest::parse(&exported).unwrap();
@@ -471,4 +472,48 @@ fn a_manifest_that_contradicts_itself_or_what_it_leaves_changes_nothing() {
     let shared =
         refused("ports: [{name: A, portgroup: G, veth: a}, {name: B, portgroup: G, veth: a}]");
     assert!(shared.contains("interface a is used by port A"), "{shared}");
+}
+
+#[test]
+fn the_hosts_own_interfaces_have_a_section_of_their_own() {
+    let group = "vswitches: [{name: S, portgroups: [{name: G}]}]";
+    let full = format!(
+        "{{{group}, ports: [{{name: A, portgroup: G, veth: a}}], vmks: [{{name: vmk0, portgroup: G, ip: 10.0.0.11/24, mtu: 1400}}]}}"
+    );
+    let host = applied(&Intent::default(), &full);
+    let exported = Manifest::export(&host);
+    assert_eq!(exported.ports().len(), 1);
+    assert_eq!(exported.vmks(), Manifest::parse(&full).unwrap().vmks());
+    let again = exported.plan(&host).unwrap();
+    assert_eq!(host.transact(&again).unwrap().0, host);
+    let names =
+        |host: &Intent| -> Vec<String> { host.ports.keys().map(ToString::to_string).collect() };
+    assert_eq!(
+        names(&applied(&host, "ports: []")),
+        ["vmk0"],
+        "says nothing of vmks"
+    );
+    assert_eq!(
+        names(&applied(&host, "vmks: []")),
+        ["A"],
+        "says nothing of other ports"
+    );
+    // A name can go from one kind to the other.
+    let moved = applied(
+        &host,
+        "{ports: [{name: vmk0, portgroup: G, veth: a}], vmks: []}",
+    );
+    assert_eq!(names(&moved), ["vmk0"]);
+    assert!(!moved.ports.values().any(|port| port.spec.is_vmk()));
+    let error = refused("ports: [{name: vmk0, portgroup: G, vmk: {ip: 10.0.0.11/24}}]");
+    assert!(error.contains("stand in the section 'vmks'"), "{error}");
+    let error = refused("vmks:\n  - {name: management network, portgroup: G}\n");
+    assert!(error.contains("such as vmk0"), "{error}");
+    let error = refused("vmks:\n  - {name: vmk0, portgroup: G, ip: 10.0.0.11}\n");
+    assert!(error.contains("has no prefix length"), "{error}");
+}
+
+fn applied(host: &Intent, text: &str) -> Intent {
+    let manifest = Manifest::parse(text).unwrap();
+    host.transact(&manifest.plan(host).unwrap()).unwrap().0
 }

@@ -95,6 +95,10 @@ fn full() -> Value {
             {"name": "B", "portgroup": "Lab", "vhostUser": {"socket": "/run/b.sock", "role": "server"}},
             {"name": "C", "portgroup": "Lab", "tap": "tap0", "link": "down", "block": true},
         ],
+        "vmks": [
+            {"name": "vmk0", "portgroup": "Lab", "ip": "10.0.0.11/24", "mac": "02:00:00:00:00:02", "mtu": 1500},
+            {"name": "vmk1", "portgroup": "Lab", "ip": "fd00::11/64", "link": "down", "block": true},
+        ],
     })
 }
 
@@ -232,6 +236,21 @@ fn what_the_parser_refuses_the_schema_refuses() {
         ("/ports/2/link", json!("sideways")),
         ("/ports/2", json!([])),
         ("/ports", json!({})),
+        (
+            "/ports/2",
+            json!({"name": "vmk2", "portgroup": "Lab", "vmk": {}}),
+        ),
+        ("/vmks", json!({})),
+        ("/vmks/0/name", json!("a b")),
+        ("/vmks/0/name", json!("a234567890123456")),
+        ("/vmks/0/name", json!("lo")),
+        ("/vmks/0/ip", json!("10.0.0.11")),
+        ("/vmks/0/ip", json!("10.0.0.11/0")),
+        ("/vmks/0/ip", json!("10.0.0/24")),
+        ("/vmks/0/mtu", json!(1279)),
+        ("/vmks/0/mac", json!("02:00:00:00:00")),
+        ("/vmks/0/tap", json!("tap1")),
+        ("/vmks/1/portgroup", json!("a/b")),
     ];
     for (place, value) in wrong {
         let manifest = with(place, value);
@@ -307,6 +326,11 @@ fn other_value() -> impl Strategy<Value = Value> {
         "..",
         "/a/b",
         "/a/./b",
+        "10.0.0.12/24",
+        "10.0.0.12/33",
+        "10.0.0.0/24",
+        "fd00::12/64",
+        "::ffff:10.0.0.12/96",
         "/a/",
         "/",
         "//",

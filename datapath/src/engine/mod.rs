@@ -56,6 +56,16 @@ impl Probe {
     }
 }
 
+/// Has the TAP device of a port stay, or not stay, when its engine closes.
+pub(crate) fn set_persistent(probes: &[Probe], persistent: bool) -> std::io::Result<()> {
+    for probe in probes {
+        if let Probe::Tap(queue) = probe {
+            crate::tap::set_persistent(queue, persistent)?;
+        }
+    }
+    Ok(())
+}
+
 /// Sums what probes tell.
 pub(crate) fn statistics(probes: &[Probe]) -> RingStatistics {
     let mut statistics = RingStatistics::default();

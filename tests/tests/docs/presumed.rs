@@ -240,6 +240,14 @@ pub(crate) const SETUPS: &[Setup] = &[
         script: "until weft port show vm2 | grep 'p-vm2 is set down'; do sleep 0.05; done",
     },
     Setup {
+        document: "docs/vmk.md",
+        before: "",
+        script: "ip link add eth1 type veth peer name far1
+            ip link set far1 up
+            ip link set eth1 up
+            start_agent",
+    },
+    Setup {
         document: "docs/virtual-machines.md",
         before: "",
         script: "touch no-kvm
@@ -299,6 +307,11 @@ pub(crate) const NOT_RUN: &[(&str, &str, &str)] = &[
         "it builds; `weft lab demo`, which it then runs, is compared with the text",
     ),
     ("README.md", "make test", "it runs this test"),
+    (
+        "docs/vmk.md",
+        "cat > host.yaml <<END",
+        "tests/vmk.rs does it, with a connection over the address that moves",
+    ),
     ("docs/install.md", "make deb", IN_A_CONTAINER),
     (
         "docs/install.md",

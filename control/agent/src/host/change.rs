@@ -1,5 +1,6 @@
 //! Changes that somebody asked for: checked, prepared, durable, in force. One change or many, they are made whole or not at all.
 
+mod connection;
 mod consequences;
 mod engines;
 mod interfaces;
@@ -13,10 +14,11 @@ use weft_api::{
     ApplyOptions, ApplyResult, ChangeOptions, ChangeResult, EventDetails, EventKind, ObjectChange,
     Problem, ProblemKind,
 };
-use weft_model::{Change, Intent, ObjectRef, Outcome, PortKey};
+use weft_model::{Attachment, Change, Intent, ObjectRef, Outcome, PortKey, Vmk};
 
 use super::Host;
 use crate::events::News;
+use crate::operator::Operator;
 use crate::state::State;
 use crate::store::{Note, Store, Unconfirmed};
 use consequences::Consequences;
@@ -29,12 +31,12 @@ pub(super) const BY_ITSELF: &str = "weft";
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Order {
     /// Who asked for them.
-    pub(crate) by: String,
+    pub(crate) by: Operator,
     /// What they are together, where that says more than they do one by one.
     pub(crate) title: Option<String>,
     /// Only say what would change.
     pub(crate) dry_run: bool,
-    /// Take interfaces even if the host uses them.
+    /// Take interfaces even if the host uses them, and cut off the operator's own connection.
     pub(crate) yes: bool,
     /// Refuse unless the configuration is still this generation.
     pub(crate) generation: Option<u64>,
@@ -48,9 +50,9 @@ pub(crate) struct Order {
 
 impl Order {
     /// An order of one change.
-    pub(crate) fn of_one(options: ChangeOptions, by: &str) -> Self {
+    pub(crate) fn of_one(options: ChangeOptions, by: impl Into<Operator>) -> Self {
         Self {
-            by: by.to_owned(),
+            by: by.into(),
             dry_run: options.dry_run,
             yes: options.yes,
             ..Self::default()
@@ -61,7 +63,7 @@ impl Order {
     ///
     /// # Errors
     /// `invalid`: a time to confirm that is out of range.
-    pub(crate) fn of_many(options: ApplyOptions, by: &str) -> Result<Self, Problem> {
+    pub(crate) fn of_many(options: ApplyOptions, by: impl Into<Operator>) -> Result<Self, Problem> {
         const MOST: u64 = ApplyOptions::LONGEST_CONFIRM;
         if let Some(seconds) = options
             .confirm
@@ -75,7 +77,7 @@ impl Order {
                 ));
         }
         Ok(Self {
-            by: by.to_owned(),
+            by: by.into(),
             dry_run: options.dry_run,
             yes: options.yes,
             generation: options.generation,
@@ -155,7 +157,7 @@ impl Host {
         &self,
         change: &Change,
         options: ChangeOptions,
-        by: &str,
+        by: impl Into<Operator>,
         durable: impl FnOnce(&ChangeResult),
     ) -> Result<ChangeResult, Problem> {
         let plan = |intent: &Intent| {
@@ -198,6 +200,7 @@ impl Host {
         next.number()?;
         let concerned = Concerned::by(&changes, &outcomes);
         let down = self.check_interfaces(&before, &mut next, &concerned, order)?;
+        connection::expect_to_stay_connected(&before, &next, order)?;
         let mut made = Made {
             dry_run: order.dry_run,
             generation: store.current(),
@@ -220,7 +223,7 @@ impl Host {
         expect_confirmed(store, order)?;
         let words = words::of(&changes, &made.outcomes, order.title.as_deref());
         let note = Note {
-            by: order.by.clone(),
+            by: order.by.name.clone(),
             change: words.clone(),
             confirm: order.confirm,
         };
@@ -246,7 +249,7 @@ impl Host {
         let applied = self.put_in_force(next);
         tracing::info!(
             generation = made.generation,
-            by = order.by,
+            by = order.by.name,
             change = words,
             "changed"
         );
@@ -276,12 +279,26 @@ impl Host {
             .extract_if(.., |key, _| !wanted.contains_key(key));
         let unwanted: Vec<_> = unwanted.map(|(_, engine)| engine.id).collect();
         self.plane.detach(&unwanted);
+        self.keep_devices(&next);
+        self.remove_devices(&next);
         next.release_numbers();
         let intent = Arc::clone(&next.intent);
         self.commit(next);
         self.uplinks_are_news();
         self.settle_again(&intent);
         applied
+    }
+
+    /// Removes the devices of the host's own interfaces that are gone by a durable change, unless somebody else has them then.
+    fn remove_devices(&self, next: &State) {
+        let before = Arc::clone(&self.view().intent);
+        for port in before.ports.values() {
+            if let Attachment::Vmk(Vmk { device, .. }) = &port.spec.attachment
+                && next.intent.holder_of(device).is_none()
+            {
+                self.plane.remove_device(device);
+            }
+        }
     }
 
     /// Takes back what a port adopted by the configuration before, while the one that is now committed was put in force.
@@ -305,14 +322,14 @@ fn applied(order: &Order, made: &Made, words: String) -> News {
     let changed = changed.filter(|(_, outcome, _)| *outcome != Outcome::Unchanged);
     let objects: Vec<_> = changed.map(|(object, ..)| object.clone()).collect();
     let details = EventDetails {
-        by: Some(order.by.clone()),
+        by: Some(order.by.name.clone()),
         generation: Some(made.generation),
         count: Some(objects.len() as u64),
         objects: objects.clone(),
         ..EventDetails::default()
     };
-    let text = format!("{words}, by {}", order.by);
-    let news = if order.forced && order.by == BY_ITSELF {
+    let text = format!("{words}, by {}", order.by.name);
+    let news = if order.forced && order.by.name == BY_ITSELF {
         News::warning(EventKind::ConfigurationApplied, text)
     } else {
         News::info(EventKind::ConfigurationApplied, text)

@@ -10,6 +10,7 @@ use weft_model::{Intent, Manifest, ObjectRef, ResourceVersion};
 
 use super::Host;
 use super::change::{BY_ITSELF, Order};
+use crate::operator::Operator;
 use crate::state::Failure;
 use crate::store::{Store, Unconfirmed};
 
@@ -22,7 +23,7 @@ impl Host {
         &self,
         manifest: &Manifest,
         options: ApplyOptions,
-        by: &str,
+        by: impl Into<Operator>,
         durable: impl FnOnce(&ApplyResult),
     ) -> Result<ApplyResult, Problem> {
         of_a_host(manifest)?;
@@ -42,7 +43,7 @@ impl Host {
         &self,
         to: Option<u64>,
         options: ApplyOptions,
-        by: &str,
+        by: impl Into<Operator>,
         durable: impl FnOnce(&ApplyResult),
     ) -> Result<ApplyResult, Problem> {
         let mut store = self.writer();
@@ -155,7 +156,7 @@ impl Host {
         };
         let from = store.current();
         let order = Order {
-            by: BY_ITSELF.to_owned(),
+            by: BY_ITSELF.into(),
             title: Some(format!(
                 "generation {from} was not confirmed in time; back to generation {to}"
             )),

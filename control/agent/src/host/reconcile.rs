@@ -6,12 +6,12 @@ use std::time::{Duration, Instant};
 
 use weft_api::{EventDetails, EventKind, Problem, ProblemKind};
 use weft_datapath::PortId;
-use weft_model::{ObjectKind, ObjectRef, PortKey};
+use weft_model::{InterfaceName, PortKey};
 
 use super::Host;
 use crate::events::News;
 use crate::links::{self, Link, LinkEvent};
-use crate::plane::{FULL_WAIT, attach_problem};
+use crate::plane::FULL_WAIT;
 use crate::state::{Engine, Failure, State};
 use crate::wanted::Wanted;
 
@@ -56,6 +56,11 @@ impl Host {
         }
         let store = self.writer();
         let mut next = self.state();
+        let events: Vec<_> = events
+            .into_iter()
+            .map(|event| self.up_to_date(&next, event))
+            .collect();
+        self.give_addresses_back(&next, &events);
         let links = Arc::make_mut(&mut next.links);
         let before = links.clone();
         for event in events {
@@ -75,6 +80,52 @@ impl Host {
             self.reconcile(next, now, SHORT_WAIT, |_| true);
         }
         drop(store);
+    }
+
+    /// Has the devices of the host's own interfaces, of which there is news, have their addresses, whoever took them away.
+    fn give_addresses_back(&self, state: &State, events: &[LinkEvent]) {
+        let is_concerned = |device: &InterfaceName| {
+            events.iter().any(|event| match event {
+                LinkEvent::Present(name, _) | LinkEvent::Readdressed(name) => name == device,
+                LinkEvent::Gone(_) => false,
+                LinkEvent::All(links) => links.contains_key(device),
+            })
+        };
+        let adapters = state.engines.values();
+        let adapters = adapters.filter_map(|engine| engine.wanted.adapter());
+        for adapter in adapters.filter(|adapter| is_concerned(adapter.device)) {
+            self.plane.give_address_back(adapter);
+        }
+    }
+
+    /// Removes devices of the host's own interfaces that an agent which was killed could not remove any more.
+    pub(super) fn remove_leftovers(&self) {
+        let state = self.view().clone();
+        for device in self.plane.own_devices() {
+            if state.intent.holder_of(&device).is_none() {
+                tracing::info!(%device, "removing the device of a vmk that was deleted");
+                self.plane.remove_device(&device);
+            }
+        }
+    }
+
+    /// News of a vmk's device may be of the time before it was set up, and would set the port down for a moment.
+    fn up_to_date(&self, state: &State, event: LinkEvent) -> LinkEvent {
+        let LinkEvent::Present(name, _) = &event else {
+            return event;
+        };
+        let is_device = |engine: &Engine| {
+            let adapter = engine.wanted.adapter();
+            adapter.is_some_and(|adapter| adapter.device == name)
+        };
+        if !state.engines.values().any(is_device) {
+            return event;
+        }
+        match self.plane.link(name) {
+            Ok(Some(now)) => LinkEvent::Present(name.clone(), now),
+            Ok(None) => LinkEvent::Gone(name.clone()),
+            Err(_) => event,
+        }
     }
 
     /// Attaches everything and puts it in force, at the start: first what waits for nobody, so that guests do not wait either.
@@ -97,11 +148,13 @@ impl Host {
     ) {
         let before = self.state();
         let old_config = before.compile(&self.addresses());
-        self.close_stale(&mut next);
+        // One that is opened anew at once looks as it did, and is another to the poll threads.
+        let closed = self.close_stale(&mut next);
         self.open_missing(&mut next, now, busy_wait, is_its_turn);
+        self.keep_devices(&next);
         let config = next.compile(&self.addresses());
         let is_behind = self.applied_generation.load(Ordering::Relaxed) != next.generation;
-        if (config != old_config || next.engines != before.engines || is_behind)
+        if (config != old_config || next.engines != before.engines || closed || is_behind)
             && let Err(problem) = self.bring_in_force(&config, &next)
         {
             tracing::error!(%problem, "link changes are not in force yet");
@@ -116,7 +169,7 @@ impl Host {
         for (key, wanted) in next.wanted() {
             let (was, is) = (before.link_obstacle(&key), next.link_obstacle(&key));
             let name = match &key {
-                PortKey::Port(name) => format!("port {name}"),
+                PortKey::Port(_) => next.object_of(&key).to_string(),
                 PortKey::Uplink(interface) => format!("uplink {interface}"),
             };
             if was == is {
@@ -182,12 +235,10 @@ impl Host {
 
     /// Tells of a port or uplink that came up, or went down for a reason.
     fn tell_of_link(&self, key: &PortKey, wanted: &Wanted, reason: Option<String>) {
-        let (object, up, down) = match key {
-            PortKey::Port(name) => (name.into(), EventKind::PortUp, EventKind::PortDown),
-            PortKey::Uplink(interface) => {
-                let object = ObjectRef::new(ObjectKind::Uplink, interface);
-                (object, EventKind::LinkUp, EventKind::LinkDown)
-            }
+        let object = self.view().object_of(key);
+        let (up, down) = match key {
+            PortKey::Port(_) => (EventKind::PortUp, EventKind::PortDown),
+            PortKey::Uplink(_) => (EventKind::LinkUp, EventKind::LinkDown),
         };
         let news = match &reason {
             None => News::info(up, format!("{object} is up")),
@@ -201,13 +252,21 @@ impl Host {
         self.events.push(news.about(object).with(details));
     }
 
+    /// Has the devices of the host's own interfaces, which a durable configuration has, outlive the agent.
+    pub(super) fn keep_devices(&self, state: &State) {
+        let vmks = state.engines.values();
+        for engine in vmks.filter(|engine| engine.wanted.adapter().is_some()) {
+            self.plane.keep_device(engine.id);
+        }
+    }
+
     fn has_lost_a_device(&self, state: &State) -> bool {
         let lost = |engine: &Engine| self.plane.datapath().has_lost_device(engine.id);
         state.engines.values().any(lost)
     }
 
-    /// Closes engines whose interface is gone, is another one of the same name, or has another MTU.
-    fn close_stale(&self, next: &mut State) {
+    /// Closes engines whose interface is gone, is another one of the same name, or has another MTU; says whether there were any.
+    fn close_stale(&self, next: &mut State) -> bool {
         let on = |engine: &Engine| {
             let link = engine.wanted.link().and_then(|name| next.links.get(name));
             engine.wanted.opened_on(link.copied())
@@ -239,6 +298,7 @@ impl Host {
                 self.addresses_are_news();
             }
         }
+        !ids.is_empty()
     }
 
     /// Opens an engine for everything that has none, whose turn it is, whose interface exists and whose time has come.
@@ -333,9 +393,7 @@ impl Host {
                 let result = self
                     .plane
                     .attach(opening.id, &opening.wanted, opening.busy_wait);
-                let result = result
-                    .map(drop)
-                    .map_err(|error| attach_problem(&opening.wanted, &error));
+                let result = result.map(drop);
                 if result.is_err() && after_failure == AfterFailure::Stop {
                     following.store(openings.len(), Ordering::Relaxed);
                 }

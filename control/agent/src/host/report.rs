@@ -5,13 +5,13 @@ use std::sync::{PoisonError, RwLockReadGuard};
 
 use weft_api::{
     AddressSource, Cause, EngineStatus, FdbEntry, FdbVlan, PolicyLeaf, PolicyReport, Port,
-    PortAddress, PortState, PortStatus, Portgroup, PortgroupStatus, Problem, Vswitch,
+    PortAddress, PortState, PortStatus, Portgroup, PortgroupStatus, Problem, Vmk, Vswitch,
     VswitchStatus,
 };
 use weft_datapath::{PortId, VhostState};
 use weft_model::{
-    Manifest, Object, PortKey, PortName, PortSpec, PortgroupName, PortgroupSpec, VswitchName,
-    VswitchSpec,
+    Manifest, ModelError, Object, PortKey, PortName, PortSpec, PortgroupName, PortgroupSpec,
+    VmkName, VmkSpec, VswitchName, VswitchSpec,
 };
 use weft_vlan::PortgroupVlan;
 
@@ -85,6 +85,31 @@ impl Host {
     pub(crate) fn port(&self, name: &PortName) -> Result<Port, Problem> {
         let state = self.view();
         Ok(self.describe_port(&state, state.intent.port(name)?))
+    }
+
+    /// All of the host's own interfaces.
+    pub(crate) fn vmks(&self) -> Vec<Vmk> {
+        let state = self.view();
+        let ports = state.intent.ports.values();
+        ports
+            .filter_map(|object| as_vmk(self.describe_port(&state, object)))
+            .collect()
+    }
+
+    /// One of the host's own interfaces.
+    ///
+    /// # Errors
+    /// `notFound`.
+    pub(crate) fn vmk(&self, name: &VmkName) -> Result<Vmk, Problem> {
+        let state = self.view();
+        let port = self.describe_port(&state, state.intent.vmk(name)?);
+        as_vmk(port).ok_or_else(|| {
+            let unknown = ModelError::Unknown {
+                object: name.into(),
+                suggestion: None,
+            };
+            unknown.into()
+        })
     }
 
     /// A port's policy after inheritance.
@@ -251,6 +276,10 @@ impl Host {
                 mac,
                 source: AddressSource::Configured,
             }),
+            None if port.is_vmk() => state.vmk_mac(port).map(|mac| PortAddress {
+                mac,
+                source: AddressSource::Generated,
+            }),
             None => kept.taken.or(taken).map(|mac| PortAddress {
                 mac,
                 source: AddressSource::Taken,
@@ -263,6 +292,17 @@ impl Host {
         let second = second.filter(|second| first.is_none_or(|first| first.mac != second.mac));
         first.into_iter().chain(second).collect()
     }
+}
+
+/// A port as one of the host's own interfaces.
+fn as_vmk(port: Port) -> Option<Vmk> {
+    Some(Vmk {
+        spec: VmkSpec::of(&port.spec)?,
+        name: port.name,
+        uid: port.uid,
+        resource_version: port.resource_version,
+        status: port.status,
+    })
 }
 
 /// Ports and how many of them are up, counted once for all switches and port groups.

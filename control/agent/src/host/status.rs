@@ -129,7 +129,7 @@ impl Host {
             next: "weft confirm".to_owned(),
         });
         let obstacles = faults.obstacles.iter().map(|(key, obstacle)| Finding {
-            object: object(key),
+            object: state.object_of(key),
             cause: obstacle.cause,
             reason: obstacle.reason.clone(),
             next: obstacle.next.clone(),
@@ -150,7 +150,7 @@ impl Host {
         let warnings = state.engines.iter().filter_map(|(key, engine)| {
             let reason = self.engine(Some(engine.id))?.warnings.join(" ");
             (!reason.is_empty()).then(|| Finding {
-                object: object(key),
+                object: state.object_of(key),
                 cause: Cause::Warning,
                 reason,
                 next: show(key),
@@ -191,7 +191,7 @@ pub(super) fn counts(state: &State, faults: &Faults) -> Counts {
     }
 }
 
-/// A port or uplink as what a finding is about.
+/// A port or uplink as the data path has it: one of the host's own interfaces is a port there like others.
 pub(super) fn object(key: &PortKey) -> ObjectRef {
     match key {
         PortKey::Port(name) => name.into(),

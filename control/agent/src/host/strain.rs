@@ -11,7 +11,7 @@ use weft_datapath::DropReason;
 use weft_model::{ObjectKind, ObjectRef, PortKey, PortName};
 
 use super::Host;
-use super::status::{object, show};
+use super::status::show;
 use crate::state::{State, quoted};
 
 /// Between two notes.
@@ -251,7 +251,7 @@ fn finding(state: &State, growth: &Growth, seconds: f64) -> Finding {
     // What follows the semicolon names a command, as `next` does.
     let help = reason.help().split("; ").next().unwrap_or_default();
     Finding {
-        object: object(at),
+        object: state.object_of(at),
         cause: Cause::Drops,
         reason: format!(
             "{reason} drops {} a second{others}: {help}",

@@ -21,6 +21,7 @@ mod teaming;
 mod thousands;
 mod told;
 mod trace;
+mod vmks;
 mod whole;
 
 /// A host in a directory of its own, which can be restarted.

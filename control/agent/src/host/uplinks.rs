@@ -123,7 +123,9 @@ fn run(host: &Weak<Host>, receiver: &Receiver<Word>) {
 impl Host {
     /// Passes on what happened to an interface.
     pub(crate) fn link_event(&self, event: &LinkEvent) {
-        self.uplinks.say(Word::Link(event.clone()));
+        if !matches!(event, LinkEvent::Readdressed(_)) {
+            self.uplinks.say(Word::Link(event.clone()));
+        }
     }
 
     /// Has uplinks looked at, since a configuration or engines changed.

@@ -4,11 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use weft_api::{Problem, ProblemKind};
 use weft_datapath::engine::memory::MemoryPort;
 use weft_datapath::{AttachError, Datapath, EngineInfo, Event, Options, PollMode, PortId};
-use weft_model::InterfaceName;
+use weft_model::{InterfaceName, IpCidr};
 
 use super::{Kernel, Plane, Wanted};
+use crate::adapters::Adapter;
 use crate::links::{Link, Links};
 
 /// Shared by the plane and the test.
@@ -24,6 +26,7 @@ struct State {
     ports: BTreeMap<InterfaceName, (PortId, MemoryPort)>,
     opened: BTreeMap<InterfaceName, usize>,
     waits: Vec<Duration>,
+    elsewhere: BTreeSet<IpCidr>,
 }
 
 impl Memory {
@@ -37,6 +40,7 @@ impl Memory {
         Plane {
             datapath,
             kernel: Kernel::Memory(self.clone()),
+            mark: String::new(),
         }
     }
 
@@ -80,6 +84,16 @@ impl Memory {
     /// Gives an interface an address.
     pub(crate) fn give_address(&self, link: Link) {
         self.0.lock().unwrap().used.insert(link.index);
+    }
+
+    /// Has another interface of the host have an address, or no more.
+    pub(crate) fn give_elsewhere(&self, ip: &str, has: bool) {
+        let (ip, mut state) = (ip.parse().unwrap(), self.0.lock().unwrap());
+        if has {
+            state.elsewhere.insert(ip);
+        } else {
+            state.elsewhere.remove(&ip);
+        }
     }
 
     /// Has another process hold an interface.
@@ -148,6 +162,32 @@ impl Memory {
     }
 
     pub(super) fn attach(
+        &self,
+        datapath: &Datapath,
+        id: PortId,
+        wanted: &Wanted,
+        busy_wait: Duration,
+    ) -> Result<EngineInfo, Problem> {
+        let info = self
+            .open(datapath, id, wanted, busy_wait)
+            .map_err(|error| super::attach_problem(wanted, &error))?;
+        if let Some(Adapter {
+            device, mtu, ip, ..
+        }) = wanted.adapter()
+        {
+            let taken = ip.filter(|ip| self.0.lock().unwrap().elsewhere.contains(ip));
+            if let Some(ip) = taken {
+                let _ = datapath.detach_all(&[id]);
+                let message = format!("the host has the address {ip} on eth0 already");
+                return Err(Problem::new(ProblemKind::Conflict, message).with_remedy("-"));
+            }
+            self.add(device.as_str());
+            self.set_mtu(device.as_str(), mtu.into());
+        }
+        Ok(info)
+    }
+
+    fn open(
         &self,
         datapath: &Datapath,
         id: PortId,

@@ -5,7 +5,7 @@ use axum::extract::connect_info::{ConnectInfo, Connected};
 use axum::http::request::Parts;
 use axum::serve::IncomingStream;
 use nix::unistd::{Uid, User};
-use weft_api::{Caller, Problem, ProblemKind};
+use weft_api::{CONNECTED_TO, Caller, Problem, ProblemKind};
 
 use super::extract::Refusal;
 use super::listener::Listener;
@@ -42,7 +42,14 @@ impl<S: Send + Sync> FromRequestParts<S> for CalledBy {
         // Names may come from a directory service, which takes its time.
         let user = tokio::task::spawn_blocking(move || name_of(uid)).await;
         let user = user.ok().flatten();
-        Ok(Self(Caller { uid, user, pid }))
+        let told = parts.headers.get(CONNECTED_TO);
+        let connected_to = told.and_then(|told| told.to_str().ok()?.parse().ok());
+        Ok(Self(Caller {
+            uid,
+            user,
+            pid,
+            connected_to,
+        }))
     }
 }
 
@@ -80,6 +87,7 @@ mod tests {
             uid,
             user: name_of(uid),
             pid: Some(std::process::id()),
+            connected_to: None,
         };
         assert_eq!(serde_json::from_str::<Caller>(body).unwrap(), caller);
     }

@@ -11,7 +11,7 @@ use schemars::SchemaGenerator;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use weft_api::{LARGEST_BODY, Problem, ProblemKind};
-use weft_model::{InterfaceName, NameError, PortName, PortgroupName, VswitchName};
+use weft_model::{InterfaceName, NameError, PortName, PortgroupName, VmkName, VswitchName};
 
 /// A problem as an answer.
 pub(super) struct Refusal(pub(super) Problem);
@@ -103,7 +103,7 @@ macro_rules! names {
     };
 }
 
-names!(VswitchName, PortgroupName, PortName);
+names!(VswitchName, PortgroupName, PortName, VmkName);
 
 impl Names for u64 {
     fn parse(names: &[&str]) -> Result<Self, Problem> {

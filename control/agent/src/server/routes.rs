@@ -15,7 +15,7 @@ use weft_api::{
 };
 use weft_model::{
     Change, InterfaceName, Manifest, PortName, PortPatch, PortSpec, PortgroupName, PortgroupPatch,
-    PortgroupSpec, VswitchName, VswitchPatch, VswitchSpec,
+    PortgroupSpec, VmkName, VmkPatch, VmkSpec, VswitchName, VswitchPatch, VswitchSpec,
 };
 
 use super::caller::CalledBy;
@@ -111,6 +111,23 @@ fn table() -> Table {
             policy,
         )
         .get(
+            "/v1/vmks",
+            "The host's own interfaces with their state",
+            async |host: Shared| answer(host, |host| Ok(host.vmks())).await,
+        )
+        .post("/v1/vmks", "Adds one of the host's own interfaces", add_vmk)
+        .get("/v1/vmks/{name}", "One of the host's own interfaces", vmk)
+        .patch(
+            "/v1/vmks/{name}",
+            "Changes settings of one of the host's own interfaces",
+            set_vmk,
+        )
+        .delete(
+            "/v1/vmks/{name}",
+            "Deletes one of the host's own interfaces with its device",
+            del_vmk,
+        )
+        .get(
             "/v1/uplinks",
             "All uplinks",
             async |host: Shared| answer(host, |host| Ok(host.uplinks())).await,
@@ -195,7 +212,7 @@ async fn change(
     caller: Caller,
 ) -> Answer<ChangeResult> {
     made(options.wait, move |durable| {
-        host.change(&change, options, &caller.to_string(), durable)
+        host.change(&change, options, &caller, durable)
     })
     .await
 }
@@ -278,6 +295,8 @@ object_routes! {
         AddPortgroup(PortgroupSpec) SetPortgroup(PortgroupPatch) DelPortgroup;
     port add_port set_port del_port: PortName => weft_api::Port;
         AddPort(PortSpec) SetPort(PortPatch) DelPort;
+    vmk add_vmk set_vmk del_vmk: VmkName => weft_api::Vmk;
+        AddVmk(VmkSpec) SetVmk(VmkPatch) DelVmk;
 }
 
 async fn policy(host: Shared, Named(port): Named<PortName>) -> Answer<weft_api::PolicyReport> {
@@ -312,7 +331,7 @@ async fn apply(
     Body(manifest): Body<Manifest>,
 ) -> Answer<ApplyResult> {
     made(options.wait, move |durable| {
-        host.apply(&manifest, options, &caller.to_string(), durable)
+        host.apply(&manifest, options, &caller, durable)
     })
     .await
 }
@@ -324,7 +343,7 @@ async fn rollback(
     Body(RollbackRequest { to }): Body<RollbackRequest>,
 ) -> Answer<ApplyResult> {
     made(options.wait, move |durable| {
-        host.rollback(to, options, &caller.to_string(), durable)
+        host.rollback(to, options, &caller, durable)
     })
     .await
 }

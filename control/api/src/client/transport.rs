@@ -16,6 +16,7 @@ use tokio::net::UnixStream;
 use super::permission::not_permitted;
 use super::{Answer, Client};
 use crate::apply::{ApplyOptions, ApplyResult};
+use crate::connection::{CONNECTED_TO, connection_of};
 use crate::object::{ChangeOptions, ChangeResult, Wait};
 use crate::problem::{Problem, ProblemKind};
 
@@ -215,12 +216,16 @@ fn may_change(method: &Method, path: &str) -> bool {
 }
 
 fn request(method: Method, path: &str, body: Bytes) -> Answer<Request<Full<Bytes>>> {
-    let request = Request::builder()
-        .method(method)
+    let mut request = Request::builder()
         .uri(path)
         .header(HOST, "weft")
-        .header(CONTENT_TYPE, "application/json")
-        .body(Full::new(body));
+        .header(CONTENT_TYPE, "application/json");
+    if method != Method::GET
+        && let Some(address) = connection_of(std::process::id())
+    {
+        request = request.header(CONNECTED_TO, address.to_string());
+    }
+    let request = request.method(method).body(Full::new(body));
     request.map_err(|error| {
         let message = format!("{path} is no request path: {error}");
         Problem::new(ProblemKind::Failed, message)

@@ -20,6 +20,8 @@ const PATIENCE: Duration = Duration::from_millis(200);
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Source {
     Ports,
+    /// The host's own interfaces.
+    Vmks,
     /// Ports, and uplinks by their interface.
     PortsAndUplinks,
     Portgroups,
@@ -111,6 +113,7 @@ fn source(arg: &Arg, path: &[String]) -> Source {
     match (path.as_slice(), shown.as_str()) {
         ([noun, "show" | "set" | "del"], "NAME") => match *noun {
             "port" => Source::Ports,
+            "vmk" => Source::Vmks,
             "portgroup" => Source::Portgroups,
             "vswitch" => Source::Vswitches,
             _ => Source::Free,
@@ -175,6 +178,7 @@ impl Known {
                 .map(|word| (word.clone(), String::new()))
                 .collect(),
             Source::Ports
+            | Source::Vmks
             | Source::PortsAndUplinks
             | Source::Portgroups
             | Source::Vswitches
@@ -256,8 +260,16 @@ impl Known {
                 (port.name.to_string(), format!("{} on {on}", port.portgroup))
             })
         };
+        let vmks = || {
+            manifest.vmks().iter().map(|vmk| {
+                let ip = vmk.ip.map(|ip| format!(" with {ip}")).unwrap_or_default();
+                (vmk.name.to_string(), format!("{}{ip}", vmk.portgroup))
+            })
+        };
+        let ports = || ports().chain(vmks());
         match source {
             Source::Ports => ports().collect(),
+            Source::Vmks => vmks().collect(),
             Source::PortsAndUplinks => ports().chain(uplinks()).collect(),
             Source::Uplinks => uplinks().collect(),
             Source::Vswitches => manifest
@@ -369,6 +381,8 @@ mod tests {
             (" agent", Source::File),
             ("port set name", Source::Ports),
             ("port add name", Source::Free),
+            ("vmk set name", Source::Vmks),
+            ("vmk add name", Source::Free),
             ("port add portgroup", Source::Portgroups),
             ("port add veth", Source::Interfaces),
             ("port add tap", Source::Interfaces),

@@ -46,6 +46,37 @@ fn every_member_is_found_by_name() {
 }
 
 #[test]
+fn a_vmk_belongs_to_the_host_that_has_its_port_group() {
+    let lab = |group: &str| {
+        plan(&format!(
+            "
+hosts: [{{name: h1}}, {{name: h2}}]
+vswitches:
+  - {{name: s, host: h1, portgroups: [{{name: Lab}}, {{name: Both}}]}}
+  - {{name: s, host: h2, portgroups: [{{name: Mgmt}}, {{name: Both}}]}}
+vmks: [{{name: vmk0, portgroup: {group}, ip: 10.0.0.1/24}}]
+"
+        ))
+    };
+    let having = |group: &str| {
+        let lab = lab(group).unwrap();
+        let hosts = lab.hosts.iter();
+        hosts
+            .map(|host| host.manifest.vmks().len())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(having("Lab"), [1, 0]);
+    assert_eq!(having("Mgmt"), [0, 1]);
+    for (group, problem) in [("Both", "several hosts"), ("None", "does not exist")] {
+        let refused = lab(group).err().unwrap().to_string();
+        assert!(
+            refused.contains("vmk vmk0") && refused.contains(problem),
+            "{refused}"
+        );
+    }
+}
+
+#[test]
 fn a_vm_is_attached_by_any_of_three_engines() {
     let attached = |engine: &str| {
         let vms = format!("vms: [{{name: a, portgroup: Lab, engine: {engine}}}]");

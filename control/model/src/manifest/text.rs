@@ -6,7 +6,7 @@ use super::Manifest;
 use crate::name::nearest;
 
 /// Sections and fields that manifests are to have and have not yet. Who writes one did not mean another one.
-const NOT_YET: [&str; 4] = ["vmks", "dvswitches", "mirrors", "netflow"];
+const NOT_YET: [&str; 3] = ["dvswitches", "mirrors", "netflow"];
 
 /// What numbers may be, for those that do not even fit the type.
 const RANGES: [(&str, &str); 4] = [

@@ -5,8 +5,8 @@ use std::fmt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{SocketRole, VethEngine};
-use crate::name::{InterfaceName, SocketPath};
+use super::{IpCidr, Mtu, SocketRole, VethEngine, Vmk};
+use crate::name::{InterfaceName, PortName, SocketPath, VmkName};
 
 /// What a port is attached to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,6 +25,8 @@ pub enum Attachment {
         /// Its name.
         device: InterfaceName,
     },
+    /// The host's own kernel.
+    Vmk(Vmk),
 }
 
 /// The socket of a VM's network adapter.
@@ -42,7 +44,11 @@ impl Attachment {
     /// The network interface that the port has to itself.
     pub fn interface(&self) -> Option<&InterfaceName> {
         match self {
-            Self::Veth { interface, .. } | Self::Tap { device: interface } => Some(interface),
+            Self::Veth { interface, .. }
+            | Self::Tap { device: interface }
+            | Self::Vmk(Vmk {
+                device: interface, ..
+            }) => Some(interface),
             Self::VhostUser(_) => None,
         }
     }
@@ -51,7 +57,7 @@ impl Attachment {
     pub fn socket(&self) -> Option<&SocketPath> {
         match self {
             Self::VhostUser(VhostUser { socket, .. }) => Some(socket),
-            Self::Veth { .. } | Self::Tap { .. } => None,
+            Self::Veth { .. } | Self::Tap { .. } | Self::Vmk(_) => None,
         }
     }
 
@@ -61,6 +67,7 @@ impl Attachment {
             Self::Veth { .. } => "veth",
             Self::VhostUser(_) => "vhostUser",
             Self::Tap { .. } => "tap",
+            Self::Vmk(_) => "name",
         }
     }
 }
@@ -71,7 +78,7 @@ impl fmt::Display for Attachment {
         match self {
             Self::Veth { interface, .. } => interface.fmt(f),
             Self::VhostUser(VhostUser { socket, .. }) => socket.fmt(f),
-            Self::Tap { device } => device.fmt(f),
+            Self::Tap { device } | Self::Vmk(Vmk { device, .. }) => device.fmt(f),
         }
     }
 }
@@ -83,29 +90,49 @@ pub(super) struct AttachmentFields {
     pub(super) engine: VethEngine,
     pub(super) vhost_user: Option<VhostUser>,
     pub(super) tap: Option<InterfaceName>,
+    pub(super) vmk: Option<VmkFields>,
 }
 
-impl TryFrom<AttachmentFields> for Attachment {
-    type Error = &'static str;
+/// The host's own interface, made with the port and named as it is.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(rename = "VmkAttachment")]
+pub(super) struct VmkFields {
+    /// Its address with prefix length, such as `10.0.0.11/24`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    ip: Option<IpCidr>,
+    /// Largest payload of a frame, in octets. Absent: its switch's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    mtu: Option<Mtu>,
+}
 
-    fn try_from(fields: AttachmentFields) -> Result<Self, &'static str> {
-        let AttachmentFields {
+impl AttachmentFields {
+    /// The attachment of the port of this name.
+    pub(super) fn of(self, port: &PortName) -> Result<Attachment, String> {
+        let Self {
             veth,
             engine,
             vhost_user,
             tap,
-        } = fields;
+            vmk,
+        } = self;
         if veth.is_none() && engine != VethEngine::default() {
-            return Err("'engine' belongs to 'veth: DEV', which is missing");
+            return Err("'engine' belongs to 'veth: DEV', which is missing".to_owned());
         }
-        match (veth, vhost_user, tap) {
-            (Some(interface), None, None) => Ok(Self::Veth { interface, engine }),
-            (None, Some(vhost_user), None) => Ok(Self::VhostUser(vhost_user)),
-            (None, None, Some(device)) => Ok(Self::Tap { device }),
-            (None, None, None) => Err(
-                "nothing is attached; name it with 'veth: DEV', 'vhostUser: {socket: PATH}' or 'tap: DEV'",
+        match (veth, vhost_user, tap, vmk) {
+            (Some(interface), None, None, None) => Ok(Attachment::Veth { interface, engine }),
+            (None, Some(vhost_user), None, None) => Ok(Attachment::VhostUser(vhost_user)),
+            (None, None, Some(device), None) => Ok(Attachment::Tap { device }),
+            (None, None, None, Some(VmkFields { ip, mtu })) => {
+                let name: VmkName = port.as_str().parse().map_err(|error| format!("{error}"))?;
+                let device = (&name).into();
+                Ok(Attachment::Vmk(Vmk { device, ip, mtu }))
+            }
+            (None, None, None, None) => Err(
+                "nothing is attached; name it with 'veth: DEV', 'vhostUser: {socket: PATH}' or 'tap: DEV'"
+                    .to_owned(),
             ),
-            _ => Err("a port has one of 'veth', 'vhostUser' and 'tap'"),
+            _ => Err("a port has one of 'veth', 'vhostUser', 'tap' and 'vmk'".to_owned()),
         }
     }
 }
@@ -120,6 +147,7 @@ impl From<Attachment> for AttachmentFields {
             }
             Attachment::VhostUser(vhost_user) => fields.vhost_user = Some(vhost_user),
             Attachment::Tap { device } => fields.tap = Some(device),
+            Attachment::Vmk(Vmk { ip, mtu, .. }) => fields.vmk = Some(VmkFields { ip, mtu }),
         }
         fields
     }

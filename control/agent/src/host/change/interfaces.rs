@@ -29,7 +29,10 @@ impl Concerned {
                 let port = intent.ports.get(name).map(|object| &object.spec);
                 let group = port.and_then(|port| intent.portgroups.get(&port.portgroup));
                 let group = group.map(|object| &object.spec);
-                let own = [Some(name.into()), group.map(|group| (&group.name).into())];
+                let own = [
+                    port.map(Into::into),
+                    group.map(|group| (&group.name).into()),
+                ];
                 (own, group.map(|group| (&group.vswitch).into()))
             }
             PortKey::Uplink(interface) => {

@@ -1,0 +1,290 @@
+//! The host's side of its own interfaces: what the kernel is told of the devices that vmks have.
+
+use std::net::IpAddr;
+
+use futures_util::TryStreamExt;
+use rtnetlink::packet_route::address::{
+    AddressAttribute, AddressHeaderFlags, AddressMessage, AddressScope,
+};
+use rtnetlink::packet_route::link::{InfoKind, LinkAttribute, LinkFlags, LinkInfo, LinkMessage};
+use rtnetlink::{Handle, LinkUnspec};
+use weft_api::{Problem, ProblemKind};
+use weft_model::{InterfaceName, IpCidr};
+use weft_packet::MacAddr;
+
+/// What a device is to have.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Adapter<'a> {
+    /// Its name.
+    pub(crate) device: &'a InterfaceName,
+    /// Its Ethernet address.
+    pub(crate) mac: MacAddr,
+    /// Largest payload of a frame in octets.
+    pub(crate) mtu: u16,
+    /// Its IP address.
+    pub(crate) ip: Option<IpCidr>,
+}
+
+/// Gives a device its addresses and MTU, and sets it up. What it has already is not touched, so that conversations go on: other
+/// addresses go, unless they have a lifetime, as those of a DHCP client or of a router's announcement.
+///
+/// # Errors
+/// `conflict`: another interface of the host has the address, and nothing has changed. `failed`: the kernel refuses a step.
+pub(crate) async fn set_up(adapter: Adapter<'_>, mark: &str) -> Result<(), Problem> {
+    let failed = |step: &str, error: &dyn std::fmt::Display| {
+        let message = format!("interface {}: {step}: {error}", adapter.device);
+        Problem::new(ProblemKind::Failed, message).with_remedy("see the agent's log")
+    };
+    let (connection, handle, _) = rtnetlink::new_connection()
+        .map_err(|error| failed("asking the kernel for interfaces", &error))?;
+    let connection = tokio::spawn(connection);
+    let result = async {
+        let link = find(&handle, adapter.device)
+            .await
+            .map_err(|error| failed("reading it", &error))?;
+        let all: Vec<AddressMessage> = handle
+            .address()
+            .get()
+            .execute()
+            .try_collect()
+            .await
+            .map_err(|error| failed("reading addresses", &error))?;
+        let index = link.header.index;
+        if let Some(ip) = adapter.ip {
+            is_free(&handle, ip, index, &all).await?;
+        }
+        // Neighbours that knew the address elsewhere are told where it is when the device comes up, or gets its Ethernet address.
+        set(adapter.device, "ipv4/conf", "arp_notify", 1);
+        set(adapter.device, "ipv6/conf", "ndisc_notify", 1);
+        // Several interfaces may be on one network: each speaks for itself.
+        set(adapter.device, "ipv4/conf", "arp_ignore", 1);
+        set(adapter.device, "ipv4/conf", "arp_announce", 2);
+        let is_new =
+            set_address(&handle, adapter, index, &all)
+                .await
+                .map_err(|error| match adapter.ip {
+                    Some(ip) if ip.address().is_ipv6() && is_forbidden(&error) => no_ipv6(),
+                    _ => failed("setting its IP address", &error),
+                })?;
+        set_link(&handle, adapter, mark, &link, is_new)
+            .await
+            .map_err(|error| failed("setting its address, its MTU and it up", &error))
+    };
+    let result = result.await;
+    connection.abort();
+    result
+}
+
+fn is_forbidden(error: &rtnetlink::Error) -> bool {
+    let rtnetlink::Error::NetlinkError(message) = error else {
+        return false;
+    };
+    message.to_io().kind() == std::io::ErrorKind::PermissionDenied
+}
+
+/// The host's administrator wants no IPv6 on interfaces that are made.
+fn no_ipv6() -> Problem {
+    let message = "IPv6 is switched off on this host (net.ipv6.conf.default.disable_ipv6)";
+    Problem::new(ProblemKind::Conflict, message)
+        .in_field("ip")
+        .with_remedy("'sysctl -w net.ipv6.conf.default.disable_ipv6=0', or use an IPv4 address")
+}
+
+/// Gives a device its IP address, and only that one, where it has another or none. Returns whether that was so.
+pub(crate) async fn give_back(adapter: Adapter<'_>) -> Result<bool, String> {
+    let (connection, handle, _) = rtnetlink::new_connection().map_err(|error| error.to_string())?;
+    let connection = tokio::spawn(connection);
+    let given = async {
+        let index = find(&handle, adapter.device).await?.header.index;
+        let request = handle.address().get().set_link_index_filter(index);
+        let own: Vec<AddressMessage> = request.execute().try_collect().await?;
+        let has_it = |ip| own.iter().any(|message| is_address(message, ip));
+        if adapter.ip.is_none_or(has_it) {
+            return Ok(false);
+        }
+        set_address(&handle, adapter, index, &own).await
+    };
+    let given = given.await;
+    connection.abort();
+    given.map_err(|error| error.to_string())
+}
+
+/// The devices with a mark.
+pub(crate) async fn marked(mark: &str) -> Result<Vec<InterfaceName>, String> {
+    let (connection, handle, _) = rtnetlink::new_connection().map_err(|error| error.to_string())?;
+    let connection = tokio::spawn(connection);
+    let links = handle.link().get().execute();
+    let links: Result<Vec<LinkMessage>, _> = links.try_collect().await;
+    connection.abort();
+    let links = links.map_err(|error| error.to_string())?;
+    let own = links.iter().filter(|link| is_own(link, mark));
+    Ok(own
+        .filter_map(name)
+        .filter_map(|name| name.parse().ok())
+        .collect())
+}
+
+/// Removes a device, unless it is none that an engine made. One that is gone is as it should be.
+pub(crate) async fn remove(device: &InterfaceName, mark: &str) -> Result<(), String> {
+    let (connection, handle, _) = rtnetlink::new_connection().map_err(|error| error.to_string())?;
+    let connection = tokio::spawn(connection);
+    let removed = match find(&handle, device).await {
+        Ok(link) if is_own(&link, mark) => handle.link().del(link.header.index).execute().await,
+        Ok(_) | Err(_) => Ok(()),
+    };
+    connection.abort();
+    removed.map_err(|error| error.to_string())
+}
+
+async fn find(handle: &Handle, device: &InterfaceName) -> Result<LinkMessage, rtnetlink::Error> {
+    let request = handle.link().get().match_name(device.to_string());
+    let mut messages = std::pin::pin!(request.execute());
+    let message = messages.try_next().await?;
+    message.ok_or(rtnetlink::Error::RequestFailed)
+}
+
+/// Whether a device was made for one of the host's own interfaces.
+fn is_own(link: &LinkMessage, mark: &str) -> bool {
+    let is_marked = |attribute: &LinkAttribute| matches!(attribute, LinkAttribute::IfAlias(alias) if alias == mark);
+    is_tap(link) && link.attributes.iter().any(is_marked)
+}
+
+fn name(link: &LinkMessage) -> Option<&str> {
+    link.attributes
+        .iter()
+        .find_map(|attribute| match attribute {
+            LinkAttribute::IfName(name) => Some(name.as_str()),
+            _ => None,
+        })
+}
+
+fn is_tap(link: &LinkMessage) -> bool {
+    link.attributes.iter().any(|attribute| match attribute {
+        LinkAttribute::LinkInfo(infos) => {
+            (infos.iter()).any(|info| matches!(info, LinkInfo::Kind(InfoKind::Tun)))
+        }
+        _ => false,
+    })
+}
+
+/// Refuses an address that another interface has, and says which.
+async fn is_free(
+    handle: &Handle,
+    ip: IpCidr,
+    index: u32,
+    all: &[AddressMessage],
+) -> Result<(), Problem> {
+    let has_it = |message: &&AddressMessage| {
+        message.header.index != index && address(message) == Some(ip.address())
+    };
+    let Some(other) = all.iter().find(has_it) else {
+        return Ok(());
+    };
+    let request = handle.link().get().match_index(other.header.index);
+    let mut messages = std::pin::pin!(request.execute());
+    let link = messages.try_next().await.ok().flatten();
+    let name = link.as_ref().and_then(name).unwrap_or("another interface");
+    let message = format!(
+        "the host has the address {} on {name} already",
+        ip.address()
+    );
+    let on = format!("{}/{} dev {name}", ip.address(), other.header.prefix_len);
+    Err(Problem::new(ProblemKind::Conflict, message)
+        .in_field("ip")
+        .with_remedy(format!(
+            "use another address, or first take it away there with 'ip address del {on}'"
+        )))
+}
+
+/// The address of the interface itself: of a pair of addresses, that of this end.
+fn address(message: &AddressMessage) -> Option<IpAddr> {
+    let own = message
+        .attributes
+        .iter()
+        .find_map(|attribute| match attribute {
+            AddressAttribute::Local(address) => Some(*address),
+            _ => None,
+        });
+    own.or_else(|| {
+        message
+            .attributes
+            .iter()
+            .find_map(|attribute| match attribute {
+                AddressAttribute::Address(address) => Some(*address),
+                _ => None,
+            })
+    })
+}
+
+fn is_address(message: &AddressMessage, ip: IpCidr) -> bool {
+    address(message) == Some(ip.address()) && message.header.prefix_len == ip.prefix()
+}
+
+async fn set_link(
+    handle: &Handle,
+    adapter: Adapter<'_>,
+    mark: &str,
+    link: &LinkMessage,
+    tells: bool,
+) -> Result<(), rtnetlink::Error> {
+    let mac = adapter.mac.octets();
+    let has = |wanted: &LinkAttribute| link.attributes.contains(wanted);
+    let mut change = LinkUnspec::new_with_index(link.header.index);
+    if tells || !has(&LinkAttribute::Address(mac.to_vec())) {
+        change = change.address(mac.to_vec());
+    }
+    if !is_own(link, mark) {
+        change = change.alias(mark);
+    }
+    if !has(&LinkAttribute::Mtu(adapter.mtu.into())) {
+        change = change.mtu(adapter.mtu.into());
+    }
+    if !link.header.flags.contains(LinkFlags::Up) {
+        change = change.up();
+    }
+    handle.link().set(change.build()).execute().await
+}
+
+/// Gives a device its IP address, and takes others away. Returns whether it had not got it.
+async fn set_address(
+    handle: &Handle,
+    adapter: Adapter<'_>,
+    index: u32,
+    all: &[AddressMessage],
+) -> Result<bool, rtnetlink::Error> {
+    let own = all.iter().filter(|message| {
+        message.header.index == index
+            && message.header.scope != AddressScope::Link
+            && message.header.flags.contains(AddressHeaderFlags::Permanent)
+    });
+    let is_wanted =
+        |message: &&AddressMessage| adapter.ip.is_some_and(|ip| is_address(message, ip));
+    let (wanted, others): (Vec<_>, Vec<_>) = own.partition(is_wanted);
+    let is_new = adapter.ip.is_some() && wanted.is_empty();
+    if let (Some(ip), true) = (adapter.ip, is_new) {
+        // A second address of a network does not go with the first one then, and neither do routes through it.
+        set(adapter.device, "ipv4/conf", "promote_secondaries", 1);
+        add(handle, index, ip).await?;
+    }
+    for other in &others {
+        handle.address().del((*other).clone()).execute().await?;
+    }
+    if let (Some(ip), false) = (adapter.ip, others.is_empty()) {
+        add(handle, index, ip).await?;
+    }
+    Ok(is_new)
+}
+
+/// Makes a setting of a device, which it works without.
+fn set(device: &InterfaceName, section: &str, setting: &str, value: u8) {
+    let path = format!("/proc/sys/net/{section}/{device}/{setting}");
+    if let Err(error) = std::fs::write(path, value.to_string()) {
+        tracing::debug!(%error, %device, setting, "a setting is left as it is");
+    }
+}
+
+/// Adds an address, or leaves it as it is.
+async fn add(handle: &Handle, index: u32, ip: IpCidr) -> Result<(), rtnetlink::Error> {
+    let request = handle.address().add(index, ip.address(), ip.prefix());
+    request.replace().execute().await
+}

@@ -1,0 +1,218 @@
+//! The host's own interfaces: their devices, their addresses, and the operator's connection over them.
+
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
+
+use weft_api::{AddressSource, ApplyOptions, ProblemKind, RollbackRequest};
+use weft_model::{VmkPatch, vmk_mac};
+
+use super::*;
+use crate::operator::Operator;
+
+const HOST: &str = "
+vswitches:
+  - name: vSwitch0
+    uplinks: [eth1, eth2]
+    portgroups: [{name: Mgmt, vlan: 10}, {name: Other, vlan: 20}]
+  - {name: Inner, portgroups: [{name: Lab, vlan: 10}]}
+vmks:
+  - {name: vmk0, portgroup: Mgmt, ip: 10.0.0.11/24}
+";
+
+fn host() -> Bench {
+    let bench = Bench::new(&["eth1", "eth2"]);
+    bench.add(HOST);
+    bench
+}
+
+fn set(text: &str) -> Change {
+    let patch: VmkPatch = weft_model::from_text(text).unwrap();
+    Change::SetVmk("vmk0".parse().unwrap(), patch)
+}
+
+fn parsed(text: &str) -> Manifest {
+    Manifest::parse(text).unwrap()
+}
+
+/// Somebody who is connected over the address of vmk0.
+fn operator() -> Operator {
+    Operator {
+        connected_to: Some(IpAddr::from([10, 0, 0, 11])),
+        ..Operator::from("root")
+    }
+}
+
+#[test]
+fn an_adapter_has_the_address_of_its_name_until_it_has_another() {
+    let mut bench = host();
+    let first = |bench: &Bench| {
+        let address = bench.port("vmk0").status.addresses[0];
+        (address.mac, address.source)
+    };
+    let generated = (vmk_mac("esxi01", "vmk0"), AddressSource::Generated);
+    assert!(bench.is_up("vmk0"));
+    assert_eq!(first(&bench), generated);
+    bench.kill();
+    bench.start();
+    assert_eq!(first(&bench), generated);
+    bench.change(&set("{mac: '02:00:00:00:00:09'}")).unwrap();
+    assert_eq!(first(&bench).1, AddressSource::Configured);
+    assert_eq!(bench.memory.opened("vmk0"), 3, "its device is set up again");
+    let vmk = bench.host().vmk(&"vmk0".parse().unwrap()).unwrap();
+    assert_eq!(vmk.spec.ip, Some("10.0.0.11/24".parse().unwrap()));
+}
+
+#[test]
+fn a_smaller_mtu_of_the_switch_is_that_of_the_device() {
+    let bench = host();
+    let mtu = |bench: &Bench| bench.host().state().links[&"vmk0".parse().unwrap()].mtu;
+    assert_eq!(mtu(&bench), 1500);
+    bench.change(&set("{mtu: 1400}")).unwrap();
+    assert_eq!(mtu(&bench), 1400);
+    bench.change(&set("{mtu: null}")).unwrap();
+    let smaller = weft_model::from_text("{mtu: 1300}").unwrap();
+    let smaller = Change::SetVswitch("vSwitch0".parse().unwrap(), smaller);
+    bench.change(&smaller).unwrap();
+    assert_eq!(mtu(&bench), 1300);
+}
+
+#[test]
+fn an_address_that_the_host_has_elsewhere_is_refused_and_all_is_as_before() {
+    let bench = host();
+    bench.memory.give_elsewhere("10.0.0.12/24", true);
+    let problem = bench.change(&set("{ip: 10.0.0.12/24}")).unwrap_err();
+    assert_eq!(problem.kind, ProblemKind::Conflict);
+    assert!(
+        problem
+            .message
+            .starts_with("vmk vmk0: the host has the address 10.0.0.12"),
+        "{problem}"
+    );
+    let vmk = bench.host().vmk(&"vmk0".parse().unwrap()).unwrap();
+    assert_eq!(vmk.spec.ip, Some("10.0.0.11/24".parse().unwrap()));
+    assert!(bench.is_up("vmk0"));
+}
+
+#[test]
+fn an_address_that_is_taken_at_the_start_is_tried_again() {
+    let mut bench = host();
+    bench.kill();
+    bench.memory.give_elsewhere("10.0.0.11/24", true);
+    bench.start();
+    let reason = bench.port("vmk0").status.reason.unwrap();
+    assert!(reason.contains("has the address 10.0.0.11"), "{reason}");
+    bench.memory.give_elsewhere("10.0.0.11/24", false);
+    let later = Instant::now() + Duration::from_secs(3);
+    bench.host().links_changed_at(later, Vec::new());
+    assert!(bench.is_up("vmk0"));
+}
+
+#[test]
+fn a_deleted_interface_takes_its_device_along() {
+    let bench = host();
+    let has = |bench: &Bench| {
+        bench
+            .host()
+            .plane
+            .link(&"vmk0".parse().unwrap())
+            .unwrap()
+            .is_some()
+    };
+    assert!(has(&bench));
+    bench
+        .change(&Change::DelVmk("vmk0".parse().unwrap()))
+        .unwrap();
+    assert!(!has(&bench));
+}
+
+#[test]
+fn the_last_path_of_the_operator_goes_only_when_that_is_meant() {
+    let group = |text: &str| {
+        let patch = weft_model::from_text(text).unwrap();
+        Change::SetPortgroup("Mgmt".parse().unwrap(), patch)
+    };
+    let port = |text: &str| {
+        let patch = weft_model::from_text(text).unwrap();
+        Change::SetPort("vmk0".parse().unwrap(), patch)
+    };
+    for change in [
+        Change::DelVmk("vmk0".parse().unwrap()),
+        set("{ip: 10.0.0.12/24}"),
+        set("{ip: null}"),
+        set("{portgroup: Other}"),
+        set("{portgroup: Lab}"),
+        port("{block: true}"),
+        port("{link: down}"),
+        group("{vlan: 20}"),
+        group("{teaming: {active: []}}"),
+    ] {
+        let bench = host();
+        let make = |options| bench.host().change(&change, options, operator(), |_| {});
+        for dry_run in [true, false] {
+            let options = ChangeOptions {
+                dry_run,
+                ..ChangeOptions::default()
+            };
+            let problem = make(options).unwrap_err();
+            assert_eq!(problem.kind, ProblemKind::Conflict, "{change:?}");
+            let text = problem.to_string();
+            for word in ["vmk vmk0", "10.0.0.11", "--yes"] {
+                assert!(text.contains(word), "{change:?}: {text}");
+            }
+        }
+        // Others cut nobody off, and neither does who means it.
+        bench
+            .change_with(
+                &change,
+                ChangeOptions {
+                    dry_run: true,
+                    ..ChangeOptions::default()
+                },
+            )
+            .unwrap();
+        make(ChangeOptions {
+            yes: true,
+            ..ChangeOptions::default()
+        })
+        .unwrap();
+    }
+    // What leaves a path is not refused, and the last uplink of a team is.
+    let bench = host();
+    let make = |change: &Change| {
+        bench
+            .host()
+            .change(change, ChangeOptions::default(), operator(), |_| {})
+    };
+    let del =
+        |uplink: &str| Change::DelUplink("vSwitch0".parse().unwrap(), uplink.parse().unwrap());
+    make(&set("{mtu: 1400}")).unwrap();
+    make(&del("eth1")).unwrap();
+    let problem = make(&del("eth2")).unwrap_err();
+    assert!(
+        problem.message.contains("loses its last uplink"),
+        "{problem}"
+    );
+}
+
+#[test]
+fn manifests_and_rollbacks_cut_nobody_off_either() {
+    let bench = host();
+    let without = parsed("vmks: []");
+    let options = ApplyOptions::default();
+    let problem = bench
+        .host()
+        .apply(&without, options, operator(), |_| {})
+        .unwrap_err();
+    assert!(problem.message.contains("10.0.0.11"), "{problem}");
+    let RollbackRequest { to } = RollbackRequest { to: Some(1) };
+    let problem = bench
+        .host()
+        .rollback(to, options, operator(), |_| {})
+        .unwrap_err();
+    assert!(problem.message.contains("10.0.0.11"), "{problem}");
+    let renamed = parsed("vmks: [{name: vmk1, portgroup: Mgmt, ip: 10.0.0.11/24}]");
+    bench
+        .host()
+        .apply(&renamed, options, operator(), |_| {})
+        .unwrap();
+}

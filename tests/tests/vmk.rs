@@ -1,0 +1,353 @@
+//! The host's own interfaces on port groups.
+#![forbid(unsafe_code)]
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use weft_tests::{Answer, Document, Host, root, until, weft};
+
+const OF_HOST: &str = "10.77.0.11";
+const OF_PEER: &str = "10.77.0.12";
+
+/// A host whose vmk0 is on VLAN 10, and another one with an interface of its own there, beyond the uplinks.
+fn edge() -> (Host, Host) {
+    let (host, peer) = (Host::new(), Host::new());
+    host.join(&peer, "eth1");
+    for line in [
+        "vswitch add vSwitch1 --uplink eth1",
+        "portgroup add Mgmt --vswitch vSwitch1 --vlan 10",
+        "vmk add vmk9 --portgroup Mgmt --ip 10.77.0.12/24",
+    ] {
+        peer.does(line);
+    }
+    host.does("vswitch add vSwitch1 --uplink eth1");
+    host.does("portgroup add Mgmt --vswitch vSwitch1 --vlan 10");
+    let said = host.does(&format!(
+        "vmk add vmk0 --portgroup Mgmt --ip {OF_HOST}/24 --mtu 1400"
+    ));
+    assert!(
+        said.contains("vmk vmk0 added to Mgmt: up on vmk0 (tap)"),
+        "{said}"
+    );
+    (host, peer)
+}
+
+/// What `ip` says of the device.
+fn device(host: &Host) -> String {
+    host.runs("ip address show dev vmk0")
+}
+
+fn has_device(host: &Host) -> bool {
+    host.runs("ip -brief link").contains("vmk0")
+}
+
+/// A connection from the peer to the host over its interface, and the host's end of it.
+fn connection(host: &Host, peer: &Host) -> (TcpStream, TcpStream) {
+    let address: SocketAddr = format!("{OF_HOST}:7000").parse().expect("an address");
+    let listener = host
+        .namespace()
+        .run(|| TcpListener::bind(address))
+        .expect("the host has the address");
+    let far = peer
+        .namespace()
+        .run(|| TcpStream::connect_timeout(&address, Duration::from_secs(10)))
+        .expect("the peer reaches the host");
+    let (near, _) = listener.accept().expect("the peer is connected");
+    for end in [&far, &near] {
+        end.set_read_timeout(Some(Duration::from_secs(30)))
+            .expect("a time is taken");
+    }
+    (far, near)
+}
+
+/// Sends a megabyte and says whether it arrived whole.
+fn passes(from: &mut TcpStream, to: &mut TcpStream) -> bool {
+    let sent: Vec<u8> = (0..1 << 20).map(|position: u32| position as u8).collect();
+    let mut received = vec![0; sent.len()];
+    std::thread::scope(|scope| {
+        let sender = scope.spawn(|| from.write_all(&sent));
+        let read = to.read_exact(&mut received);
+        read.is_ok() && sender.join().is_ok_and(|sent| sent.is_ok())
+    }) && received == sent
+}
+
+#[test]
+fn the_host_and_its_peer_reach_each_other_over_an_uplink() {
+    let (host, peer) = edge();
+    host.runs(&format!("ping -c 1 -w 10 {OF_PEER}"));
+    peer.runs(&format!("ping -c 1 -w 10 {OF_HOST}"));
+    let (mut far, mut near) = connection(&host, &peer);
+    assert!(passes(&mut far, &mut near) && passes(&mut near, &mut far));
+    let shown = device(&host);
+    assert!(
+        shown.contains("mtu 1400") && shown.contains("10.77.0.11/24"),
+        "{shown}"
+    );
+    let addresses = host.shows("vmk show vmk0")["status"]["addresses"].take();
+    let mac = addresses[0]["mac"]
+        .as_str()
+        .expect("it has an address")
+        .to_owned();
+    assert!(shown.contains(&mac), "{shown}\n{addresses}");
+    let again = host.does(&format!(
+        "vmk add vmk0 --portgroup Mgmt --ip {OF_HOST}/24 --mtu 1400"
+    ));
+    assert!(again.contains("unchanged"), "{again}");
+    // What changes replaces what was, and nothing else.
+    host.runs(&format!("ip route add 10.88.0.0/16 via {OF_PEER} dev vmk0"));
+    host.does("vmk set vmk0 --ip 10.77.0.13/24 --mtu none --mac 02:00:00:00:77:01");
+    let shown = device(&host);
+    assert!(!shown.contains(OF_HOST), "{shown}");
+    for expected in ["10.77.0.13/24", "mtu 1500", "02:00:00:00:77:01"] {
+        assert!(shown.contains(expected), "{shown}");
+    }
+    assert!(host.runs("ip route").contains("10.88.0.0/16"));
+    host.runs(&format!("ping -c 1 -w 10 {OF_PEER}"));
+    assert_eq!(host.weft("port del vmk0").code, Some(4));
+    host.does("vmk del vmk0");
+    assert!(!has_device(&host));
+}
+
+#[test]
+fn a_connection_outlives_the_agent() {
+    let (host, peer) = edge();
+    let (mut far, mut near) = connection(&host, &peer);
+    assert!(passes(&mut far, &mut near));
+    for end in [Host::kill, Host::end, Host::kill] {
+        end(&host);
+        assert!(has_device(&host));
+        host.start();
+        assert!(passes(&mut near, &mut far) && passes(&mut far, &mut near));
+        peer.runs(&format!("ping -c 1 -w 10 {OF_HOST}"));
+    }
+}
+
+#[test]
+fn a_device_that_is_deleted_comes_back() {
+    let (host, peer) = edge();
+    host.runs("ip link del vmk0");
+    until("the device is there again", || {
+        has_device(&host) && device(&host).contains(OF_HOST)
+    });
+    until("it is up", || host.port("vmk0").0 == "up");
+    peer.runs(&format!("ping -c 1 -w 10 {OF_HOST}"));
+}
+
+#[test]
+fn on_an_isolated_switch_it_reaches_the_vms_of_the_host() {
+    let host = Host::with_switch();
+    host.does("portgroup add Lab --vswitch vSwitch1 --vlan 20");
+    let vm = host.vm("one", "Lab");
+    vm.does("ip address add 10.78.0.1/24 dev eth0");
+    host.does("vmk add vmk1 --portgroup Lab --ip 10.78.0.2/24");
+    host.runs("ping -c 1 -w 10 10.78.0.1");
+    vm.does("ping -c 1 -w 10 10.78.0.2");
+    let elsewhere = host.weft("vmk add vmk2 --portgroup Lab --ip 127.0.0.2/8");
+    assert_eq!(elsewhere.code, Some(2));
+    host.runs("ip address add 10.79.0.1/24 dev lo");
+    let elsewhere = host.weft("vmk add vmk2 --portgroup Lab --ip 10.79.0.1/24");
+    assert_eq!(elsewhere.code, Some(4));
+    assert!(elsewhere.stderr.contains("on lo already"), "{elsewhere:#?}");
+    assert!(!host.runs("ip -brief link").contains("vmk2"));
+    host.runs("ip link add vmk3 type veth peer name far3");
+    let other = host.weft("vmk add vmk3 --portgroup Lab");
+    assert_eq!(other.code, Some(4), "{other:#?}");
+    assert!(host.runs("ip -brief link").contains("vmk3"));
+}
+
+#[test]
+fn the_last_path_of_the_operator_needs_a_word_of_consent() {
+    let (host, peer) = edge();
+    let over_ssh = |line: &str| {
+        let mut command = Command::new(weft());
+        command.env_remove("WEFT_AGENT");
+        let connection = format!("{OF_PEER} 50000 {OF_HOST} 22");
+        command.env("SSH_CONNECTION", connection);
+        command.arg("--agent").arg(host.socket());
+        Answer::of(command.args(line.split(' ')))
+    };
+    for line in [
+        "uplink del vSwitch1 eth1",
+        "portgroup set Mgmt --vlan 20",
+        "port set vmk0 --block yes",
+        "vmk set vmk0 --ip none",
+        "vmk del vmk0 --dry-run",
+        "vmk del vmk0",
+    ] {
+        let refused = over_ssh(line);
+        assert_eq!(refused.code, Some(4), "{refused:#?}");
+        for word in ["vmk0", OF_HOST, "--yes"] {
+            assert!(refused.stderr.contains(word), "{refused:#?}");
+        }
+    }
+    peer.runs(&format!("ping -c 1 -w 10 {OF_HOST}"));
+    over_ssh("vmk del vmk0 --yes").succeeds();
+    assert!(!has_device(&host));
+}
+
+#[test]
+fn it_has_an_address_of_either_version() {
+    let (host, peer) = edge();
+    let refused = host.weft("vmk set vmk0 --ip fd00:77::11/64");
+    refused.refused(4, &["vmk0", "IPv6 is switched off", "disable_ipv6=0"]);
+    for (host, device) in [(&host, "vmk0"), (&peer, "vmk9")] {
+        for which in ["default", device] {
+            let setting = format!("/proc/sys/net/ipv6/conf/{which}/disable_ipv6");
+            let allowed = host.namespace().run(|| std::fs::write(setting, "0"));
+            allowed.expect("the namespace may have IPv6");
+        }
+    }
+    host.does("vmk set vmk0 --ip fd00:77::11/64");
+    peer.does("vmk set vmk9 --ip fd00:77::12/64");
+    // An address is used when nobody else answers for it (RFC 4862 §5.4).
+    until("the other end is reached", || {
+        let ping = "ping -n -c 1 -w 1 fd00:77::12";
+        let mut command = Command::new("ip");
+        command.args(["netns", "exec", host.namespace().name()]);
+        Answer::of(command.args(ping.split(' '))).code == Some(0)
+    });
+    let shown = device(&host);
+    assert!(
+        shown.contains("fd00:77::11/64") && !shown.contains(OF_HOST),
+        "{shown}"
+    );
+}
+
+#[test]
+fn an_address_that_is_taken_away_is_given_back() {
+    let (host, peer) = edge();
+    let (mut far, mut near) = connection(&host, &peer);
+    for line in [
+        "ip address del 10.77.0.11/24 dev vmk0",
+        "ip address flush dev vmk0",
+    ] {
+        host.runs(line);
+        until("it has its address", || device(&host).contains(OF_HOST));
+    }
+    assert!(passes(&mut far, &mut near));
+    // What is no matter of the vmk stays: its administrator set it down.
+    host.runs("ip link set vmk0 down");
+    until("the port is down", || host.port("vmk0").0 == "down");
+    assert!(!device(&host).contains("state UP"));
+}
+
+/// Where the agent was killed between the change and what comes of it.
+#[test]
+fn a_device_that_nobody_wants_goes_at_the_next_start() {
+    let host = Host::with_switch();
+    host.does("portgroup add Lab --vswitch vSwitch1");
+    host.does("vmk add vmk0 --portgroup Lab");
+    host.does("port add tap0 --portgroup Lab --tap tap0");
+    let mark = host.runs("ip -details link show dev vmk0");
+    let mark = mark
+        .lines()
+        .find_map(|line| line.trim().strip_prefix("alias "));
+    let mark = mark.expect("it is marked").to_owned();
+    host.kill();
+    for name in ["vmk7", "vmk8"] {
+        host.runs(&format!("ip tuntap add {name} mode tap"));
+    }
+    let mut command = Command::new("ip");
+    command.args([
+        "-n",
+        host.namespace().name(),
+        "link",
+        "set",
+        "vmk7",
+        "alias",
+    ]);
+    Answer::of(command.arg(mark)).succeeds();
+    host.start();
+    let links = host.runs("ip -brief link");
+    assert!(links.contains("vmk0") && !links.contains("vmk7"), "{links}");
+    assert!(links.contains("vmk8"), "it is somebody else's: {links}");
+    host.does("vmk del vmk0");
+    assert!(!has_device(&host));
+}
+
+/// The script of the documentation, with a shorter time, while somebody is connected over the address that moves.
+fn moves_to_its_vmk(host: &Host, directory: &Path) {
+    let document = Document::read(&root(), "docs/vmk.md");
+    let scripts = document.blocks.iter().map(|block| block.lines.join("\n"));
+    let mut scripts = scripts.filter(|script| script.contains("move.sh"));
+    let script = scripts.next().expect("the documentation has it");
+    let ours = script
+        .replace("eth0", "eth1")
+        .replace("10.0.0.", "10.77.0.")
+        .replace("60s", "5s")
+        .replace("sleep 70", "sleep 10")
+        .replace("END\nsetsid", "echo ended\nEND\nsetsid");
+    for expected in [
+        "10.77.0.11/24 dev eth1",
+        "--confirm 5s",
+        "sleep 10",
+        "echo ended",
+    ] {
+        assert!(ours.contains(expected), "{ours}");
+    }
+    let mut command = Command::new("ip");
+    command.args([
+        "netns",
+        "exec",
+        host.namespace().name(),
+        "sh",
+        "-e",
+        "-c",
+        &ours,
+    ]);
+    let path = weft().parent().expect("it stands in a folder").to_owned();
+    let before = std::env::var("PATH").unwrap_or_default();
+    command.env("PATH", format!("{}:{before}", path.display()));
+    command.env("WEFT_AGENT", host.socket());
+    Answer::of(command.current_dir(directory)).succeeds();
+}
+
+#[test]
+fn a_management_address_moves_with_its_connections() {
+    a_management_address_moves(true);
+}
+
+#[test]
+fn a_management_address_that_is_not_confirmed_moves_back() {
+    a_management_address_moves(false);
+}
+
+fn a_management_address_moves(confirms: bool) {
+    let (host, peer) = (Host::new(), Host::new());
+    host.join(&peer, "eth1");
+    for line in [
+        "vswitch add vSwitch1 --uplink eth1",
+        "portgroup add Mgmt --vswitch vSwitch1",
+        "vmk add vmk9 --portgroup Mgmt --ip 10.77.0.12/24",
+    ] {
+        peer.does(line);
+    }
+    host.runs("ip address add 10.77.0.11/24 dev eth1");
+    host.runs("ip route add default via 10.77.0.1 dev eth1");
+    let (mut far, mut near) = connection(&host, &peer);
+    assert!(passes(&mut far, &mut near));
+    let directory = tempfile::tempdir().expect("a folder");
+    moves_to_its_vmk(&host, directory.path());
+    until("it has moved", || {
+        has_device(&host) && device(&host).contains(OF_HOST)
+    });
+    let routed_by = |device: &str| {
+        let routes = host.runs("ip route show default");
+        routes.contains(&format!("dev {device}"))
+    };
+    until("the route has moved", || routed_by("vmk0"));
+    assert!(passes(&mut far, &mut near) && passes(&mut near, &mut far));
+    if confirms {
+        host.does("confirm");
+    }
+    until("the script has ended", || {
+        let log = std::fs::read_to_string(directory.path().join("move.log"));
+        log.is_ok_and(|log| log.ends_with("ended\n"))
+    });
+    let device = if confirms { "vmk0" } else { "eth1" };
+    assert!(routed_by(device));
+    assert!(passes(&mut far, &mut near) && passes(&mut near, &mut far));
+}
