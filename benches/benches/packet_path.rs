@@ -7,13 +7,15 @@ use std::hint::black_box;
 use std::time::Duration;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use weft_datapath::testing::{AddressTable, CountingAllocator, Rig, allocations};
+use weft_datapath::testing::{
+    self, AddressTable, CountingAllocator, Rig, allocations, one_switch, one_team,
+};
 use weft_datapath::{
     Admission, Beyond, Config, LearningConfig, PortConfig, PortId, ShapeConfig, StaticAddress,
-    SwitchConfig, SwitchId, TeamConfig, TeamId, TeamPolicy,
+    SwitchId, TeamPolicy,
 };
 use weft_packet::{Head, MacAddr};
-use weft_vlan::{Policy, VlanId};
+use weft_vlan::Policy;
 
 #[global_allocator]
 static ALLOCATOR: CountingAllocator = CountingAllocator;
@@ -33,14 +35,11 @@ fn frame(dst: MacAddr, src: MacAddr, len: usize) -> Vec<u8> {
 }
 
 fn access() -> Policy {
-    Policy::Access(VlanId::new(VLAN).expect("a VLAN"))
+    testing::access(VLAN)
 }
 
 fn port(id: u16) -> PortConfig {
-    PortConfig {
-        mac: Some(mac(u64::from(id))),
-        ..PortConfig::vm(PortId(id), SwitchId(0), access())
-    }
+    testing::port(id, access())
 }
 
 /// A switch of `ports` ports, of which the first two send each other frames of `len` octets without end, to `macs`
@@ -85,14 +84,9 @@ fn two_active_with(ports: u16, macs: u64, len: usize, set: impl Fn(&mut [PortCon
 
 /// One switch with these ports.
 fn switch(static_addresses: Vec<StaticAddress>, ports: Vec<PortConfig>) -> Config {
-    Config {
-        switches: vec![SwitchConfig {
-            id: SwitchId(0),
-            static_addresses,
-        }],
-        teams: Vec::new(),
-        ports,
-    }
+    let mut config = one_switch(ports);
+    config.switches[0].static_addresses = static_addresses;
+    config
 }
 
 /// Runs passes until at least `frames` were forwarded.
@@ -140,7 +134,7 @@ fn forwarding(criterion: &mut Criterion) {
 /// What each policy costs the frames of two ports, and what it costs them while it is off or concerns others.
 fn policies(criterion: &mut Criterion) {
     type Set = fn(&mut [PortConfig]);
-    let other = || Policy::Access(VlanId::new(VLAN + 1).expect("a VLAN"));
+    let other = || testing::access(VLAN + 1);
     let cases: [(&str, Set); 8] = [
         ("defaults", |_| {}),
         ("forged transmits reject", |ports| {
@@ -244,28 +238,9 @@ fn towards_the_world(uplinks: u16, policy: TeamPolicy, inbound: bool) -> Rig {
         let destinations = if sends { vec![mac(0)] } else { vec![] };
         rig.attach_replay(PortId(uplink), &tagged, destinations);
     }
-    let team = TeamConfig {
-        switch: SwitchId(0),
-        policy,
-        active: numbers.clone().map(PortId).collect(),
-        standby: Vec::new(),
-        failback: true,
-        notify: true,
-        up_delay: Duration::ZERO,
-    };
-    let vms = (0..2).map(|vm| PortConfig {
-        team: Some(TeamId(0)),
-        ..port(vm)
-    });
+    let vms = (0..2).map(port);
     let uplinks = numbers.map(|id| PortConfig::uplink(PortId(id), SwitchId(0)));
-    rig.apply(&Config {
-        switches: vec![SwitchConfig {
-            id: SwitchId(0),
-            static_addresses: Vec::new(),
-        }],
-        teams: vec![team],
-        ports: vms.chain(uplinks).collect(),
-    });
+    rig.apply(&one_team(policy, vms.chain(uplinks)));
     rig
 }
 

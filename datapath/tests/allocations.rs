@@ -2,27 +2,24 @@
 
 use std::time::Duration;
 
-use weft_datapath::testing::{CountingAllocator, Rig, allocations, set_clock};
+use weft_datapath::testing::{
+    CountingAllocator, Rig, access, allocations, mac, one_switch, one_team, port, set_clock,
+};
 use weft_datapath::{
-    Admission, Beyond, Config, DropReason, LearningConfig, PortConfig, PortId, Role, ShapeConfig,
-    SwitchConfig, SwitchId, TeamConfig, TeamId, TeamPolicy,
+    Admission, Beyond, DropReason, LearningConfig, PortConfig, PortId, ShapeConfig, SwitchId,
+    TeamPolicy,
 };
 use weft_packet::MacAddr;
-use weft_vlan::{Policy, VlanId};
+use weft_vlan::Policy;
 
 #[global_allocator]
 static ALLOCATOR: CountingAllocator = CountingAllocator;
 
-fn mac(n: u16) -> MacAddr {
-    let [high, low] = n.to_be_bytes();
-    MacAddr::new([2, 0, 0, 0, high, low])
-}
-
-fn port(id: u16, vlan: Policy) -> PortConfig {
+/// A port that sends from no address but its own.
+fn honest(id: u16, vlan: Policy) -> PortConfig {
     PortConfig {
-        mac: Some(mac(id)),
         forged_transmits: false,
-        ..PortConfig::vm(PortId(id), SwitchId(0), vlan)
+        ..port(id, vlan)
     }
 }
 
@@ -41,7 +38,6 @@ fn unfinished(src: MacAddr) -> Vec<u8> {
 
 #[test]
 fn no_way_of_a_frame_allocates() {
-    let access = Policy::Access(VlanId::new(5).expect("a VLAN"));
     let mut rig = Rig::new().expect("an eventfd");
     // Known unicast, a stranger's address, the sender's own, broadcast and multicast, each with a checksum to complete.
     let destinations = vec![
@@ -57,38 +53,16 @@ fn no_way_of_a_frame_allocates() {
     for id in 2..5 {
         rig.attach_replay(PortId(id), &unfinished(mac(id)), vec![]);
     }
-    let mut ports: Vec<_> = (0..3).map(|id| port(id, access.clone())).collect();
+    let mut ports: Vec<_> = (0..3).map(|id| honest(id, access(5))).collect();
     ports.push(PortConfig {
         promiscuous: true,
-        ..port(3, Policy::trunk_all())
+        ..honest(3, Policy::trunk_all())
     });
     ports.push(PortConfig {
-        role: Role::Uplink,
-        mac: None,
         admission: Admission::Down,
-        ..port(4, Policy::trunk_all())
+        ..PortConfig::uplink(PortId(4), SwitchId(0))
     });
-    let switch = SwitchConfig {
-        id: SwitchId(0),
-        static_addresses: vec![],
-    };
-    let team = TeamConfig {
-        switch: switch.id,
-        policy: TeamPolicy::IpHash,
-        active: vec![PortId(4)],
-        standby: vec![],
-        failback: true,
-        notify: true,
-        up_delay: Duration::ZERO,
-    };
-    for port in ports.iter_mut().filter(|port| port.role == Role::Vm) {
-        port.team = Some(TeamId(0));
-    }
-    rig.apply(&Config {
-        switches: vec![switch],
-        teams: vec![team],
-        ports,
-    });
+    rig.apply(&one_team(TeamPolicy::IpHash, ports));
     let forward = |rig: &mut Rig| {
         let mut frames = 0;
         while frames < 100_000 {
@@ -128,7 +102,6 @@ fn no_way_of_a_frame_allocates() {
 #[test]
 fn limits_allocate_nothing() {
     let mut rig = Rig::new().expect("an eventfd");
-    let external = Policy::External;
     let shape = |average| {
         Some(ShapeConfig {
             average,
@@ -143,19 +116,11 @@ fn limits_allocate_nothing() {
     );
     rig.attach_replay(PortId(1), &unfinished(mac(1)), vec![]);
     rig.attach_replay(PortId(2), &unfinished(mac(2)), vec![mac(1)]);
-    let mut ports: Vec<_> = (0..3).map(|id| port(id, external.clone())).collect();
+    let mut ports: Vec<_> = (0..3).map(|id| port(id, Policy::External)).collect();
     ports[0].shape_in = shape(1_000_000_000);
     ports[1].shape_out = shape(500_000_000);
     ports[2].shape_out = shape(100_000_000);
-    let switch = SwitchConfig {
-        id: SwitchId(0),
-        static_addresses: vec![],
-    };
-    rig.apply(&Config {
-        switches: vec![switch],
-        teams: Vec::new(),
-        ports,
-    });
+    rig.apply(&one_switch(ports));
     let mut now = 1_000_000_000;
     let mut forward = |rig: &mut Rig| {
         for _ in 0..10_000 {
@@ -197,18 +162,9 @@ fn learning_allocates_nothing() {
     };
     let ports = (0..2).map(|id| PortConfig {
         learning: Some(learning),
-        forged_transmits: true,
         ..port(id, Policy::External)
     });
-    let switch = SwitchConfig {
-        id: SwitchId(0),
-        static_addresses: vec![],
-    };
-    rig.apply(&Config {
-        switches: vec![switch],
-        teams: Vec::new(),
-        ports: ports.collect(),
-    });
+    rig.apply(&one_switch(ports));
     let forward = |rig: &mut Rig| {
         let mut frames = 0;
         while frames < 20_000 {

@@ -7,11 +7,11 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::bounded;
 use weft_datapath::afxdp::testing::Namespace;
+use weft_datapath::testing::{access, one_switch};
 use weft_datapath::{
-    Config, Datapath, EngineSpec, Options, PollMode, PortConfig, PortCounters, PortId, ShapeConfig,
-    SwitchConfig, SwitchId,
+    Datapath, EngineSpec, Options, PollMode, PortConfig, PortCounters, PortId, ShapeConfig,
+    SwitchId,
 };
-use weft_vlan::{Policy, VlanId};
 
 const MTU: u16 = 1500;
 
@@ -84,15 +84,7 @@ impl Host {
             shape_in,
             ..vm.port()
         };
-        let switch = SwitchConfig {
-            id: SwitchId(0),
-            static_addresses: Vec::new(),
-        };
-        let config = Config {
-            switches: vec![switch],
-            teams: Vec::new(),
-            ports: self.vms.iter().map(port).collect(),
-        };
+        let config = one_switch(self.vms.iter().map(port));
         self.datapath.apply(&config).expect("the thread answers");
     }
 
@@ -172,10 +164,9 @@ impl Vm {
     }
 
     fn port(&self) -> PortConfig {
-        let vlan = Policy::Access(VlanId::new(10).expect("a VLAN"));
         PortConfig {
             mtu: MTU,
-            ..PortConfig::vm(PortId(self.number), SwitchId(0), vlan)
+            ..PortConfig::vm(PortId(self.number), SwitchId(0), access(10))
         }
     }
 

@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use weft_datapath::testing::{Rig, set_clock};
+use weft_datapath::testing::{self, Rig, access, mac, one_team, set_clock};
 use weft_datapath::{
     Admission, Beyond, Config, DropReason, LearningConfig, PortConfig, PortId, StaticAddress,
-    SwitchConfig, SwitchId, TeamConfig, TeamId, TeamPolicy,
+    SwitchId, TeamPolicy,
 };
 use weft_packet::MacAddr;
-use weft_vlan::{Policy, VlanId};
+use weft_vlan::Policy;
 
 const A: PortId = PortId(0);
 const B: PortId = PortId(1);
@@ -25,18 +25,11 @@ const STRANGER: MacAddr = MacAddr::new([2, 0, 0, 0, 9, 9]);
 const SECOND: u64 = 1_000_000_000;
 
 fn own(port: PortId) -> MacAddr {
-    MacAddr::new([2, 0, 0, 0, 0, port.0 as u8])
-}
-
-fn access(vlan: u16) -> Policy {
-    Policy::Access(VlanId::new(vlan).expect("a VLAN"))
+    mac(port.0)
 }
 
 fn port(id: PortId, vlan: Policy) -> PortConfig {
-    PortConfig {
-        mac: Some(own(id)),
-        ..PortConfig::vm(id, SwitchId(0), vlan)
-    }
+    testing::port(id.0, vlan)
 }
 
 fn learning() -> LearningConfig {
@@ -58,29 +51,7 @@ fn learner(id: PortId, vlan: Policy) -> PortConfig {
 
 /// The ports leave by the uplink, if there is one.
 fn config(ports: &[PortConfig]) -> Config {
-    let switch = SwitchConfig {
-        id: SwitchId(0),
-        static_addresses: vec![],
-    };
-    let mut ports = ports.to_vec();
-    let has_uplink = ports.iter().any(|port| port.id == UPLINK);
-    let team = TeamConfig {
-        switch: SwitchId(0),
-        policy: TeamPolicy::SourceId,
-        active: if has_uplink { vec![UPLINK] } else { vec![] },
-        standby: vec![],
-        failback: true,
-        notify: true,
-        up_delay: Duration::ZERO,
-    };
-    for port in ports.iter_mut().filter(|port| port.id != UPLINK) {
-        port.team = has_uplink.then_some(TeamId(0));
-    }
-    Config {
-        switches: vec![switch],
-        teams: vec![team],
-        ports,
-    }
+    one_team(TeamPolicy::SourceId, ports.iter().cloned())
 }
 
 fn rig(ports: &[PortConfig]) -> Rig {

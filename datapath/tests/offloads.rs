@@ -5,41 +5,31 @@ use etherparse::{SlicedPacket, TcpHeader, TransportSlice};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use weft_datapath::engine::memory::VnetHeader;
-use weft_datapath::testing::Rig;
-use weft_datapath::{Config, DropReason, Offloads, PortConfig, PortId, SwitchConfig, SwitchId};
-use weft_packet::MacAddr;
-use weft_vlan::{Policy, VlanId};
+use weft_datapath::testing::{self, Rig, access, one_switch};
+use weft_datapath::{DropReason, Offloads, PortConfig, PortId};
+use weft_vlan::Policy;
 
 const DEPTH: usize = 1024;
 
 fn port(id: u16, vlan: Policy) -> PortConfig {
     PortConfig {
-        mac: Some(MacAddr::new([2, 0, 0, 0, 0, id as u8])),
         promiscuous: id == 3,
-        ..PortConfig::vm(PortId(id), SwitchId(0), vlan)
+        ..testing::port(id, vlan)
     }
 }
 
 /// Port 1 sends, in VLAN 10; port 2 receives; port 3 sees everything, with tags.
 fn rig(offloads: Offloads) -> Rig {
     let mut rig = Rig::new().expect("an eventfd");
-    let access = Policy::Access(VlanId::new(10).expect("a VLAN"));
     for id in 1..=3 {
         rig.attach(PortId(id), DEPTH).expect("an eventfd");
     }
     rig.port(PortId(2)).take_offloads(offloads);
-    rig.apply(&Config {
-        switches: vec![SwitchConfig {
-            id: SwitchId(0),
-            static_addresses: Vec::new(),
-        }],
-        teams: Vec::new(),
-        ports: vec![
-            port(1, access.clone()),
-            port(2, access),
-            port(3, Policy::trunk_all()),
-        ],
-    });
+    rig.apply(&one_switch([
+        port(1, access(10)),
+        port(2, access(10)),
+        port(3, Policy::trunk_all()),
+    ]));
     rig
 }
 

@@ -4,13 +4,11 @@ use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
 use weft_datapath::engine::memory::VnetHeader;
-use weft_datapath::testing::{Rig, set_clock};
+use weft_datapath::testing::{Rig, access, mac, one_switch, port, set_clock};
 use weft_datapath::{
-    Admission, Config, DropReason, Offloads, PortConfig, PortCounters, PortId, ShapeConfig,
-    SwitchConfig, SwitchId,
+    Admission, DropReason, Offloads, PortConfig, PortCounters, PortId, ShapeConfig,
 };
-use weft_packet::MacAddr;
-use weft_vlan::{Policy, VlanId};
+use weft_vlan::Policy;
 
 const SECOND: u64 = 1_000_000_000;
 
@@ -19,30 +17,6 @@ const DEPTH: usize = 100_000;
 
 /// When tests begin.
 const START: u64 = 77 * SECOND;
-
-fn mac(id: u16) -> MacAddr {
-    let [high, low] = id.to_be_bytes();
-    MacAddr::new([2, 0, 0, 0, high, low])
-}
-
-fn port(id: u16) -> PortConfig {
-    let vlan = Policy::Access(VlanId::new(10).expect("a VLAN"));
-    PortConfig {
-        mac: Some(mac(id)),
-        ..PortConfig::vm(PortId(id), SwitchId(0), vlan)
-    }
-}
-
-fn config(ports: &[PortConfig]) -> Config {
-    Config {
-        switches: vec![SwitchConfig {
-            id: SwitchId(0),
-            static_addresses: Vec::new(),
-        }],
-        teams: Vec::new(),
-        ports: ports.to_vec(),
-    }
-}
 
 fn limit(average: u64, peak: u64, burst: u64) -> ShapeConfig {
     ShapeConfig {
@@ -115,7 +89,7 @@ impl Bench {
         let mut bench = Self {
             rig,
             now: START,
-            ports: (1..=3).map(port).collect(),
+            ports: (1..=3).map(|id| port(id, access(10))).collect(),
         };
         bench.shape(shape_in, shape_out);
         bench
@@ -129,7 +103,7 @@ impl Bench {
     }
 
     fn apply(&self) {
-        self.rig.apply(&config(&self.ports));
+        self.rig.apply(&one_switch(self.ports.clone()));
     }
 
     fn send(&self, frame: &[u8]) {
@@ -509,10 +483,11 @@ fn a_trace_tells_of_limits() {
     bench.shape(None, Some(slow));
     assert_eq!(trace(&bench), (false, vec![PortId(2)]));
     bench.ports[0].shape_in = Some(slow);
-    let would = bench
-        .rig
-        .datapath
-        .trace_in(&config(&bench.ports), PortId(1), &frame(1, 2, 0, 60));
+    let would = bench.rig.datapath.trace_in(
+        &one_switch(bench.ports.clone()),
+        PortId(1),
+        &frame(1, 2, 0, 60),
+    );
     let would = would.expect("the port is configured");
     assert!(would.shaped_in);
 }

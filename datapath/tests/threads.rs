@@ -5,38 +5,13 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::bounded;
 use weft_datapath::engine::memory::MemoryPort;
+use weft_datapath::testing::{access, mac, one_switch, port};
 use weft_datapath::{
-    Beyond, Config, Datapath, DropReason, LearningConfig, Options, PollMode, PortConfig, PortId,
-    ShapeConfig, SwitchConfig, SwitchId,
+    Beyond, Datapath, DropReason, LearningConfig, Options, PollMode, PortConfig, PortId,
+    ShapeConfig, SwitchId,
 };
-use weft_packet::MacAddr;
-use weft_vlan::{Policy, VlanId};
 
 const DEADLINE: Duration = Duration::from_secs(20);
-
-fn mac(port: u16) -> MacAddr {
-    let [high, low] = port.to_be_bytes();
-    MacAddr::new([2, 0, 0, 0, high, low])
-}
-
-fn port(id: u16, vlan: u16) -> PortConfig {
-    let vlan = Policy::Access(VlanId::new(vlan).expect("a VLAN"));
-    PortConfig {
-        mac: Some(mac(id)),
-        ..PortConfig::vm(PortId(id), SwitchId(0), vlan)
-    }
-}
-
-fn config(ports: &[PortConfig]) -> Config {
-    Config {
-        switches: vec![SwitchConfig {
-            id: SwitchId(0),
-            static_addresses: vec![],
-        }],
-        teams: Vec::new(),
-        ports: ports.to_vec(),
-    }
-}
 
 fn frame(from: u16, to: u16, number: u32) -> Vec<u8> {
     [
@@ -112,7 +87,7 @@ fn ping_pong(poll: PollMode, cores: Vec<usize>) {
         })
         .collect();
     datapath
-        .apply(&config(&[port(0, 5), port(1, 5)]))
+        .apply(&one_switch([port(0, access(5)), port(1, access(5))]))
         .expect("the threads answer");
     for number in 0..2000 {
         let (from, to) = if number % 2 == 0 { (0, 1) } else { (1, 0) };
@@ -128,7 +103,7 @@ fn what_waits_without_a_configuration_keeps_no_thread_awake() {
     let datapath = start(vec![], PollMode::Adaptive);
     let attach = |id| datapath.attach_memory(PortId(id), 64, false);
     let ports = [0, 1].map(|id| attach(id).expect("an eventfd"));
-    let configured = config(&[port(0, 5), port(1, 5)]);
+    let configured = one_switch([port(0, access(5)), port(1, access(5))]);
     for round in 0..3 {
         let numbers = (0..40).map(|n| round * 40 + n);
         for number in numbers.clone() {
@@ -141,7 +116,7 @@ fn what_waits_without_a_configuration_keeps_no_thread_awake() {
             assert_eq!(receive(&ports[1]), frame(0, 1, number));
         }
         audit(&datapath, 2, u64::from(round + 1) * 40);
-        datapath.apply(&config(&[])).expect("the thread answers");
+        datapath.apply(&one_switch([])).expect("the thread answers");
     }
 }
 
@@ -167,7 +142,7 @@ fn changes_on_other_ports_lose_no_frame() {
         })
         .collect();
     datapath
-        .apply(&config(&[port(0, 5), port(1, 5)]))
+        .apply(&one_switch([port(0, access(5)), port(1, access(5))]))
         .expect("the threads answer");
     let mut sent = 0;
     for round in 0..200u32 {
@@ -180,17 +155,25 @@ fn changes_on_other_ports_lose_no_frame() {
             .attach_memory(PortId(2), 8, false)
             .expect("an eventfd");
         datapath
-            .apply(&config(&[port(0, 5), port(1, 5), port(2, 5)]))
+            .apply(&one_switch([
+                port(0, access(5)),
+                port(1, access(5)),
+                port(2, access(5)),
+            ]))
             .expect("the threads answer");
         third.send(&frame(2, 1, u32::MAX - round));
         while !third.is_idle() {
             std::thread::yield_now();
         }
         datapath
-            .apply(&config(&[port(0, 5), port(1, 5), port(2, 6)]))
+            .apply(&one_switch([
+                port(0, access(5)),
+                port(1, access(5)),
+                port(2, access(6)),
+            ]))
             .expect("the threads answer");
         datapath
-            .apply(&config(&[port(0, 5), port(1, 5)]))
+            .apply(&one_switch([port(0, access(5)), port(1, access(5))]))
             .expect("the threads answer");
         datapath.detach(PortId(2)).expect("the threads answer");
         assert!(datapath.counters(PortId(2)).is_none());
@@ -230,9 +213,9 @@ fn threads_that_learn_displace_and_lose_nothing() {
             flood: false,
             age: Duration::from_secs(300),
         }),
-        ..port(id, 5)
+        ..port(id, access(5))
     };
-    let both = config(&[learns(0), learns(1), port(2, 5)]);
+    let both = one_switch([learns(0), learns(1), port(2, access(5))]);
     datapath.apply(&both).expect("the threads answer");
     // Behind port 0: 1000 and on, and port 1 sends from these too once they are there.
     let nested = |from: u16, n: u16| frame(1000 * (from + 1) + n, 2, u32::from(n));
@@ -295,11 +278,11 @@ fn a_number_that_was_detached_is_free_and_starts_counting_anew() {
             .attach_memory(PortId(3), 8, false)
             .expect("an eventfd");
         datapath
-            .apply(&config(&[port(3, 1)]))
+            .apply(&one_switch([port(3, access(1))]))
             .expect("the threads answer");
         handle.send(&frame(3, 4, 0));
         audit(&datapath, 4, 1);
-        datapath.apply(&config(&[])).expect("the threads answer");
+        datapath.apply(&one_switch([])).expect("the threads answer");
         datapath.detach(PortId(3)).expect("the threads answer");
         assert!(datapath.counters(PortId(3)).is_none());
     }
@@ -355,11 +338,11 @@ fn a_thread_sleeps_while_limits_hold_frames_back_and_wakes_for_others() {
     let datapath = start(vec![], PollMode::Adaptive);
     let attach = |id| datapath.attach_memory(PortId(id), 64, false);
     let ports = [0, 1, 2].map(|id| attach(id).expect("an eventfd"));
-    let mut configured = [0, 1, 2].map(|id| port(id, 5));
+    let mut configured = [0, 1, 2].map(|id| port(id, access(5)));
     configured[0].shape_in = Some(NEVER);
     let apply = |configured: &[PortConfig]| {
         datapath
-            .apply(&config(configured))
+            .apply(&one_switch(configured.to_vec()))
             .expect("the thread answers");
     };
     apply(&configured);
@@ -390,14 +373,14 @@ fn frames_that_limits_let_pass_one_by_one_take_few_passes() {
         let datapath = start(vec![], PollMode::Adaptive);
         let attach = |id| datapath.attach_memory(PortId(id), 64, false);
         let ports = [0, 1].map(|id| attach(id).expect("an eventfd"));
-        let mut configured = [0, 1].map(|id| port(id, 5));
+        let mut configured = [0, 1].map(|id| port(id, access(5)));
         if is_in {
             configured[0].shape_in = Some(SLOW);
         } else {
             configured[1].shape_out = Some(SLOW);
         }
         datapath
-            .apply(&config(&configured))
+            .apply(&one_switch(configured.clone()))
             .expect("the thread answers");
         // As many as the egress queue has room for.
         for number in 0..12 {
@@ -432,14 +415,14 @@ fn threads_share_a_limit() {
         let attach = |id| datapath.attach_memory(PortId(id), 8192, false);
         let senders = [shared, attach(1)].map(|port| port.expect("an eventfd"));
         let receiver = attach(2).expect("an eventfd");
-        let mut configured = [0, 1, 2].map(|id| port(id, 5));
+        let mut configured = [0, 1, 2].map(|id| port(id, access(5)));
         if is_in {
             configured[0].shape_in = Some(shape);
         } else {
             configured[2].shape_out = Some(shape);
         }
         datapath
-            .apply(&config(&configured))
+            .apply(&one_switch(configured.clone()))
             .expect("the threads answer");
         let start = Instant::now();
         let senders = &senders[..if is_in { 1 } else { 2 }];
@@ -499,7 +482,7 @@ fn a_port_without_an_engine_keeps_its_place_and_its_counters() {
         .attach_memory(PortId(1), 8, false)
         .expect("an eventfd");
     datapath
-        .apply(&config(&[port(0, 5), port(1, 5)]))
+        .apply(&one_switch([port(0, access(5)), port(1, access(5))]))
         .expect("the threads answer");
     first.send(&frame(0, 1, 0));
     receive(&second);
@@ -515,7 +498,7 @@ fn a_port_without_an_engine_keeps_its_place_and_its_counters() {
         .attach_memory(PortId(1), 8, false)
         .expect("an eventfd");
     datapath
-        .apply(&config(&[port(0, 5), port(1, 5)]))
+        .apply(&one_switch([port(0, access(5)), port(1, access(5))]))
         .expect("the threads answer");
     first.send(&frame(0, 1, 2));
     assert_eq!(receive(&second), frame(0, 1, 2));

@@ -29,18 +29,12 @@ impl Datapath {
 mod tests {
     use std::time::Duration;
 
-    use weft_packet::MacAddr;
-    use weft_vlan::{Policy, VlanId};
-
-    use crate::testing::Rig;
-    use crate::{Beyond, Config, LearningConfig, PortConfig, PortId, SwitchConfig, SwitchId};
+    use crate::testing::{Rig, access, mac, one_switch, port};
+    use crate::{Beyond, LearningConfig, PortConfig, PortId};
 
     #[test]
     fn a_first_address_passes_while_another_thread_learns() {
-        let vlan = Policy::Access(VlanId::new(5).unwrap());
-        let [nameless, learner] =
-            [0, 1].map(|id| PortConfig::vm(PortId(id), SwitchId(0), vlan.clone()));
-        let [sender, receiver] = [nameless.id, learner.id];
+        let [sender, receiver] = [PortId(0), PortId(1)];
         let learning = LearningConfig {
             limit: 1,
             beyond: Beyond::Drop,
@@ -50,24 +44,18 @@ mod tests {
         let mut rig = Rig::new().unwrap();
         rig.attach(sender, 8).unwrap();
         rig.attach(receiver, 8).unwrap();
-        rig.apply(&Config {
-            switches: vec![SwitchConfig {
-                id: SwitchId(0),
-                static_addresses: vec![],
-            }],
-            teams: vec![],
-            ports: vec![
-                PortConfig {
-                    forged_transmits: false,
-                    ..nameless
-                },
-                PortConfig {
-                    learning: Some(learning),
-                    ..learner
-                },
-            ],
-        });
-        let mac = MacAddr::new([2, 0, 0, 0, 0, 1]);
+        rig.apply(&one_switch([
+            PortConfig {
+                mac: None,
+                forged_transmits: false,
+                ..port(0, access(5))
+            },
+            PortConfig {
+                learning: Some(learning),
+                ..port(1, access(5))
+            },
+        ]));
+        let mac = mac(7);
         let says = |rig: &mut Rig| {
             let frame = [&[0xff; 6][..], &mac.octets(), &[0x88, 0xb5], &[0; 46]].concat();
             rig.exchange(sender, &[frame]).contains_key(&receiver)

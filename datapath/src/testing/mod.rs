@@ -5,6 +5,7 @@ mod allocations;
 pub mod front_end;
 pub mod guest;
 mod reference;
+mod setup;
 
 use std::collections::BTreeMap;
 
@@ -21,6 +22,7 @@ pub use allocations::{CountingAllocator, allocations};
 pub use front_end::FrontEnd;
 pub use guest::{Guest, GuestOptions, Received, wait};
 pub use reference::{Outcome, ReferenceSwitch};
+pub use setup::{access, mac, one_switch, one_team, port};
 
 /// A data path whose poll thread is the test itself, so that every step is repeatable.
 pub struct Rig {

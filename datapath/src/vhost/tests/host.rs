@@ -5,14 +5,13 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crossbeam_channel::bounded;
-use weft_packet::MacAddr;
-use weft_vlan::{Policy, VlanId};
+use weft_vlan::Policy;
 
-use crate::testing::{Guest, GuestOptions, wait};
+use crate::testing::{self, Guest, GuestOptions, one_switch, wait};
 use crate::vhost::features::{PROTOCOL, VERSION_1};
 use crate::{
     Config, Datapath, DropReason, EngineSpec, Options, PollMode, PortConfig, PortCounters, PortId,
-    SocketRole, SwitchConfig, SwitchId, VhostState,
+    SocketRole, VhostState,
 };
 
 /// What every driver accepts.
@@ -33,7 +32,7 @@ pub(super) fn mac(port: u16) -> [u8; 6] {
 }
 
 pub(super) fn access() -> Policy {
-    Policy::Access(VlanId::new(VLAN).expect("a VLAN"))
+    testing::access(VLAN)
 }
 
 impl Host {
@@ -87,22 +86,14 @@ impl Host {
     pub(super) fn apply_with(&self, set: impl Fn(&mut PortConfig)) {
         let port = |(id, vlan): (usize, &Policy)| {
             let mut port = PortConfig {
-                mac: Some(MacAddr::new(mac(id as u16))),
                 mac_changes: false,
                 forged_transmits: false,
-                ..PortConfig::vm(PortId(id as u16), SwitchId(0), vlan.clone())
+                ..testing::port(id as u16, vlan.clone())
             };
             set(&mut port);
             port
         };
-        let config = Config {
-            switches: vec![SwitchConfig {
-                id: SwitchId(0),
-                static_addresses: Vec::new(),
-            }],
-            teams: Vec::new(),
-            ports: self.policies.iter().enumerate().map(port).collect(),
-        };
+        let config = one_switch(self.policies.iter().enumerate().map(port));
         self.datapath.apply(&config).expect("the thread answers");
     }
 
