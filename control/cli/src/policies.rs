@@ -7,6 +7,26 @@ use weft_model::{
     SwitchTeamingPatch, TeamingPatch, TeamingPolicy, Toggle, UpDelay, Uplinks, VswitchPatch, YesNo,
 };
 
+/// What clap calls the flags.
+pub(crate) const IDS: [&str; 16] = [
+    "teaming",
+    "active",
+    "standby",
+    "failback",
+    "notify",
+    "up_delay",
+    "lbt_period",
+    "lbt_threshold",
+    "shape_in",
+    "shape_out",
+    "mac_learning",
+    "learning_limit",
+    "learning_beyond",
+    "learning_flood",
+    "learning_age",
+    "bpdu_filter",
+];
+
 /// The value of a switch's leaf, which inherits from nobody.
 type Plain<T> = T;
 
@@ -134,7 +154,7 @@ fn is_enabled(toggle: Toggle) -> YesNo<false> {
 
 #[cfg(test)]
 mod tests {
-    use clap::{CommandFactory, Parser};
+    use clap::{Arg, CommandFactory, Parser};
     use weft_model::{Intent, Manifest, PortgroupSpec, VswitchSpec};
 
     use super::*;
@@ -183,7 +203,10 @@ mod tests {
 
     #[test]
     fn every_flag_sets_its_leaf() {
-        assert_eq!(OfSwitch::command().get_arguments().count(), FLAGS.len());
+        let command = OfSwitch::command();
+        let ids: Vec<_> = command.get_arguments().map(Arg::get_id).collect();
+        assert_eq!(ids, IDS);
+        assert_eq!(FLAGS.map(|(flag, ..)| flag.replace('-', "_")), IDS);
         let name = || "A".parse().unwrap();
         for (flag, value, leaf, shown) in FLAGS {
             let words = ["weft".to_owned(), format!("--{flag}={value}")];
@@ -208,6 +231,7 @@ mod tests {
             assert_eq!(group, PortgroupSpec::new(name(), "S".parse().unwrap()));
         }
     }
+
     /// The row of each flag names its leaf, its default and every word that it takes.
     #[test]
     fn every_flag_has_its_row_in_the_documentation() {

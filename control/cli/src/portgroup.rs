@@ -11,8 +11,8 @@ use crate::Context;
 use crate::change::{ChangeFlags, EditFlags, report};
 use crate::failure::Failure;
 use crate::output::Style;
-use crate::policies::GroupPolicies;
-use crate::security::GroupFlags;
+use crate::policies::{self, GroupPolicies};
+use crate::security::{self, GroupFlags};
 
 /// Port groups: VLAN and policies that ports share
 #[derive(Subcommand)]
@@ -88,12 +88,7 @@ pub(crate) struct Add {
 
 #[derive(Args)]
 #[command(override_usage = "weft portgroup set [OPTIONS] <NAME> <SETTINGS>...")]
-#[group(id = "settings", required = true, multiple = true, args = [
-    "vlan", "promiscuous", "mac_changes", "forged_transmits",
-    "teaming", "active", "standby", "failback", "notify", "up_delay", "lbt_period", "lbt_threshold",
-    "shape_in", "shape_out",
-    "mac_learning", "learning_limit", "learning_beyond", "learning_flood", "learning_age", "bpdu_filter",
-])]
+#[group(id = "settings", required = true, multiple = true, arg = "vlan", args = security::IDS, args = policies::IDS)]
 pub(crate) struct Set {
     /// The port group
     name: PortgroupName,
@@ -188,7 +183,7 @@ fn meaning(vlan: PortgroupVlan) -> String {
 fn table(style: Style, groups: &[Portgroup]) -> String {
     let mut headings = vec!["PORT GROUP", "SWITCH", "#VLAN", "#PORTS", "#UP"];
     if style.wide {
-        headings.extend(["PROMISCUOUS", "MAC CHANGES", "FORGED TRANSMITS"]);
+        headings.extend(security::HEADINGS);
     }
     let rows = groups.iter().map(|Portgroup { spec, status, .. }| {
         let mut row = vec![

@@ -3,6 +3,12 @@
 use clap::Args;
 use weft_model::{Decision, Inheritable, SecurityPatch, SwitchSecurityPatch};
 
+/// What clap calls the flags.
+pub(crate) const IDS: [&str; 3] = ["promiscuous", "mac_changes", "forged_transmits"];
+
+/// Headings of a table that has the policy.
+pub(crate) const HEADINGS: [&str; 3] = ["PROMISCUOUS", "MAC CHANGES", "FORGED TRANSMITS"];
+
 /// The policy of a switch.
 #[derive(Args)]
 pub(crate) struct SwitchFlags {

@@ -8,8 +8,8 @@ use crate::Context;
 use crate::change::{ChangeFlags, EditFlags, report};
 use crate::failure::Failure;
 use crate::output::Style;
-use crate::policies::SwitchPolicies;
-use crate::security::SwitchFlags;
+use crate::policies::{self, SwitchPolicies};
+use crate::security::{self, SwitchFlags};
 use crate::uplink;
 
 /// Standard switches
@@ -91,12 +91,7 @@ pub(crate) struct Add {
 
 #[derive(Args)]
 #[command(override_usage = "weft vswitch set [OPTIONS] <NAME> <SETTINGS>...")]
-#[group(id = "settings", required = true, multiple = true, args = [
-    "mtu", "promiscuous", "mac_changes", "forged_transmits",
-    "teaming", "active", "standby", "failback", "notify", "up_delay", "lbt_period", "lbt_threshold",
-    "shape_in", "shape_out",
-    "mac_learning", "learning_limit", "learning_beyond", "learning_flood", "learning_age", "bpdu_filter",
-])]
+#[group(id = "settings", required = true, multiple = true, arg = "mtu", args = security::IDS, args = policies::IDS)]
 pub(crate) struct Set {
     /// The switch
     name: VswitchName,
@@ -183,7 +178,7 @@ fn patch(mtu: Option<Mtu>, security: &SwitchFlags, policies: SwitchPolicies) -> 
 fn table(style: Style, switches: &[Vswitch]) -> String {
     let mut headings = vec!["SWITCH", "#MTU", "UPLINKS", "#GROUPS", "#PORTS", "#UP"];
     if style.wide {
-        headings.extend(["PROMISCUOUS", "MAC CHANGES", "FORGED TRANSMITS"]);
+        headings.extend(security::HEADINGS);
     }
     let rows = switches.iter().map(|Vswitch { spec, status, .. }| {
         let mut row = vec![
