@@ -2,18 +2,20 @@
 //!
 //! It parses frames byte by byte, walks over all ports for every frame and shares no code with the packet path.
 
+mod delivery;
+mod learning;
 mod teams;
+mod wire;
 
-use std::cmp::Reverse;
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use weft_packet::MacAddr;
 use weft_vlan::Policy;
 
-use crate::config::{Admission, Beyond, Config, PortConfig, Role, SwitchId};
-use crate::{DropReason, LearnedAddress, PortId};
+use crate::config::{Admission, Config, PortConfig, Role, SwitchId};
+use crate::{DropReason, PortId};
 use teams::Teams;
+use wire::{Parsed, parse};
 
 /// What becomes of one frame.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -41,43 +43,14 @@ pub struct ReferenceSwitch {
     now: u64,
 }
 
-/// A frame taken apart.
-struct Parsed {
-    dst: MacAddr,
-    src: MacAddr,
-    /// (TPID, TCI), outer first.
-    tags: Vec<(u16, u16)>,
-    /// From the EtherType on.
-    rest: Vec<u8>,
-}
-
-fn parse(frame: &[u8]) -> Option<Parsed> {
-    let word = |at: usize| Some(u16::from_be_bytes([*frame.get(at)?, *frame.get(at + 1)?]));
-    let dst: [u8; 6] = frame.get(0..6)?.try_into().ok()?;
-    let src: [u8; 6] = frame.get(6..12)?.try_into().ok()?;
-    let mut at = 12;
-    let mut tags = Vec::new();
-    while matches!(word(at)?, 0x8100 | 0x88a8) && tags.len() < weft_packet::MAX_TAGS {
-        tags.push((word(at)?, word(at + 2)?));
-        at += 4;
-    }
-    word(at)?;
-    Some(Parsed {
-        dst: MacAddr::new(dst),
-        src: MacAddr::new(src),
-        tags,
-        rest: frame[at..].to_vec(),
-    })
-}
-
-fn build(parsed: &Parsed, tags: &[(u16, u16)]) -> Vec<u8> {
-    let mut frame = [parsed.dst.octets(), parsed.src.octets()].concat();
-    for (tpid, tci) in tags {
-        frame.extend(tpid.to_be_bytes());
-        frame.extend(tci.to_be_bytes());
-    }
-    frame.extend(&parsed.rest);
-    frame
+/// A frame that was admitted.
+struct Frame {
+    parsed: Parsed,
+    vlan: u16,
+    /// Its tags where the outer one is hidden.
+    hidden: Vec<(u16, u16)>,
+    /// Its tags where the outer one is shown.
+    shown: Vec<(u16, u16)>,
 }
 
 fn carries(policy: &Policy, vlan: u16) -> bool {
@@ -131,67 +104,6 @@ impl ReferenceSwitch {
         self.forget_learned();
     }
 
-    /// Forgets what the configuration in force does not let stay behind its port.
-    fn forget_learned(&mut self) {
-        let learned = std::mem::take(&mut self.learned);
-        self.learned = learned
-            .into_iter()
-            .filter(|((switch, vlan, mac), (holder, _))| {
-                let Some(port) = self.port(*holder) else {
-                    return false;
-                };
-                port.switch == *switch
-                    && port.effective_learning().is_some()
-                    && port.admission == Admission::Open
-                    && carries(&port.vlan, *vlan)
-                    && self.configured_holder(*switch, *vlan, *mac).is_none()
-                    && self.taken_holder(*switch, *vlan, *mac, false).is_none()
-            })
-            .collect();
-        self.forget_beyond_limits();
-    }
-
-    /// Forgets what ports have learned beyond their limits, what they sent from longest ago first.
-    fn forget_beyond_limits(&mut self) {
-        let mut learned: Vec<_> = self.learned.iter().map(|(&a, &b)| (a, b)).collect();
-        learned.sort_by_key(|&(address, (_, seen))| (Reverse(seen), address));
-        let mut counts: BTreeMap<PortId, u16> = BTreeMap::new();
-        for (address, (port, _)) in learned {
-            let count = counts.entry(port).or_default();
-            *count += 1;
-            let learning = self.port(port).and_then(PortConfig::effective_learning);
-            if learning.is_none_or(|learning| *count > learning.limit) {
-                self.learned.remove(&address);
-            }
-        }
-    }
-
-    /// Forgets learned addresses that were silent for too long.
-    pub fn age(&mut self) {
-        let learned = std::mem::take(&mut self.learned);
-        self.learned = learned
-            .into_iter()
-            .filter(|(_, (port, seen))| {
-                let learning = self.port(*port).and_then(PortConfig::effective_learning);
-                learning.is_some_and(|learning| self.now - seen <= learning.age.as_secs())
-            })
-            .collect();
-    }
-
-    /// What a switch learned, as [`Datapath::learned_addresses`](crate::Datapath::learned_addresses) says it.
-    pub fn learned(&self, switch: SwitchId) -> Vec<LearnedAddress> {
-        let learned = self.learned.iter();
-        learned
-            .filter(|((of, ..), _)| *of == switch)
-            .map(|(&(_, vlan, mac), &(port, seen))| LearnedAddress {
-                vlan,
-                mac,
-                port,
-                age: Duration::from_secs(self.now - seen),
-            })
-            .collect()
-    }
-
     /// Has time stand at this many ns.
     pub fn set_time(&mut self, now: u64) {
         self.teams.set_time(now);
@@ -236,9 +148,7 @@ impl ReferenceSwitch {
             return Outcome::default();
         };
         match self.admit(&port, frame) {
-            Ok((parsed, vlan, untagged, tagged)) => {
-                self.deliver(&port, &parsed, vlan, &untagged, &tagged)
-            }
+            Ok(frame) => self.deliver(&port, &frame),
             Err(reason) => Outcome {
                 dropped: Some(reason),
                 ..Outcome::default()
@@ -246,13 +156,7 @@ impl ReferenceSwitch {
         }
     }
 
-    /// Returns the frame, its VLAN, and the tags it has where the outer one is hidden and where it is shown.
-    #[allow(clippy::type_complexity)]
-    fn admit(
-        &mut self,
-        port: &PortConfig,
-        frame: &[u8],
-    ) -> Result<(Parsed, u16, Vec<(u16, u16)>, Vec<(u16, u16)>), DropReason> {
+    fn admit(&mut self, port: &PortConfig, frame: &[u8]) -> Result<Frame, DropReason> {
         match port.admission {
             Admission::Open => {}
             Admission::Down => return Err(DropReason::PortDown),
@@ -265,7 +169,7 @@ impl ReferenceSwitch {
         let outer = parsed.tags.first().copied();
         let vid = outer.map_or(0, |(_, tci)| tci & 0xfff);
         let priority = outer.map_or(0, |(_, tci)| tci & 0xf000);
-        let inner = parsed.tags.get(1..).unwrap_or_default().to_vec();
+        let hidden = parsed.tags.get(1..).unwrap_or_default().to_vec();
         if vid == 4095 {
             return Err(DropReason::VlanReserved);
         }
@@ -279,7 +183,12 @@ impl ReferenceSwitch {
         if port.role == Role::Vm {
             self.check_source(port, parsed.src, vlan)?;
         }
-        Ok((parsed, vlan, inner, shown))
+        Ok(Frame {
+            parsed,
+            vlan,
+            hidden,
+            shown,
+        })
     }
 
     fn check_source(
@@ -309,185 +218,10 @@ impl ReferenceSwitch {
         if !port.forged_transmits {
             return Err(DropReason::ForgedTransmit);
         }
-        let Some(learning) = port.effective_learning().filter(|_| usable) else {
-            return Ok(());
-        };
-        let entry = (port.switch, vlan, src);
-        let known = self
-            .learned
-            .get(&entry)
-            .is_some_and(|(holder, _)| *holder == port.id);
-        if !known {
-            if owner.is_some() || lives_elsewhere {
-                return Ok(());
-            }
-            let behind = |(holder, _): &&(PortId, u64)| *holder == port.id;
-            if self.learned.values().filter(behind).count() >= usize::from(learning.limit) {
-                return match learning.beyond {
-                    Beyond::Allow => Ok(()),
-                    Beyond::Drop => Err(DropReason::LearningLimit),
-                };
-            }
+        match port.effective_learning() {
+            Some(learning) if usable => self.learn(port, &learning, src, vlan),
+            _ => Ok(()),
         }
-        self.learned.insert(entry, (port.id, self.now));
-        Ok(())
-    }
-
-    /// Another port has the address learned behind it, and sent from it in this second or the one before.
-    fn lives_behind_another(&self, own: &PortConfig, vlan: u16, mac: MacAddr) -> bool {
-        let entry = self.learned.get(&(own.switch, vlan, mac));
-        entry.is_some_and(|(port, seen)| *port != own.id && self.now - seen < 2)
-    }
-
-    fn deliver(
-        &mut self,
-        from: &PortConfig,
-        parsed: &Parsed,
-        vlan: u16,
-        hidden: &[(u16, u16)],
-        shown: &[(u16, u16)],
-    ) -> Outcome {
-        let mut outcome = Outcome::default();
-        let floods = self.config.ports.iter().any(|port| {
-            let learning = port.effective_learning();
-            port.switch == from.switch
-                && port.admission == Admission::Open
-                && learning.is_some_and(|learning| learning.flood)
-        });
-        let shows = self.config.ports.iter().any(|port| {
-            port.switch == from.switch
-                && port.role == Role::Vm
-                && port.admission == Admission::Open
-                && port.promiscuous
-        });
-        let dst = parsed.dst.octets();
-        let is_unknown = self.holder(from.switch, vlan, parsed.dst).is_none();
-        let asks = if dst[0] & 1 == 1 {
-            control_frame(from, dst).is_none()
-        } else {
-            is_unknown && (floods || shows)
-        };
-        let inbound = from.role == Role::Uplink;
-        // The host's own frame, back by another uplink.
-        let reflected = inbound && asks && self.is_reflected(from, parsed.src, vlan);
-        let members: Vec<&PortConfig> = self
-            .config
-            .ports
-            .iter()
-            .filter(|port| {
-                port.switch == from.switch && port.id != from.id && port.role == Role::Vm
-            })
-            .filter(|port| port.admission == Admission::Open && carries(&port.vlan, vlan))
-            .collect();
-        let way_out = if inbound {
-            None
-        } else {
-            self.teams.uplink(from.id, parsed.src, ip_spread(parsed))
-        };
-        let flooded_to = |port: &PortConfig| {
-            let own = port.mac.or_else(|| self.taken.get(&port.id).copied());
-            !inbound
-                || self
-                    .teams
-                    .has(port.id, from.id, own.unwrap_or(MacAddr::BROADCAST))
-        };
-        let mut destinations: Vec<PortId> = Vec::new();
-        if dst[0] & 1 == 1 {
-            if let Some(reason) = control_frame(from, dst) {
-                outcome.dropped = Some(reason);
-            } else if reflected {
-                outcome.dropped = Some(DropReason::ReversePath);
-            } else {
-                let listeners = members.iter().filter(|port| flooded_to(port));
-                destinations.extend(listeners.map(|port| port.id));
-                destinations.extend(way_out.flatten());
-                if destinations.is_empty() {
-                    outcome.dropped = Some(match way_out {
-                        Some(None) => DropReason::NoUplink,
-                        _ if inbound && !members.is_empty() => DropReason::ReversePath,
-                        _ => DropReason::NoReceiver,
-                    });
-                }
-            }
-        } else {
-            let promiscuous = members.iter().filter(|port| port.promiscuous);
-            let promiscuous: Vec<&PortConfig> = promiscuous.copied().collect();
-            match self.holder(from.switch, vlan, parsed.dst) {
-                Some(holder) if holder == from.id => {
-                    outcome.dropped = Some(DropReason::SamePort);
-                    destinations.extend(promiscuous.iter().map(|port| port.id));
-                }
-                Some(holder) if inbound && !self.teams.takes(holder, from.id, parsed.dst) => {
-                    outcome.dropped = Some(DropReason::ReversePath);
-                }
-                Some(holder) => {
-                    destinations.push(holder);
-                    destinations.extend(promiscuous.iter().map(|port| port.id));
-                }
-                None => {
-                    let flooded = members.iter().filter(|port| {
-                        let learning = port.effective_learning();
-                        learning.is_some_and(|learning| learning.flood)
-                    });
-                    let flooded: Vec<&PortConfig> = flooded.copied().collect();
-                    let here = |ports: &[&PortConfig]| -> Vec<PortId> {
-                        let ports = ports.iter().filter(|port| flooded_to(port) && !reflected);
-                        ports.map(|port| port.id).collect()
-                    };
-                    destinations.extend(here(&flooded));
-                    destinations.extend(way_out.flatten());
-                    if destinations.is_empty() {
-                        outcome.dropped = Some(match way_out {
-                            Some(None) => DropReason::NoUplink,
-                            _ if inbound && !flooded.is_empty() => DropReason::ReversePath,
-                            _ if reflected && floods => DropReason::ReversePath,
-                            _ => DropReason::UnknownUnicast,
-                        });
-                    }
-                    destinations.extend(here(&promiscuous));
-                }
-            }
-        }
-        for id in destinations {
-            let Some(port) = self.port(id) else { continue };
-            let tags = if matches!(port.vlan, Policy::Trunk(_)) {
-                shown
-            } else {
-                hidden
-            };
-            match port.admission {
-                Admission::Open => drop(outcome.copies.insert(id, build(parsed, tags))),
-                Admission::Down => drop(outcome.refused.insert(id, DropReason::PortDown)),
-                Admission::Blocked => drop(outcome.refused.insert(id, DropReason::PortBlocked)),
-            }
-        }
-        outcome
-    }
-
-    /// The source of a frame from an uplink is here, by another uplink. One that was learned and is silent has left.
-    fn is_reflected(&mut self, from: &PortConfig, src: MacAddr, vlan: u16) -> bool {
-        let open_uplinks = self.config.ports.iter().filter(|port| {
-            port.switch == from.switch
-                && port.role == Role::Uplink
-                && port.admission == Admission::Open
-        });
-        let several = open_uplinks.count() > 1;
-        let Some(holder) = self.holder(from.switch, vlan, src) else {
-            return false;
-        };
-        let entry = (from.switch, vlan, src);
-        let fixed = self.configured_holder(from.switch, vlan, src).is_some()
-            || self.taken_holder(from.switch, vlan, src, false).is_some();
-        if let (false, Some((_, seen))) = (fixed, self.learned.get(&entry))
-            && self.now - seen >= if several { 5 } else { 2 }
-        {
-            self.learned.remove(&entry);
-            return false;
-        }
-        several
-            && self.port(holder).is_some_and(|holder| {
-                holder.admission == Admission::Open && !self.teams.has(holder.id, from.id, src)
-            })
     }
 
     /// The port that has `mac` on `vlan`, or behind which it was learned. What a trunk took comes last: it sent from it on one
@@ -565,35 +299,6 @@ impl ReferenceSwitch {
     fn port(&self, id: PortId) -> Option<&PortConfig> {
         self.config.ports.iter().find(|port| port.id == id)
     }
-}
-
-/// Why a frame to a reserved group address goes nowhere, if it does not.
-fn control_frame(from: &PortConfig, dst: [u8; 6]) -> Option<DropReason> {
-    let reserved = dst[..5] == [1, 0x80, 0xc2, 0, 0] && dst[5] < 16;
-    let bpdu = reserved && (dst[5] == 0 || dst[5] == 8) || dst == [1, 0, 0xc, 0xcc, 0xcc, 0xcd];
-    let trunk = from.role == Role::Uplink || matches!(from.vlan, Policy::Trunk(_));
-    if bpdu && from.bpdu_filter {
-        Some(DropReason::BpduFilter)
-    } else if reserved && !bpdu && (dst[5] == 1 || !trunk) {
-        Some(DropReason::ControlFrame)
-    } else {
-        None
-    }
-}
-
-/// Exclusive or of the addresses of an IP packet, in pieces of four octets.
-fn ip_spread(parsed: &Parsed) -> Option<u32> {
-    let packet = &parsed.rest[2..];
-    let addresses = match (&parsed.rest[..2], packet.first()? >> 4) {
-        ([0x08, 0x00], 4) => packet.get(12..20)?,
-        ([0x86, 0xdd], 6) => packet.get(8..40)?,
-        _ => return None,
-    };
-    let mut sum = [0; 4];
-    for (at, octet) in addresses.iter().enumerate() {
-        sum[at % 4] ^= octet;
-    }
-    Some(u32::from_be_bytes(sum))
 }
 
 /// Two VM ports of one switch whose addresses stand side by side: on the same VLAN, or both on any.
