@@ -288,6 +288,13 @@ impl Roster {
                 self.active.swap_remove(position);
             }
         }
+        frames + self.poll_blind(look)
+    }
+
+    /// The same for ports at rest of which only looking tells: all of them, or a few in turn while others are active.
+    #[inline]
+    fn poll_blind(&mut self, mut look: impl FnMut(&mut Source, &mut RxEngine) -> Look) -> usize {
+        let mut frames = 0;
         let looks = if self.is_at_rest() {
             self.blind.len()
         } else {
