@@ -116,10 +116,21 @@ fn what_is_not_supported_yet_says_so() {
     }
 }
 
+fn group(vlan: &str) -> String {
+    format!("vswitches: [{{name: S, portgroups: [{{name: G, vlan: {vlan}}}]}}]")
+}
+
+/// The error of a file, which says where it is.
+fn says(text: &str, expected: &str) {
+    let error = refused(text);
+    assert!(
+        error.starts_with("line ") && error.contains(expected),
+        "{text}: {error}"
+    );
+}
+
 #[test]
 fn errors_are_in_words_of_the_file() {
-    let group =
-        |vlan: &str| format!("vswitches: [{{name: S, portgroups: [{{name: G, vlan: {vlan}}}]}}]");
     let port = |more: &str| format!("ports:\n  - {{name: A, portgroup: B, {more}}}\n");
     for (text, expected) in [
         (
@@ -167,13 +178,13 @@ fn errors_are_in_words_of_the_file() {
             "the field \"vswitches\" stands twice",
         ),
     ] {
-        let error = refused(&text);
-        assert!(
-            error.starts_with("line ") && error.contains(expected),
-            "{text}: {error}"
-        );
+        says(&text, expected);
     }
-    // Policies, of a switch and of a port group.
+}
+
+/// Of a switch as of a port group.
+#[test]
+fn errors_of_policies_are_in_words_of_the_file() {
     for (policies, expected) in [
         (
             "teaming: {policy: srcip}",
@@ -241,14 +252,13 @@ fn errors_are_in_words_of_the_file() {
                 "vswitches:\n  - name: S\n    portgroups:\n      - name: G\n        {policies}\n"
             ),
         ] {
-            let error = refused(&text);
-            assert!(
-                error.starts_with("line ") && error.contains(expected),
-                "{text}: {error}"
-            );
+            says(&text, expected);
         }
     }
-    // The ranges are those of the types.
+}
+
+#[test]
+fn the_ranges_of_a_file_are_those_of_the_types() {
     for (field, fits, does_not) in [
         ("vlan", [0, 4095], [4096, 65535]),
         ("mtu", [1280, 9000], [1279, 9001]),
