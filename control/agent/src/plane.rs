@@ -123,7 +123,7 @@ impl Plane {
                 }
                 // It may have gone meanwhile.
                 Err(error) => {
-                    tracing::debug!(device = %adapter.device, %error, "its address is not known")
+                    tracing::debug!(device = %adapter.device, %error, "its address is not known");
                 }
             },
             #[cfg(any(test, feature = "testing"))]
