@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use weft_tests::{Answer, Document, Host, root, until, weft};
+use weft_tests::{Answer, Document, Host, Machine, root, until, weft};
 
 const OF_HOST: &str = "10.77.0.11";
 const OF_PEER: &str = "10.77.0.12";
@@ -156,6 +156,35 @@ fn on_an_isolated_switch_it_reaches_the_vms_of_the_host() {
     let other = host.weft("vmk add vmk3 --portgroup Lab");
     assert_eq!(other.code, Some(4), "{other:#?}");
     assert!(host.runs("ip -brief link").contains("vmk3"));
+}
+
+#[test]
+fn in_a_lab_hosts_reach_each_other_over_their_vmks_and_nothing_is_left() {
+    let directory = tempfile::tempdir().expect("a folder");
+    let file = directory.path().join("hosts.yaml");
+    let text = "
+hosts: [{name: esxi01, uplinks: [eth1]}, {name: esxi02, uplinks: [eth1]}]
+vswitches:
+  - {name: vSwitch0, host: esxi01, uplinks: [eth1], portgroups: [{name: Mgmt01, vlan: 10}]}
+  - {name: vSwitch0, host: esxi02, uplinks: [eth1], portgroups: [{name: Mgmt02, vlan: 10}]}
+vmks:
+  - {name: vmk0, portgroup: Mgmt01, ip: 10.77.0.11/24}
+  - {name: vmk1, portgroup: Mgmt02, ip: 10.77.0.12/24}
+";
+    std::fs::write(&file, text).expect("it can be written");
+    let machine = Machine::new();
+    let up = format!("lab up {}", file.display());
+    machine.weft(&up).succeeds();
+    let ping = "lab exec esxi01 -- ping -n -q -c 1 -w 10 10.77.0.12";
+    machine.weft(ping).succeeds();
+    let again = machine.weft(&up).succeeds();
+    assert!(again.contains("unchanged"), "{again}");
+    let vmks = machine.weft("lab exec esxi02 -- weft vmk list -o json");
+    let vmks = vmks.json();
+    assert_eq!(vmks[0]["spec"]["name"], "vmk1", "{vmks}");
+    assert_eq!(vmks[1], serde_json::Value::Null, "{vmks}");
+    machine.weft("lab down").succeeds();
+    machine.is_clean("after the lab");
 }
 
 #[test]
