@@ -158,6 +158,44 @@ fn on_an_isolated_switch_it_reaches_the_vms_of_the_host() {
     assert!(host.runs("ip -brief link").contains("vmk3"));
 }
 
+/// A device's mark, addresses and Ethernet address, as far as they are not the port's.
+fn identity(host: &Host, device: &str) -> String {
+    let shown = host.runs(&format!("ip -details address show dev {device}"));
+    let lines = shown.lines().map(str::trim);
+    let told = lines.filter(|line| {
+        let begins = ["link/ether", "inet", "alias"];
+        begins.iter().any(|word| line.starts_with(word))
+    });
+    told.collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn somebody_elses_device_is_left_as_it_is() {
+    let host = Host::with_switch();
+    host.does("portgroup add Lab --vswitch vSwitch1");
+    host.runs("ip tuntap add vmk0 mode tap");
+    host.runs("ip address add 10.79.0.5/24 dev vmk0");
+    host.runs("ip link set vmk0 up");
+    let before = identity(&host, "vmk0");
+    let refused = host.weft("vmk add vmk0 --portgroup Lab --ip 10.79.0.1/24");
+    refused.refused(4, &["vmk0", "weft did not make it", "ip link del vmk0"]);
+    assert_eq!(identity(&host, "vmk0"), before);
+    assert!(!before.contains("alias"), "{before}");
+    host.runs("ip link del vmk0");
+    host.does("vmk add vmk0 --portgroup Lab --ip 10.79.0.1/24");
+    // Nor where it came while the agent was away.
+    host.end();
+    host.runs("ip link del vmk0");
+    host.runs("ip tuntap add vmk0 mode tap");
+    let before = identity(&host, "vmk0");
+    host.start();
+    let (state, reason) = host.port("vmk0");
+    assert_eq!(state, "down");
+    assert!(reason.contains("weft did not make it"), "{reason}");
+    host.does("vmk del vmk0");
+    assert_eq!(identity(&host, "vmk0"), before);
+}
+
 #[test]
 fn in_a_lab_hosts_reach_each_other_over_their_vmks_and_nothing_is_left() {
     let directory = tempfile::tempdir().expect("a folder");

@@ -8,6 +8,7 @@ use rtnetlink::packet_route::address::{
 };
 use rtnetlink::packet_route::link::{InfoKind, LinkAttribute, LinkFlags, LinkInfo, LinkMessage};
 use rtnetlink::{Handle, LinkUnspec};
+use rustix::io::Errno;
 use weft_api::{Problem, ProblemKind};
 use weft_model::{InterfaceName, IpCidr};
 use weft_packet::MacAddr;
@@ -23,6 +24,35 @@ pub(crate) struct Adapter<'a> {
     pub(crate) mtu: u16,
     /// Its IP address.
     pub(crate) ip: Option<IpCidr>,
+}
+
+/// Refuses a TAP device of somebody else. One that is no TAP device its engine refuses.
+///
+/// # Errors
+/// `conflict`: there is such a device without the mark. `failed`: the kernel does not say.
+pub(crate) async fn expect_own(device: &InterfaceName, mark: &str) -> Result<(), Problem> {
+    let failed = |error: &dyn std::fmt::Display| {
+        let message = format!("interface {device}: reading it: {error}");
+        Problem::new(ProblemKind::Failed, message).with_remedy("see the agent's log")
+    };
+    let (connection, handle, _) = rtnetlink::new_connection().map_err(|error| failed(&error))?;
+    let connection = tokio::spawn(connection);
+    let found = find(&handle, device).await;
+    connection.abort();
+    match found {
+        Ok(link) if is_tap(&link) && !is_own(&link, mark) => Err(foreign(device)),
+        Ok(_) => Ok(()),
+        Err(error) if is_absent(&error) => Ok(()),
+        Err(error) => Err(failed(&error)),
+    }
+}
+
+/// That a device of this name is somebody else's.
+pub(crate) fn foreign(device: &InterfaceName) -> Problem {
+    let message = format!("interface {device} exists, and weft did not make it");
+    Problem::new(ProblemKind::Conflict, message).with_remedy(format!(
+        "give the vmk another name, or first remove that interface with 'ip link del {device}'"
+    ))
 }
 
 /// Gives a device its addresses and MTU, and sets it up. What it has already is not touched, so that conversations go on: other
@@ -76,10 +106,19 @@ pub(crate) async fn set_up(adapter: Adapter<'_>, mark: &str) -> Result<(), Probl
 }
 
 fn is_forbidden(error: &rtnetlink::Error) -> bool {
-    let rtnetlink::Error::NetlinkError(message) = error else {
-        return false;
-    };
-    message.to_io().kind() == std::io::ErrorKind::PermissionDenied
+    errno(error) == Some(Errno::PERM) || errno(error) == Some(Errno::ACCESS)
+}
+
+/// Whether the kernel says that there is no such interface.
+fn is_absent(error: &rtnetlink::Error) -> bool {
+    errno(error) == Some(Errno::NODEV)
+}
+
+fn errno(error: &rtnetlink::Error) -> Option<Errno> {
+    match error {
+        rtnetlink::Error::NetlinkError(message) => Errno::from_io_error(&message.to_io()),
+        _ => None,
+    }
 }
 
 /// The host's administrator wants no IPv6 on interfaces that are made.

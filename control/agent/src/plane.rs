@@ -86,6 +86,9 @@ impl Plane {
     ) -> Result<EngineInfo, Problem> {
         match &self.kernel {
             Kernel::Linux(runtime, offloads) => {
+                if let Some(Adapter { device, .. }) = wanted.adapter() {
+                    runtime.block_on(adapters::expect_own(device, &self.mark))?;
+                }
                 if let Some(interface) = wanted.link().filter(|_| wanted.uplink) {
                     offloads.hold(id, interface);
                 }
