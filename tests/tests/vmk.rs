@@ -335,6 +335,34 @@ fn a_device_that_nobody_wants_goes_at_the_next_start() {
     assert!(!has_device(&host));
 }
 
+#[test]
+fn two_agents_of_one_host_name_leave_each_other_their_interfaces() {
+    let host = Host::with_switch();
+    host.does("portgroup add Lab --vswitch vSwitch1");
+    host.does("vmk add vmk0 --portgroup Lab --ip 10.79.0.1/24");
+    let directory = tempfile::tempdir().expect("a folder");
+    let (state, socket) = (
+        directory.path().join("state"),
+        directory.path().join("sock"),
+    );
+    let mut other = host.agent_command(&state, &socket);
+    let mut other = other.spawn().expect("an agent starts");
+    let line = |line: &str| {
+        let mut command = Command::new(weft());
+        command.env_remove("WEFT_AGENT");
+        command.arg("--agent").arg(&socket);
+        Answer::of(command.args(line.split(' ')))
+    };
+    until("it answers", || line("status").code == Some(0));
+    line("vswitch add vSwitch2");
+    line("portgroup add Lab2 --vswitch vSwitch2");
+    let same = line("vmk add vmk0 --portgroup Lab2");
+    other.kill().expect("it is there");
+    other.wait().expect("it is there");
+    same.refused(4, &["vmk0"]);
+    assert!(device(&host).contains("10.79.0.1/24"));
+}
+
 /// The script of the documentation, with a shorter time, while somebody is connected over the address that moves.
 fn moves_to_its_vmk(host: &Host, directory: &Path) {
     let document = Document::read(&root(), "docs/vmk.md");

@@ -169,6 +169,7 @@ impl From<AgentError> for Problem {
 mod tests {
     use crate::options::Settings;
     use crate::plane::Plane;
+    use crate::store::Store;
 
     #[tokio::test]
     async fn a_core_that_is_not_there_is_a_usage_error_of_its_flag() {
@@ -179,7 +180,9 @@ mod tests {
             ..Settings::default()
         };
         let (events, _) = crossbeam_channel::bounded(1);
-        let error = Plane::start(&settings.options(), &events).err().unwrap();
+        let (store, _) = Store::open(directory.path()).unwrap();
+        let started = Plane::start(&settings.options(), store.identity(), &events);
+        let error = started.err().unwrap();
         let text = error.to_string();
         assert_eq!(error.kind().exit_code(), 2, "{text}");
         assert!(text.starts_with("--cores: core 8191 is not"), "{text}");

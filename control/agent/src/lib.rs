@@ -95,7 +95,7 @@ pub async fn run(options: Options) -> Result<(), AgentError> {
         None => None,
     };
     let (events, seen) = crossbeam_channel::bounded(EVENTS);
-    let plane = Plane::start(&options, &events)?;
+    let plane = Plane::start(&options, store.identity(), &events)?;
     drop(events);
     let (addresses_changed, changed) = mpsc::sync_channel(1);
     let ports = loaded.intent.ports.len();

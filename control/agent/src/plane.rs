@@ -14,6 +14,7 @@ use crate::error::AgentError;
 use crate::links::{self, Link, Links};
 use crate::offloads::Offloads;
 use crate::options::{Options, Poll};
+use crate::store::Identity;
 use crate::wanted::Wanted;
 
 /// How long an engine waits for an interface that a dying process may still hold.
@@ -24,7 +25,7 @@ pub(crate) struct Plane {
     // Before the kernel: closing the engines restores what the kernel's note says.
     datapath: Datapath,
     kernel: Kernel,
-    /// What the devices that are made here are marked with, so that nobody else's is ever removed.
+    /// What the devices that are made here are marked with, so that nobody else's is ever removed, nor one of another state.
     mark: String,
 }
 
@@ -38,12 +39,13 @@ enum Kernel {
 }
 
 impl Plane {
-    /// Starts poll threads. Must be called within a tokio runtime.
+    /// Starts poll threads for the agent of a state. Must be called within a tokio runtime.
     ///
     /// # Errors
     /// [`AgentError::Cores`] and [`AgentError::Threads`].
     pub(crate) fn start(
         options: &Options,
+        state: &Identity,
         events: &crossbeam_channel::Sender<Event>,
     ) -> Result<Self, AgentError> {
         let poll = match options.poll {
@@ -64,7 +66,7 @@ impl Plane {
                 tokio::runtime::Handle::current(),
                 Offloads::recover(&options.state_dir),
             ),
-            mark: format!("vmk of weft on {}", options.host_name),
+            mark: format!("vmk of weft on state {state}"),
         })
     }
 

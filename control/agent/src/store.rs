@@ -7,6 +7,7 @@
 mod disk;
 mod generation;
 mod history;
+mod identity;
 mod lock;
 
 use std::fs::{self, File};
@@ -19,6 +20,7 @@ use weft_model::Intent;
 use crate::error::AgentError;
 pub(crate) use generation::Unconfirmed;
 use generation::{Generation, Unreadable, encode, read};
+pub(crate) use identity::Identity;
 use lock::Lock;
 
 /// Generations that are kept: of 4,000 ports, some 40 MB.
@@ -27,6 +29,7 @@ const KEPT: usize = 50;
 /// The state directory, locked by this agent.
 pub(crate) struct Store {
     directory: PathBuf,
+    identity: Identity,
     /// The highest number of a generation, readable or not.
     newest: u64,
     /// The number of the generation that is asked for; 0: there is none yet.
@@ -102,8 +105,10 @@ impl Store {
             remedy: "check the directory's owner, or name another with --state",
         };
         let numbers = generations(directory).map_err(unreadable)?;
+        let identity = Identity::of(directory).map_err(unreadable)?;
         let mut store = Self {
             directory: directory.into(),
+            identity,
             newest: numbers.last().copied().unwrap_or(0),
             current: 0,
             unconfirmed: None,
@@ -156,6 +161,8 @@ impl Store {
     pub(crate) fn stage(&self, intent: &Intent, note: Note) -> Result<Staged, AgentError> {
         let number = self.newest + 1;
         let path = self.path(number);
+        // What the generation leaves in the kernel is marked with it.
+        (self.identity.keep(&self.directory)).map_err(|error| refused(&self.directory, error))?;
         let written_at = SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .unwrap_or_default()
@@ -240,6 +247,11 @@ impl Store {
     /// The directory, which [`history`](Self::history) and [`load`](Self::load) read without holding the store.
     pub(crate) fn directory(&self) -> &Path {
         &self.directory
+    }
+
+    /// By what this state is told from others.
+    pub(crate) fn identity(&self) -> &Identity {
+        &self.identity
     }
 
     fn path(&self, number: u64) -> PathBuf {

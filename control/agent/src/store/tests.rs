@@ -31,6 +31,25 @@ fn open(directory: &Path) -> (Store, Loaded) {
 }
 
 #[test]
+fn a_state_keeps_its_identity_and_no_other_has_it() {
+    let (one, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (mut store, _) = open(one.path());
+    store.save(&intent(1), note("test")).unwrap();
+    let identity = store.identity().clone();
+    assert_ne!(*open(other.path()).0.identity(), identity);
+    drop(store);
+    assert_eq!(*open(one.path()).0.identity(), identity);
+    // A damaged one is another, which stays.
+    fs::write(one.path().join("id"), "").unwrap();
+    let (mut store, _) = open(one.path());
+    let another = store.identity().clone();
+    assert_ne!(another, identity);
+    store.save(&intent(2), note("test")).unwrap();
+    drop(store);
+    assert_eq!(*open(one.path()).0.identity(), another);
+}
+
+#[test]
 fn what_was_saved_is_loaded() {
     let directory = tempfile::tempdir().unwrap();
     let (mut store, loaded) = open(directory.path());
