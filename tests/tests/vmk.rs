@@ -170,6 +170,47 @@ fn identity(host: &Host, device: &str) -> String {
 }
 
 #[test]
+fn an_address_moves_to_another_interface_in_one_change() {
+    let (host, peer) = edge();
+    let (mut far, mut near) = connection(&host, &peer);
+    let directory = tempfile::tempdir().expect("a folder");
+    let path = directory.path().join("vmks.yaml");
+    let apply = |vmks: &str| {
+        std::fs::write(&path, format!("vmks: [{vmks}]")).expect("the file is written");
+        host.does(&format!("apply -f {} --yes", path.display()))
+    };
+    let has = |device: &str, address: &str| {
+        let shown = host.runs(&format!("ip -brief address show dev {device}"));
+        shown.contains(&format!("{address}/24"))
+    };
+    apply("{name: vmk1, portgroup: Mgmt, ip: 10.77.0.11/24}");
+    assert!(has("vmk1", OF_HOST) && !has_device(&host));
+    assert!(passes(&mut far, &mut near) && passes(&mut near, &mut far));
+    host.does("rollback --yes");
+    assert!(has("vmk0", OF_HOST));
+    assert!(passes(&mut far, &mut near) && passes(&mut near, &mut far));
+    let both = |one: u8, other: u8| {
+        format!(
+            "{{name: vmk0, portgroup: Mgmt, ip: 10.77.0.{one}/24}}, {{name: vmk1, portgroup: Mgmt, ip: 10.77.0.{other}/24}}"
+        )
+    };
+    apply(&both(11, 13));
+    apply(&both(13, 11));
+    assert!(has("vmk0", "10.77.0.13") && has("vmk1", OF_HOST));
+    assert!(passes(&mut far, &mut near) && passes(&mut near, &mut far));
+    host.runs("ip address add 10.79.0.9/24 dev lo");
+    let refused = format!(
+        "vmks: [{}, {{name: vmk2, portgroup: Mgmt, ip: 10.79.0.9/24}}]",
+        both(11, 13)
+    );
+    std::fs::write(&path, refused).expect("the file is written");
+    let refused = host.weft(&format!("apply -f {} --yes", path.display()));
+    refused.refused(4, &["10.79.0.9", "on lo already"]);
+    assert!(has("vmk0", "10.77.0.13") && has("vmk1", OF_HOST));
+    assert!(passes(&mut far, &mut near) && passes(&mut near, &mut far));
+}
+
+#[test]
 fn somebody_elses_device_is_left_as_it_is() {
     let host = Host::with_switch();
     host.does("portgroup add Lab --vswitch vSwitch1");

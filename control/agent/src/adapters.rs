@@ -129,6 +129,45 @@ fn no_ipv6() -> Problem {
         .with_remedy("'sysctl -w net.ipv6.conf.default.disable_ipv6=0', or use an IPv4 address")
 }
 
+/// Takes addresses that `adapters` are to have from other devices with a mark. Returns the devices that had one.
+pub(crate) async fn vacate(
+    adapters: &[Adapter<'_>],
+    mark: &str,
+) -> Result<Vec<InterfaceName>, String> {
+    let (connection, handle, _) = rtnetlink::new_connection().map_err(|error| error.to_string())?;
+    let connection = tokio::spawn(connection);
+    let mut vacated = Vec::new();
+    let done = async {
+        let links: Vec<LinkMessage> = handle.link().get().execute().try_collect().await?;
+        let own = links.iter().filter(|link| is_own(link, mark));
+        let own: Vec<(u32, InterfaceName)> = own
+            .filter_map(|link| Some((link.header.index, name(link)?.parse().ok()?)))
+            .collect();
+        let addresses: Vec<AddressMessage> = handle.address().get().execute().try_collect().await?;
+        for message in addresses.into_iter().filter(is_lasting) {
+            let Some((_, device)) = (own.iter()).find(|(index, _)| *index == message.header.index)
+            else {
+                continue;
+            };
+            let has_it = |adapter: &Adapter<'_>| {
+                (adapter.ip).is_some_and(|ip| address(&message) == Some(ip.address()))
+            };
+            if (adapters.iter()).any(|adapter| adapter.device != device && has_it(adapter)) {
+                vacated.push(device.clone());
+                handle.address().del(message).execute().await?;
+            }
+        }
+        Ok::<_, rtnetlink::Error>(())
+    };
+    let done = done.await;
+    connection.abort();
+    if let Err(error) = done {
+        // What still has its address refuses it to others.
+        tracing::warn!(%error, "an address cannot be taken from the interface of a vmk");
+    }
+    Ok(vacated)
+}
+
 /// Gives a device its IP address, and only that one, where it has another or none. Returns whether that was so.
 pub(crate) async fn give_back(adapter: Adapter<'_>) -> Result<bool, String> {
     let (connection, handle, _) = rtnetlink::new_connection().map_err(|error| error.to_string())?;
@@ -255,6 +294,12 @@ fn address(message: &AddressMessage) -> Option<IpAddr> {
     })
 }
 
+/// Whether an address has no lifetime and was not made by the kernel.
+fn is_lasting(message: &AddressMessage) -> bool {
+    message.header.scope != AddressScope::Link
+        && message.header.flags.contains(AddressHeaderFlags::Permanent)
+}
+
 fn is_address(message: &AddressMessage, ip: IpCidr) -> bool {
     address(message) == Some(ip.address()) && message.header.prefix_len == ip.prefix()
 }
@@ -291,11 +336,8 @@ async fn set_address(
     index: u32,
     all: &[AddressMessage],
 ) -> Result<bool, rtnetlink::Error> {
-    let own = all.iter().filter(|message| {
-        message.header.index == index
-            && message.header.scope != AddressScope::Link
-            && message.header.flags.contains(AddressHeaderFlags::Permanent)
-    });
+    let own = all.iter();
+    let own = own.filter(|message| message.header.index == index && is_lasting(message));
     let is_wanted =
         |message: &&AddressMessage| adapter.ip.is_some_and(|ip| is_address(message, ip));
     let (wanted, others): (Vec<_>, Vec<_>) = own.partition(is_wanted);

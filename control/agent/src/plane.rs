@@ -100,8 +100,7 @@ impl Plane {
                     .inspect_err(|_| offloads.release(id))
                     .map_err(|error| attach_problem(wanted, &error))?;
                 if let Some(adapter) = wanted.adapter() {
-                    let done = runtime.block_on(adapters::set_up(adapter, &self.mark));
-                    done.inspect_err(|_| self.detach(&[id]))?;
+                    self.set_up(adapter).inspect_err(|_| self.detach(&[id]))?;
                 }
                 Ok(info)
             }
@@ -110,8 +109,39 @@ impl Plane {
         }
     }
 
+    /// Gives the device of one of the host's own interfaces, whose engine is open, its addresses and MTU.
+    ///
+    /// # Errors
+    /// Why it cannot have them, for the operator.
+    pub(crate) fn set_up(&self, adapter: Adapter<'_>) -> Result<(), Problem> {
+        match &self.kernel {
+            Kernel::Linux(runtime, _) => runtime.block_on(adapters::set_up(adapter, &self.mark)),
+            #[cfg(any(test, feature = "testing"))]
+            Kernel::Memory(memory) => memory.set_up(adapter),
+        }
+    }
+
+    /// Takes the addresses that some of the host's own interfaces are to have from others of them. Returns the devices that had one.
+    pub(crate) fn make_room(&self, adapters: &[Adapter<'_>]) -> Vec<InterfaceName> {
+        match &self.kernel {
+            Kernel::Linux(runtime, _) => {
+                let vacated = runtime.block_on(adapters::vacate(adapters, &self.mark));
+                vacated.unwrap_or_else(|error| {
+                    tracing::warn!(error, "the addresses of vmks' interfaces are not known");
+                    Vec::new()
+                })
+            }
+            #[cfg(any(test, feature = "testing"))]
+            Kernel::Memory(memory) => memory.vacate(adapters),
+        }
+    }
+
     /// Has the device of the host's own interface stay when the agent ends, with its addresses, routes and connections.
     pub(crate) fn keep_device(&self, id: PortId) {
+        #[cfg(any(test, feature = "testing"))]
+        if let Kernel::Memory(memory) = &self.kernel {
+            memory.keep(id);
+        }
         if let Err(error) = self.datapath.set_persistent(id, true) {
             // It is made anew then.
             tracing::warn!(%error, "a device goes when the agent ends");
@@ -175,7 +205,7 @@ impl Plane {
         match &self.kernel {
             Kernel::Linux(_, offloads) => ids.iter().for_each(|&id| offloads.release(id)),
             #[cfg(any(test, feature = "testing"))]
-            Kernel::Memory(_) => {}
+            Kernel::Memory(memory) => memory.detached(ids),
         }
     }
 

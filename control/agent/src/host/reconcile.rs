@@ -333,6 +333,8 @@ impl Host {
                 })
             })
             .collect();
+        // An agent that was killed may have left addresses that were on their way.
+        self.make_room(openings.iter().map(|opening| &opening.wanted));
         for (position, result) in self.open(&openings, AfterFailure::GoOn) {
             let opening = &openings[position];
             match result {
@@ -344,6 +346,20 @@ impl Host {
                 }
             }
         }
+    }
+
+    /// Has the addresses that the host's own interfaces among `wanted` are to have be free, where others of them still have them.
+    /// Returns the devices that had one.
+    pub(super) fn make_room<'a>(
+        &self,
+        wanted: impl Iterator<Item = &'a Wanted>,
+    ) -> Vec<InterfaceName> {
+        let adapters = wanted.filter_map(Wanted::adapter);
+        let adapters: Vec<_> = adapters.filter(|adapter| adapter.ip.is_some()).collect();
+        if adapters.is_empty() {
+            return Vec::new();
+        }
+        self.plane.make_room(&adapters)
     }
 
     /// Notes an engine that was opened.

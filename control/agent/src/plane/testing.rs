@@ -27,6 +27,16 @@ struct State {
     opened: BTreeMap<InterfaceName, usize>,
     waits: Vec<Duration>,
     elsewhere: BTreeSet<IpCidr>,
+    devices: BTreeMap<InterfaceName, Device>,
+}
+
+/// The device of one of the host's own interfaces.
+struct Device {
+    ip: Option<IpCidr>,
+    /// The port whose engine has it open, or had.
+    id: PortId,
+    /// It stays when that closes.
+    is_kept: bool,
 }
 
 impl Memory {
@@ -68,11 +78,18 @@ impl Memory {
     }
 
     pub(crate) fn remove(&self, name: &str) {
-        self.0
-            .lock()
-            .unwrap()
-            .links
-            .remove(&name.parse::<InterfaceName>().unwrap());
+        let (name, mut state) = (
+            name.parse::<InterfaceName>().unwrap(),
+            self.0.lock().unwrap(),
+        );
+        state.links.remove(&name);
+        state.devices.remove(&name);
+    }
+
+    /// The address of the device of one of the host's own interfaces.
+    pub(crate) fn ip(&self, name: &str) -> Option<IpCidr> {
+        let name: InterfaceName = name.parse().unwrap();
+        self.0.lock().unwrap().devices.get(&name)?.ip
     }
 
     /// Gives an interface another MTU.
@@ -171,20 +188,77 @@ impl Memory {
         let info = self
             .open(datapath, id, wanted, busy_wait)
             .map_err(|error| super::attach_problem(wanted, &error))?;
-        if let Some(Adapter {
-            device, mtu, ip, ..
-        }) = wanted.adapter()
-        {
-            let taken = ip.filter(|ip| self.0.lock().unwrap().elsewhere.contains(ip));
-            if let Some(ip) = taken {
+        if let Some(adapter) = wanted.adapter() {
+            self.make(adapter.device, id);
+            self.set_up(adapter).inspect_err(|_| {
                 let _ = datapath.detach_all(&[id]);
-                let message = format!("the host has the address {ip} on eth0 already");
-                return Err(Problem::new(ProblemKind::Conflict, message).with_remedy("-"));
-            }
-            self.add(device.as_str());
-            self.set_mtu(device.as_str(), mtu.into());
+                self.detached(&[id]);
+            })?;
         }
         Ok(info)
+    }
+
+    /// Opens the device of one of the host's own interfaces, and makes it if there is none.
+    fn make(&self, device: &InterfaceName, id: PortId) {
+        let is_new = !self.0.lock().unwrap().devices.contains_key(device);
+        if is_new {
+            self.add(device.as_str());
+        }
+        let mut state = self.0.lock().unwrap();
+        let before = state.devices.remove(device);
+        let (ip, is_kept) = before.map_or((None, false), |device| (device.ip, device.is_kept));
+        state
+            .devices
+            .insert(device.clone(), Device { ip, id, is_kept });
+    }
+
+    pub(super) fn set_up(&self, adapter: Adapter<'_>) -> Result<(), Problem> {
+        let Adapter {
+            device, mtu, ip, ..
+        } = adapter;
+        let mut state = self.0.lock().unwrap();
+        let has_it = |other: &Option<IpCidr>| {
+            ip.is_some_and(|ip| other.is_some_and(|other| other.address() == ip.address()))
+        };
+        let mut others = state.devices.iter().filter(|(name, _)| *name != device);
+        let on = others.find_map(|(name, other)| has_it(&other.ip).then(|| name.to_string()));
+        let is_elsewhere = (state.elsewhere.iter()).any(|other| has_it(&Some(*other)));
+        if let Some(on) = on.or_else(|| is_elsewhere.then(|| "eth0".to_owned())) {
+            let ip = ip.unwrap().address();
+            let message = format!("the host has the address {ip} on {on} already");
+            return Err(Problem::new(ProblemKind::Conflict, message).with_remedy("-"));
+        }
+        state.devices.get_mut(device).unwrap().ip = ip;
+        state.links.get_mut(device).unwrap().mtu = mtu.into();
+        Ok(())
+    }
+
+    pub(super) fn vacate(&self, adapters: &[Adapter<'_>]) -> Vec<InterfaceName> {
+        let mut state = self.0.lock().unwrap();
+        let mut vacated = Vec::new();
+        for (name, device) in &mut state.devices {
+            let moves = |adapter: &Adapter<'_>| adapter.device != name && adapter.ip == device.ip;
+            if device.ip.is_some() && adapters.iter().any(moves) {
+                device.ip = None;
+                vacated.push(name.clone());
+            }
+        }
+        vacated
+    }
+
+    pub(super) fn keep(&self, id: PortId) {
+        let mut state = self.0.lock().unwrap();
+        for device in state.devices.values_mut().filter(|device| device.id == id) {
+            device.is_kept = true;
+        }
+    }
+
+    pub(super) fn detached(&self, ids: &[PortId]) {
+        let mut state = self.0.lock().unwrap();
+        let goes = |device: &mut Device| !device.is_kept && ids.contains(&device.id);
+        let gone = state.devices.extract_if(.., |_, device| goes(device));
+        let gone: Vec<_> = gone.map(|(name, _)| name).collect();
+        state.links.retain(|name, _| !gone.contains(name));
     }
 
     fn open(

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use weft_api::Problem;
 use weft_datapath::PortId;
-use weft_model::PortKey;
+use weft_model::{InterfaceName, PortKey};
 
 use super::interfaces::{Concerned, stays_down};
 use super::{Host, Order};
@@ -20,6 +20,8 @@ pub(super) enum Step {
     Opened(PortId),
     /// Closed one: to open it with other settings, or because another port takes its interface or socket.
     Closed(PortKey, Engine),
+    /// Took an address from the device of one of the host's own interfaces, for another one to have it.
+    Vacated(InterfaceName),
 }
 
 impl Host {
@@ -38,6 +40,9 @@ impl Host {
     ) -> Result<Vec<Step>, Problem> {
         let openings = self.openings(before, next);
         let mut steps = self.make_way(next, &openings);
+        let opened = openings.iter().map(|opening| &opening.wanted);
+        let vacated = self.make_room(opened);
+        steps.extend(vacated.into_iter().map(Step::Vacated));
         let after_failure = if order.forced {
             AfterFailure::GoOn
         } else {
@@ -133,7 +138,7 @@ impl Host {
 
     /// Brings the engines back to what they were before a refused change.
     pub(super) fn undo(&self, steps: Vec<Step>, mut before: State) {
-        let (mut opened, mut closed) = (Vec::new(), Vec::new());
+        let (mut opened, mut closed, mut vacated) = (Vec::new(), Vec::new(), BTreeSet::new());
         for step in steps {
             match step {
                 Step::Opened(id) => opened.push(id),
@@ -144,9 +149,22 @@ impl Host {
                     wanted: engine.wanted,
                     busy_wait: FULL_WAIT,
                 }),
+                Step::Vacated(device) => {
+                    vacated.insert(device);
+                }
             }
         }
         self.plane.detach(&opened);
+        let open = before.engines.iter();
+        let open = open.filter(|(key, _)| !closed.iter().any(|opening| opening.key == **key));
+        let open: Vec<_> = open.map(|(_, engine)| &engine.wanted).collect();
+        self.make_room((closed.iter().map(|opening| &opening.wanted)).chain(open.iter().copied()));
+        let adapters = open.iter().filter_map(|wanted| wanted.adapter());
+        for adapter in adapters.filter(|adapter| vacated.contains(adapter.device)) {
+            if let Err(problem) = self.plane.set_up(adapter) {
+                tracing::error!(%problem, "an interface has not got its address after a refused change");
+            }
+        }
         if closed.is_empty() {
             return;
         }

@@ -108,6 +108,52 @@ fn an_address_that_is_taken_at_the_start_is_tried_again() {
 }
 
 #[test]
+fn addresses_move_between_interfaces_in_one_change() {
+    let bench = host();
+    let options = ApplyOptions::default();
+    let apply = |text: &str| bench.host().apply(&parsed(text), options, "root", |_| {});
+    let ip = |name: &str| bench.memory.ip(name).map(|ip| ip.to_string());
+    let (first, second) = (
+        Some("10.0.0.11/24".to_owned()),
+        Some("10.0.0.12/24".to_owned()),
+    );
+    // Renamed, and back.
+    apply("vmks: [{name: vmk1, portgroup: Mgmt, ip: 10.0.0.11/24}]").unwrap();
+    assert_eq!((ip("vmk0"), ip("vmk1")), (None, first.clone()));
+    bench
+        .host()
+        .rollback(None, options, "root", |_| {})
+        .unwrap();
+    assert_eq!((ip("vmk0"), ip("vmk1")), (first.clone(), None));
+    // Exchanged.
+    let both = |one: u8, other: u8| {
+        format!(
+            "vmks:
+  - {{name: vmk0, portgroup: Mgmt, ip: 10.0.0.{one}/24}}
+  - {{name: vmk1, portgroup: Mgmt, ip: 10.0.0.{other}/24}}"
+        )
+    };
+    apply(&both(11, 12)).unwrap();
+    apply(&both(12, 11)).unwrap();
+    assert_eq!((ip("vmk0"), ip("vmk1")), (second.clone(), first.clone()));
+    // Given back where the change is refused, whoever had them.
+    bench.memory.give_elsewhere("10.0.0.13/24", true);
+    let refused = format!(
+        "{}\n  - {{name: vmk2, portgroup: Mgmt, ip: 10.0.0.13/24}}",
+        both(11, 12)
+    );
+    apply(&refused).unwrap_err();
+    assert_eq!((ip("vmk0"), ip("vmk1")), (second.clone(), first.clone()));
+    let refused = "vmks:
+  - {name: vmk1, portgroup: Mgmt}
+  - {name: vmk2, portgroup: Mgmt, ip: 10.0.0.12/24}
+  - {name: vmk3, portgroup: Mgmt, ip: 10.0.0.13/24}";
+    apply(refused).unwrap_err();
+    assert_eq!((ip("vmk0"), ip("vmk1")), (second, first));
+    assert!(bench.is_up("vmk0") && bench.is_up("vmk1"));
+}
+
+#[test]
 fn a_deleted_interface_takes_its_device_along() {
     let bench = host();
     let has = |bench: &Bench| {
