@@ -14,7 +14,7 @@ use weft_model::{InterfaceName, IpCidr};
 use weft_packet::MacAddr;
 
 /// What a device is to have.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Adapter<'a> {
     /// Its name.
     pub(crate) device: &'a InterfaceName,

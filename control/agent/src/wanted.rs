@@ -44,6 +44,14 @@ impl Wanted {
             && (self.mtu == other.mtu || !(self.sizes_buffers() || self.adapter().is_some()))
     }
 
+    /// Whether an engine that was opened for this stays open for `other`: it serves it, or does so once the device has what it is to
+    /// have.
+    pub(crate) fn keeps_its_engine(&self, other: &Self) -> bool {
+        let device = |wanted: &Self| wanted.adapter().map(|adapter| adapter.device.clone());
+        let own = device(self);
+        self.serves(other) || (own.is_some() && own == device(other))
+    }
+
     /// What the device of the host's own interface is to have.
     pub(crate) fn adapter(&self) -> Option<Adapter<'_>> {
         match &self.attachment {

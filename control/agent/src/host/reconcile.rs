@@ -383,7 +383,7 @@ impl Host {
     }
 
     /// Notes a TAP device that has just come with its engine, so that the port's state is told right at once.
-    fn note_device(&self, next: &mut State, wanted: &Wanted) {
+    pub(super) fn note_device(&self, next: &mut State, wanted: &Wanted) {
         let Some(device) = wanted.interface().filter(|_| wanted.link().is_none()) else {
             return;
         };

@@ -1,6 +1,7 @@
 //! What a change means for ports: which it touches, and whose traffic pauses.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 
 use weft_datapath::{Admission, Config, PortConfig, PortId, TeamConfig, TeamId};
 use weft_model::{InterfaceName, ObjectRef, PortKey, PortName};
@@ -24,7 +25,8 @@ struct InForce {
 pub(super) struct Consequences {
     /// Ports that stay and whose settings in force change.
     pub(super) ports: Vec<PortName>,
-    /// Ports and uplinks whose traffic stops or pauses: they go, close, are opened anew, or are in another VLAN or switch then.
+    /// Ports and uplinks whose traffic stops or pauses: they go, close, are opened anew, or have another IP address, VLAN or switch
+    /// then.
     pub(super) interrupted: Vec<ObjectRef>,
     /// Interfaces that are taken or released.
     pub(super) interfaces: Vec<InterfaceName>,
@@ -62,9 +64,18 @@ impl Host {
         let (was, is) = (before.wanted(), next.wanted());
         let reopened: Vec<_> = is
             .iter()
-            .filter(|(key, wanted)| was.get(key).is_some_and(|old| !old.serves(wanted)))
+            .filter(|(key, wanted)| {
+                was.get(key)
+                    .is_some_and(|old| !old.keeps_its_engine(wanted))
+            })
             .map(|(key, _)| key)
             .collect();
+        let address = |wanted: &Wanted| Some(wanted.adapter()?.ip?.address());
+        // What moves to another one of the host's own interfaces keeps its connections.
+        let kept: BTreeSet<IpAddr> = is.values().filter_map(address).collect();
+        let lost = was.iter().filter(|(key, _)| is.contains_key(key));
+        let lost = lost.filter_map(|(key, was)| Some((key, address(was)?)));
+        let lost: Vec<_> = lost.filter(|(_, ip)| !kept.contains(ip)).collect();
         let mut warnings: Vec<_> = settled
             .displaced
             .iter()
@@ -74,11 +85,15 @@ impl Host {
                 )
             })
             .collect();
+        warnings.extend(lost.iter().map(|(key, ip)| {
+            let object = next.object_of(key);
+            format!("The address {ip} of {object} is given up; connections over it end.")
+        }));
         match reopened.as_slice() {
             [] => {}
             [one] => warnings.push(format!(
                 "The engine of {} is opened anew; its traffic pauses.",
-                object(one)
+                next.object_of(one)
             )),
             several => warnings.push(format!(
                 "{} engines are opened anew; their traffic pauses.",
@@ -95,7 +110,9 @@ impl Host {
             let place = config(&old, before);
             place.is_some() && (!is.contains_key(*key) || place != config(&new, next))
         };
-        let interrupted: BTreeSet<_> = was.keys().filter(is_cut).chain(reopened).collect();
+        let lost = lost.into_iter().map(|(key, _)| key);
+        let interrupted = was.keys().filter(is_cut).chain(reopened).chain(lost);
+        let interrupted: BTreeSet<_> = interrupted.collect();
         Consequences {
             ports: ports.collect(),
             interrupted: interrupted.into_iter().map(object).collect(),

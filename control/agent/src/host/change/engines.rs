@@ -20,12 +20,13 @@ pub(super) enum Step {
     Opened(PortId),
     /// Closed one: to open it with other settings, or because another port takes its interface or socket.
     Closed(PortKey, Engine),
-    /// Took an address from the device of one of the host's own interfaces, for another one to have it.
-    Vacated(InterfaceName),
+    /// Gave the device of one of the host's own interfaces other addresses, or took one from it.
+    SetUp(InterfaceName),
 }
 
 impl Host {
-    /// Opens the engines of what is new, and those whose settings change anew.
+    /// Opens the engines of what is new, and those whose settings change anew. Devices of the host's own interfaces whose engines
+    /// stay open are given what they are to have.
     ///
     /// # Errors
     /// One that cannot be opened; all are then as before. Of a forced change none: what cannot be opened is noted, added to
@@ -40,9 +41,11 @@ impl Host {
     ) -> Result<Vec<Step>, Problem> {
         let openings = self.openings(before, next);
         let mut steps = self.make_way(next, &openings);
+        let settings = self.settings(next);
         let opened = openings.iter().map(|opening| &opening.wanted);
-        let vacated = self.make_room(opened);
-        steps.extend(vacated.into_iter().map(Step::Vacated));
+        let set_up = settings.iter().map(|(_, wanted)| wanted);
+        let vacated = self.make_room(opened.chain(set_up));
+        steps.extend(vacated.into_iter().map(Step::SetUp));
         let after_failure = if order.forced {
             AfterFailure::GoOn
         } else {
@@ -62,20 +65,39 @@ impl Host {
                     next.failures.insert(opening.key.clone(), failure);
                 }
                 Err(problem) => {
-                    refused.get_or_insert((position, problem));
+                    refused.get_or_insert((&opening.key, &opening.wanted, problem));
                 }
             }
         }
-        let Some((position, problem)) = refused else {
+        for (key, wanted) in &settings {
+            let Some(adapter) = wanted.adapter().filter(|_| refused.is_none()) else {
+                break;
+            };
+            steps.push(Step::SetUp(adapter.device.clone()));
+            match self.plane.set_up(adapter) {
+                Ok(()) => self.note_settings(next, key, wanted),
+                Err(problem) if order.forced => {
+                    // Opened anew when it is tried again.
+                    if let Some(engine) = next.engines.remove(key) {
+                        self.plane.detach(&[engine.id]);
+                        steps.push(Step::Closed(key.clone(), engine));
+                    }
+                    warnings.push(stays_down(key, &problem));
+                    let failure = Failure::after(None, problem.to_string(), Instant::now());
+                    next.failures.insert(key.clone(), failure);
+                }
+                Err(problem) => refused = Some((key, wanted, problem)),
+            }
+        }
+        let Some((key, wanted, problem)) = refused else {
             return Ok(steps);
         };
-        let Opening { key, wanted, .. } = &openings[position];
         // All that a change can ask anew of an engine that stays on its interface.
         let stays = |engine: &Engine| engine.wanted.attachment == wanted.attachment;
-        let field = if before.engines.get(key).is_some_and(stays) {
-            "mtu"
-        } else {
-            wanted.field()
+        let field = match &problem.field {
+            Some(field) => field.clone(),
+            None if before.engines.get(key).is_some_and(stays) => "mtu".to_owned(),
+            None => wanted.field().to_owned(),
         };
         let problem = concerned.blamed(next, key, problem).in_field(field);
         self.undo(steps, before.clone());
@@ -88,7 +110,7 @@ impl Host {
         let mut openings = Vec::new();
         for (key, wanted) in next.wanted() {
             let present = before.engines.get(&key);
-            if present.is_some_and(|engine| engine.wanted.serves(&wanted))
+            if present.is_some_and(|engine| self.stays(engine, &wanted))
                 // What could not be attached before the change is none of its business.
                 || (present.is_none() && known.get(&key).is_some_and(|was| was.serves(&wanted)))
             {
@@ -117,6 +139,32 @@ impl Host {
         openings
     }
 
+    /// Whether an engine stays open.
+    fn stays(&self, engine: &Engine, wanted: &Wanted) -> bool {
+        engine.wanted.serves(wanted)
+            || (engine.wanted.keeps_its_engine(wanted)
+                && !self.plane.datapath().has_lost_device(engine.id))
+    }
+
+    /// What the devices of the host's own interfaces are to have whose engines stay open.
+    fn settings(&self, next: &State) -> Vec<(PortKey, Wanted)> {
+        let differs = |(key, wanted): &(PortKey, Wanted)| {
+            let engine = next.engines.get(key);
+            engine.is_some_and(|engine| {
+                wanted.adapter() != engine.wanted.adapter() && self.stays(engine, wanted)
+            })
+        };
+        next.wanted().into_iter().filter(differs).collect()
+    }
+
+    /// Notes what the device of an open engine has.
+    fn note_settings(&self, next: &mut State, key: &PortKey, wanted: &Wanted) {
+        self.note_device(next, wanted);
+        if let Some(engine) = next.engines.get_mut(key) {
+            engine.wanted = wanted.clone();
+        }
+    }
+
     /// Closes what is opened anew, and what has the interface or socket of something else that is opened.
     fn make_way(&self, next: &mut State, openings: &[Opening]) -> Vec<Step> {
         let keys: BTreeSet<_> = openings.iter().map(|opening| &opening.key).collect();
@@ -138,7 +186,7 @@ impl Host {
 
     /// Brings the engines back to what they were before a refused change.
     pub(super) fn undo(&self, steps: Vec<Step>, mut before: State) {
-        let (mut opened, mut closed, mut vacated) = (Vec::new(), Vec::new(), BTreeSet::new());
+        let (mut opened, mut closed, mut set_up) = (Vec::new(), Vec::new(), BTreeSet::new());
         for step in steps {
             match step {
                 Step::Opened(id) => opened.push(id),
@@ -149,18 +197,25 @@ impl Host {
                     wanted: engine.wanted,
                     busy_wait: FULL_WAIT,
                 }),
-                Step::Vacated(device) => {
-                    vacated.insert(device);
+                Step::SetUp(device) => {
+                    set_up.insert(device);
                 }
             }
         }
         self.plane.detach(&opened);
-        let open = before.engines.iter();
-        let open = open.filter(|(key, _)| !closed.iter().any(|opening| opening.key == **key));
-        let open: Vec<_> = open.map(|(_, engine)| &engine.wanted).collect();
-        self.make_room((closed.iter().map(|opening| &opening.wanted)).chain(open.iter().copied()));
-        let adapters = open.iter().filter_map(|wanted| wanted.adapter());
-        for adapter in adapters.filter(|adapter| vacated.contains(adapter.device)) {
+        let is_open = |key: &PortKey| !closed.iter().any(|opening| opening.key == *key);
+        let is_set_up = |wanted: &&Wanted| {
+            let adapter = wanted.adapter();
+            adapter.is_some_and(|adapter| set_up.contains(adapter.device))
+        };
+        let open = before.engines.iter().filter(|(key, _)| is_open(key));
+        let open: Vec<_> = open
+            .map(|(_, engine)| &engine.wanted)
+            .filter(is_set_up)
+            .collect();
+        let reopened = closed.iter().map(|opening| &opening.wanted);
+        self.make_room(reopened.chain(open.iter().copied()));
+        for adapter in open.iter().filter_map(|wanted| wanted.adapter()) {
             if let Err(problem) = self.plane.set_up(adapter) {
                 tracing::error!(%problem, "an interface has not got its address after a refused change");
             }

@@ -57,7 +57,7 @@ fn an_adapter_has_the_address_of_its_name_until_it_has_another() {
     assert_eq!(first(&bench), generated);
     bench.change(&set("{mac: '02:00:00:00:00:09'}")).unwrap();
     assert_eq!(first(&bench).1, AddressSource::Configured);
-    assert_eq!(bench.memory.opened("vmk0"), 3, "its device is set up again");
+    assert_eq!(bench.memory.opened("vmk0"), 2, "its engine stays open");
     let vmk = bench.host().vmk(&"vmk0".parse().unwrap()).unwrap();
     assert_eq!(vmk.spec.ip, Some("10.0.0.11/24".parse().unwrap()));
 }
@@ -90,6 +90,38 @@ fn an_address_that_the_host_has_elsewhere_is_refused_and_all_is_as_before() {
     );
     let vmk = bench.host().vmk(&"vmk0".parse().unwrap()).unwrap();
     assert_eq!(vmk.spec.ip, Some("10.0.0.11/24".parse().unwrap()));
+    assert!(bench.is_up("vmk0"));
+}
+
+#[test]
+fn an_interface_is_given_what_it_is_to_have_while_its_engine_stays_open() {
+    let bench = host();
+    let opened = bench.memory.opened("vmk0");
+    let result = bench.change(&set("{ip: 10.0.0.12/24, mtu: 1400}")).unwrap();
+    assert_eq!(
+        result.warnings,
+        ["The address 10.0.0.11 of vmk vmk0 is given up; connections over it end."]
+    );
+    assert_eq!(result.interrupted.len(), 1);
+    assert_eq!(
+        bench.memory.ip("vmk0"),
+        Some("10.0.0.12/24".parse().unwrap())
+    );
+    let result = bench.change(&set("{mac: '02:00:00:00:00:09'}")).unwrap();
+    assert_eq!(result.warnings, [""; 0]);
+    assert_eq!(result.interrupted, []);
+    bench.memory.give_elsewhere("10.0.0.13/24", true);
+    let problem = bench
+        .change(&set("{ip: 10.0.0.13/24, mtu: 1300}"))
+        .unwrap_err();
+    assert!(problem.message.contains("10.0.0.13"), "{problem}");
+    let link = bench.memory.link(&"vmk0".parse().unwrap()).unwrap();
+    assert_eq!(link.mtu, 1400);
+    assert_eq!(
+        bench.memory.ip("vmk0"),
+        Some("10.0.0.12/24".parse().unwrap())
+    );
+    assert_eq!(bench.memory.opened("vmk0"), opened);
     assert!(bench.is_up("vmk0"));
 }
 
