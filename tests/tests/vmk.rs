@@ -137,6 +137,29 @@ fn a_device_that_is_deleted_comes_back() {
 }
 
 #[test]
+fn a_device_that_is_renamed_is_missed() {
+    let host = Host::with_switch();
+    host.does("portgroup add Lab --vswitch vSwitch1");
+    host.does("vmk add vmk0 --portgroup Lab --ip 10.79.0.1/24");
+    host.runs("ip link set vmk0 down");
+    host.runs("ip link set vmk0 name lan");
+    until("it is missed", || {
+        host.port("vmk0").1.contains("renamed or moved")
+    });
+    host.runs("ip link set lan name vmk0");
+    host.runs("ip link set vmk0 up");
+    until("it is up", || host.port("vmk0").0 == "up");
+    // Where the agent ends meanwhile, the next one makes another one, to which the address goes.
+    host.runs("ip link set vmk0 down");
+    host.runs("ip link set vmk0 name lan");
+    host.kill();
+    host.start();
+    assert_eq!(host.port("vmk0").0, "up");
+    assert!(device(&host).contains("10.79.0.1/24"));
+    assert!(!host.runs("ip -brief link").contains("lan"));
+}
+
+#[test]
 fn on_an_isolated_switch_it_reaches_the_vms_of_the_host() {
     let host = Host::with_switch();
     host.does("portgroup add Lab --vswitch vSwitch1 --vlan 20");

@@ -9,7 +9,7 @@ use weft_api::{Cause, Problem, ProblemKind};
 use weft_datapath::{Config, PortId, SwitchId};
 use weft_model::{
     Attachment, HostName, IdPool, Intent, InterfaceName, LinkSetting, ObjectKind, ObjectRef,
-    PortKey, PortSpec, Realisation, Realised, VethEngine, VswitchName, vmk_mac,
+    PortKey, PortSpec, Realisation, Realised, VethEngine, Vmk, VswitchName, vmk_mac,
 };
 use weft_packet::MacAddr;
 
@@ -316,6 +316,14 @@ impl State {
                     Some(interface) => format!("ip -details link show {interface}"),
                     None => format!("ls -l {}", quoted(&*attachment)),
                 },
+            });
+        }
+        if let (Attachment::Vmk(Vmk { device, .. }), None) = (&*attachment, link) {
+            let reason = format!("interface {device} is not there: it was renamed or moved");
+            return Some(Obstacle {
+                cause: Cause::NoInterface,
+                reason,
+                next: "ip -details link show type tun".to_owned(),
             });
         }
         obstacle_of(interface?, *link?)

@@ -4,9 +4,10 @@ use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use weft_api::{AddressSource, ApplyOptions, ProblemKind, RollbackRequest};
-use weft_model::{VmkPatch, vmk_mac};
+use weft_model::{InterfaceName, VmkPatch, vmk_mac};
 
 use super::*;
+use crate::links::LinkEvent;
 use crate::operator::Operator;
 
 const HOST: &str = "
@@ -136,6 +137,22 @@ fn an_address_that_is_taken_at_the_start_is_tried_again() {
     bench.memory.give_elsewhere("10.0.0.11/24", false);
     let later = Instant::now() + Duration::from_secs(3);
     bench.host().links_changed_at(later, Vec::new());
+    assert!(bench.is_up("vmk0"));
+}
+
+#[test]
+fn an_interface_that_was_renamed_is_not_up() {
+    let bench = host();
+    let device: InterfaceName = "vmk0".parse().unwrap();
+    let link = bench.memory.link(&device).unwrap();
+    let host = bench.host();
+    host.links_changed_at(Instant::now(), vec![LinkEvent::Gone(device.clone())]);
+    let reason = bench.port("vmk0").status.reason.unwrap();
+    assert!(
+        reason.contains("vmk0 is not there: it was renamed or moved"),
+        "{reason}"
+    );
+    host.links_changed_at(Instant::now(), vec![LinkEvent::Present(device, link)]);
     assert!(bench.is_up("vmk0"));
 }
 
