@@ -362,7 +362,13 @@ fn an_address_that_is_taken_away_is_given_back() {
     // What is no matter of the vmk stays: its administrator set it down.
     host.runs("ip link set vmk0 down");
     until("the port is down", || host.port("vmk0").0 == "down");
-    assert!(!device(&host).contains("state UP"));
+    let is_down = || !device(&host).contains("UP");
+    assert!(is_down());
+    host.does("vmk set vmk0 --mtu 1300");
+    assert!(device(&host).contains("mtu 1300") && is_down());
+    host.end();
+    host.start();
+    assert!(is_down(), "{}", device(&host));
 }
 
 /// Where the agent was killed between the change and what comes of it.

@@ -6,7 +6,7 @@ use futures_util::TryStreamExt;
 use rtnetlink::packet_route::address::{
     AddressAttribute, AddressHeaderFlags, AddressMessage, AddressScope,
 };
-use rtnetlink::packet_route::link::{InfoKind, LinkAttribute, LinkFlags, LinkInfo, LinkMessage};
+use rtnetlink::packet_route::link::{InfoKind, LinkAttribute, LinkInfo, LinkMessage};
 use rtnetlink::{Handle, LinkUnspec};
 use rustix::io::Errno;
 use weft_api::{Problem, ProblemKind};
@@ -55,7 +55,7 @@ pub(crate) fn foreign(device: &InterfaceName) -> Problem {
     ))
 }
 
-/// Gives a device its addresses and MTU, and sets it up. What it has already is not touched, so that conversations go on: other
+/// Gives a device its addresses and MTU, and sets a new one up. What it has already is not touched, so that conversations go on: other
 /// addresses go, unless they have a lifetime, as those of a DHCP client or of a router's announcement.
 ///
 /// # Errors
@@ -317,14 +317,12 @@ async fn set_link(
     if tells || !has(&LinkAttribute::Address(mac.to_vec())) {
         change = change.address(mac.to_vec());
     }
+    // Later it is up or down as its administrator has it.
     if !is_own(link, mark) {
-        change = change.alias(mark);
+        change = change.alias(mark).up();
     }
     if !has(&LinkAttribute::Mtu(adapter.mtu.into())) {
         change = change.mtu(adapter.mtu.into());
-    }
-    if !link.header.flags.contains(LinkFlags::Up) {
-        change = change.up();
     }
     handle.link().set(change.build()).execute().await
 }
