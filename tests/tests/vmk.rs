@@ -359,6 +359,17 @@ fn an_address_that_is_taken_away_is_given_back() {
         until("it has its address", || device(&host).contains(OF_HOST));
     }
     assert!(passes(&mut far, &mut near));
+    let ethernet = || {
+        let shown = device(&host);
+        let line = shown.lines().find(|line| line.contains("link/ether"));
+        line.expect("it has one").to_owned()
+    };
+    let before = ethernet();
+    host.runs("ip link set vmk0 address 02:00:00:00:77:09 mtu 1380");
+    until("it has its Ethernet address and MTU", || {
+        ethernet() == before && device(&host).contains("mtu 1400")
+    });
+    peer.runs(&format!("ping -c 1 -w 10 {OF_HOST}"));
     // What is no matter of the vmk stays: its administrator set it down.
     host.runs("ip link set vmk0 down");
     until("the port is down", || host.port("vmk0").0 == "down");

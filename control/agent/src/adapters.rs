@@ -168,23 +168,42 @@ pub(crate) async fn vacate(
     Ok(vacated)
 }
 
-/// Gives a device its IP address, and only that one, where it has another or none. Returns whether that was so.
-pub(crate) async fn give_back(adapter: Adapter<'_>) -> Result<bool, String> {
+/// Gives a device with a mark its addresses and MTU again, whoever changed them. Returns in words what it had not got any more.
+pub(crate) async fn put_right(adapter: Adapter<'_>, mark: &str) -> Result<Vec<String>, String> {
     let (connection, handle, _) = rtnetlink::new_connection().map_err(|error| error.to_string())?;
     let connection = tokio::spawn(connection);
-    let given = async {
-        let index = find(&handle, adapter.device).await?.header.index;
+    let done = async {
+        let link = find(&handle, adapter.device).await?;
+        // Another one may have its name meanwhile.
+        if !is_own(&link, mark) {
+            return Ok(Vec::new());
+        }
+        let index = link.header.index;
         let request = handle.address().get().set_link_index_filter(index);
         let own: Vec<AddressMessage> = request.execute().try_collect().await?;
-        let has_it = |ip| own.iter().any(|message| is_address(message, ip));
-        if adapter.ip.is_none_or(has_it) {
-            return Ok(false);
+        let has = |wanted: LinkAttribute| link.attributes.contains(&wanted);
+        let mut missing = Vec::new();
+        if !has(LinkAttribute::Address(adapter.mac.octets().to_vec())) {
+            missing.push(format!("the Ethernet address {}", adapter.mac));
         }
-        set_address(&handle, adapter, index, &own).await
+        if !has(LinkAttribute::Mtu(adapter.mtu.into())) {
+            missing.push(format!("the MTU {}", adapter.mtu));
+        }
+        // Before its address: below an MTU of 1280 there is none of IPv6.
+        if !missing.is_empty() {
+            set_link(&handle, adapter, mark, &link, false).await?;
+        }
+        let has_it = |ip| own.iter().any(|message| is_address(message, ip));
+        if let Some(ip) = adapter.ip.filter(|ip| !has_it(*ip)) {
+            missing.push(format!("the address {ip}"));
+            let tells = set_address(&handle, adapter, index, &own).await?;
+            set_link(&handle, adapter, mark, &link, tells).await?;
+        }
+        Ok::<_, rtnetlink::Error>(missing)
     };
-    let given = given.await;
+    let done = done.await;
     connection.abort();
-    given.map_err(|error| error.to_string())
+    done.map_err(|error| error.to_string())
 }
 
 /// The devices with a mark.

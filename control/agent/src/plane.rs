@@ -148,21 +148,20 @@ impl Plane {
         }
     }
 
-    /// Gives the device of one of the host's own interfaces its address again, if it has lost it.
-    pub(crate) fn give_address_back(&self, adapter: Adapter<'_>) {
+    /// Gives the device of one of the host's own interfaces its addresses and MTU again. Returns in words what it had not got any
+    /// more.
+    pub(crate) fn put_right(&self, adapter: Adapter<'_>) -> Vec<String> {
         match &self.kernel {
-            Kernel::Linux(runtime, _) => match runtime.block_on(adapters::give_back(adapter)) {
-                Ok(false) => {}
-                Ok(true) => {
-                    tracing::warn!(device = %adapter.device, "its address was taken away, and is given back");
-                }
-                // It may have gone meanwhile.
-                Err(error) => {
-                    tracing::debug!(device = %adapter.device, %error, "its address is not known");
-                }
-            },
+            Kernel::Linux(runtime, _) => {
+                let missing = runtime.block_on(adapters::put_right(adapter, &self.mark));
+                missing.unwrap_or_else(|error| {
+                    // It may have gone meanwhile.
+                    tracing::debug!(device = %adapter.device, error, "its addresses are not known");
+                    Vec::new()
+                })
+            }
             #[cfg(any(test, feature = "testing"))]
-            Kernel::Memory(_) => {}
+            Kernel::Memory(memory) => memory.put_right(adapter),
         }
     }
 

@@ -60,7 +60,7 @@ impl Host {
             .into_iter()
             .map(|event| self.up_to_date(&next, event))
             .collect();
-        self.give_addresses_back(&next, &events);
+        self.put_devices_right(&next, &events);
         let links = Arc::make_mut(&mut next.links);
         let before = links.clone();
         for event in events {
@@ -82,8 +82,8 @@ impl Host {
         drop(store);
     }
 
-    /// Has the devices of the host's own interfaces, of which there is news, have their addresses, whoever took them away.
-    fn give_addresses_back(&self, state: &State, events: &[LinkEvent]) {
+    /// Has the devices of the host's own interfaces, of which there is news, have their addresses and MTU, whoever changed them.
+    fn put_devices_right(&self, state: &State, events: &[LinkEvent]) {
         let is_concerned = |device: &InterfaceName| {
             events.iter().any(|event| match event {
                 LinkEvent::Present(name, _) | LinkEvent::Readdressed(name) => name == device,
@@ -94,7 +94,11 @@ impl Host {
         let adapters = state.engines.values();
         let adapters = adapters.filter_map(|engine| engine.wanted.adapter());
         for adapter in adapters.filter(|adapter| is_concerned(adapter.device)) {
-            self.plane.give_address_back(adapter);
+            let missing = self.plane.put_right(adapter);
+            if !missing.is_empty() && self.may_log("interface", adapter.device.as_str()) {
+                let (device, missing) = (adapter.device, missing.join(" and "));
+                tracing::warn!(%device, "the interface of a vmk was changed; it is given back {missing}");
+            }
         }
     }
 

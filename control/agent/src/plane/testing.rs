@@ -86,6 +86,12 @@ impl Memory {
         state.devices.remove(&name);
     }
 
+    /// Takes its address from the device of one of the host's own interfaces.
+    pub(crate) fn take_ip(&self, name: &str) {
+        let name: InterfaceName = name.parse().unwrap();
+        self.0.lock().unwrap().devices.get_mut(&name).unwrap().ip = None;
+    }
+
     /// The address of the device of one of the host's own interfaces.
     pub(crate) fn ip(&self, name: &str) -> Option<IpCidr> {
         let name: InterfaceName = name.parse().unwrap();
@@ -231,6 +237,25 @@ impl Memory {
         state.devices.get_mut(device).unwrap().ip = ip;
         state.links.get_mut(device).unwrap().mtu = mtu.into();
         Ok(())
+    }
+
+    pub(super) fn put_right(&self, adapter: Adapter<'_>) -> Vec<String> {
+        let Adapter {
+            device, mtu, ip, ..
+        } = adapter;
+        let mut state = self.0.lock().unwrap();
+        let mut missing = Vec::new();
+        if let Some(link) = (state.links.get_mut(device)).filter(|link| link.mtu != u32::from(mtu))
+        {
+            link.mtu = mtu.into();
+            missing.push(format!("the MTU {mtu}"));
+        }
+        let own = state.devices.get_mut(device).filter(|own| own.ip != ip);
+        if let (Some(own), Some(address)) = (own, ip) {
+            own.ip = ip;
+            missing.push(format!("the address {address}"));
+        }
+        missing
     }
 
     pub(super) fn vacate(&self, adapters: &[Adapter<'_>]) -> Vec<InterfaceName> {

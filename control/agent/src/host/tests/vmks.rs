@@ -157,6 +157,21 @@ fn an_interface_that_was_renamed_is_not_up() {
 }
 
 #[test]
+fn what_is_changed_by_hand_is_put_right() {
+    let bench = host();
+    let device: InterfaceName = "vmk0".parse().unwrap();
+    bench.memory.take_ip("vmk0");
+    bench.memory.set_mtu("vmk0", 9000);
+    let news = LinkEvent::Readdressed(device.clone());
+    bench.host().links_changed_at(Instant::now(), vec![news]);
+    assert_eq!(
+        bench.memory.ip("vmk0"),
+        Some("10.0.0.11/24".parse().unwrap())
+    );
+    assert_eq!(bench.memory.link(&device).unwrap().mtu, 1500);
+}
+
+#[test]
 fn addresses_move_between_interfaces_in_one_change() {
     let bench = host();
     let options = ApplyOptions::default();
