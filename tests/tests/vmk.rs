@@ -134,6 +134,11 @@ fn a_device_that_is_deleted_comes_back() {
     });
     until("it is up", || host.port("vmk0").0 == "up");
     peer.runs(&format!("ping -c 1 -w 10 {OF_HOST}"));
+    let told = host.does("events");
+    assert!(
+        told.contains("interface vmk0 was deleted and is made again; routes through it are gone"),
+        "{told}"
+    );
 }
 
 #[test]

@@ -96,6 +96,8 @@ kinds! {
     UplinkFound = "uplinkFound",
     /// The link of an uplink went down so often that it is not used for a while.
     LinkUnstable = "linkUnstable",
+    /// Somebody changed or deleted the interface of a vmk, which is put right.
+    VmkRestored = "vmkRestored",
     /// A VM uses its adapter.
     GuestConnected = "guestConnected",
     /// A VM has left its adapter, or did what cannot be.

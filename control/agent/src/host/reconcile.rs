@@ -91,15 +91,32 @@ impl Host {
                 LinkEvent::All(links) => links.contains_key(device),
             })
         };
-        let adapters = state.engines.values();
-        let adapters = adapters.filter_map(|engine| engine.wanted.adapter());
-        for adapter in adapters.filter(|adapter| is_concerned(adapter.device)) {
+        for (key, engine) in &state.engines {
+            let adapter = engine.wanted.adapter();
+            let Some(adapter) = adapter.filter(|adapter| is_concerned(adapter.device)) else {
+                continue;
+            };
             let missing = self.plane.put_right(adapter);
-            if !missing.is_empty() && self.may_log("interface", adapter.device.as_str()) {
-                let (device, missing) = (adapter.device, missing.join(" and "));
-                tracing::warn!(%device, "the interface of a vmk was changed; it is given back {missing}");
+            if !missing.is_empty() {
+                let what = format!("was changed, and is given back {}", missing.join(" and "));
+                self.tell_of_device(state, key, adapter.device, &what);
             }
         }
+    }
+
+    /// Tells what somebody did to the device of one of the host's own interfaces, and what became of it.
+    fn tell_of_device(&self, state: &State, key: &PortKey, device: &InterfaceName, what: &str) {
+        if !self.may_log("interface", device.as_str()) {
+            return;
+        }
+        tracing::warn!("interface {device} {what}");
+        let text = format!("interface {device} {what}");
+        let details = EventDetails {
+            on: Some(device.to_string()),
+            ..EventDetails::default()
+        };
+        let news = News::warning(EventKind::VmkRestored, text).with(details);
+        self.events.push(news.about(state.object_of(key)));
     }
 
     /// Removes devices of the host's own interfaces that an agent which was killed could not remove any more.
@@ -152,9 +169,16 @@ impl Host {
     ) {
         let before = self.state();
         let old_config = before.compile(&self.addresses());
+        let deleted = self.deleted_devices(&next);
         // One that is opened anew at once looks as it did, and is another to the poll threads.
         let closed = self.close_stale(&mut next);
         self.open_missing(&mut next, now, busy_wait, is_its_turn);
+        for (key, device) in &deleted {
+            if next.engines.contains_key(key) {
+                let what = "was deleted and is made again; routes through it are gone";
+                self.tell_of_device(&next, key, device, what);
+            }
+        }
         self.keep_devices(&next);
         let config = next.compile(&self.addresses());
         let is_behind = self.applied_generation.load(Ordering::Relaxed) != next.generation;
@@ -262,6 +286,17 @@ impl Host {
         for engine in vmks.filter(|engine| engine.wanted.adapter().is_some()) {
             self.plane.keep_device(engine.id);
         }
+    }
+
+    /// The devices of the host's own interfaces that somebody deleted.
+    fn deleted_devices(&self, state: &State) -> Vec<(PortKey, InterfaceName)> {
+        let engines = state.engines.iter();
+        let deleted = engines.filter_map(|(key, engine)| {
+            let adapter = engine.wanted.adapter()?;
+            let is_lost = self.plane.datapath().has_lost_device(engine.id);
+            is_lost.then(|| (key.clone(), adapter.device.clone()))
+        });
+        deleted.collect()
     }
 
     fn has_lost_a_device(&self, state: &State) -> bool {

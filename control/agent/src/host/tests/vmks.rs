@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use weft_api::{AddressSource, ApplyOptions, ProblemKind, RollbackRequest};
+use weft_api::{AddressSource, ApplyOptions, EventKind, ProblemKind, RollbackRequest};
 use weft_model::{InterfaceName, VmkPatch, vmk_mac};
 
 use super::*;
@@ -169,6 +169,15 @@ fn what_is_changed_by_hand_is_put_right() {
         Some("10.0.0.11/24".parse().unwrap())
     );
     assert_eq!(bench.memory.link(&device).unwrap().mtu, 1500);
+    let events = bench.host().events().after(0, 100);
+    let told = events
+        .iter()
+        .filter(|event| event.kind == EventKind::VmkRestored);
+    let told: Vec<_> = told.map(|event| event.text.as_str()).collect();
+    assert_eq!(
+        told,
+        ["interface vmk0 was changed, and is given back the MTU 1500 and the address 10.0.0.11/24"]
+    );
 }
 
 #[test]
