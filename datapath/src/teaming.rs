@@ -6,6 +6,7 @@
 //! that is empty it shares the others, so that only ports of a failed uplink move.
 
 mod balance;
+mod delays;
 mod link;
 #[cfg(test)]
 mod tests;
@@ -18,6 +19,7 @@ use weft_packet::MacAddr;
 
 use crate::config::{Admission, Config, PortConfig, PortId, TeamConfig, TeamPolicy};
 pub(crate) use balance::{Balance, Load};
+use delays::Delays;
 use link::Link;
 pub use link::LinkState;
 
@@ -222,6 +224,7 @@ pub(crate) struct Teams {
     /// Ports that load balancing moved away from the uplink of their number.
     moved: BTreeMap<PortId, PortId>,
     ways: HashMap<PortId, Way>,
+    delays: Delays,
     balance: Balance,
 }
 
@@ -255,6 +258,12 @@ impl Teams {
         let uplinks: HashMap<PortId, &PortConfig> =
             config.ports.iter().map(|port| (port.id, port)).collect();
         self.links.retain(|uplink, _| uplinks.contains_key(uplink));
+        let delays = Delays::of(config);
+        for (uplink, link) in &mut self.links {
+            let switch = uplinks[uplink].switch;
+            link.note_delays(&delays.on(switch), &delays.since(&self.delays, switch), now);
+        }
+        self.delays = delays;
         let is_open = |uplink: PortId| {
             let port = uplinks.get(&uplink);
             port.is_some_and(|port| port.admission == Admission::Open) && attached(uplink)

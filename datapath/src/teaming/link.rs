@@ -1,6 +1,6 @@
 //! The link of one uplink over time.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
 /// A link that goes down more often than this within a minute is not used (vSphere's `LinkFlappingThreshold`).
@@ -35,6 +35,8 @@ pub(super) struct Link {
     up_since: Option<u64>,
     /// When it went down, the latest times, oldest first.
     downs: VecDeque<u64>,
+    /// The delays in force that are over since it came up: to those who have it, it is usable.
+    over: BTreeSet<Duration>,
 }
 
 impl Link {
@@ -44,6 +46,7 @@ impl Link {
             up,
             up_since: None,
             downs: VecDeque::new(),
+            over: BTreeSet::new(),
         }
     }
 
@@ -56,6 +59,7 @@ impl Link {
         if up {
             self.up_since = Some(now);
         } else {
+            self.over.clear();
             self.downs.push_back(now);
             if self.downs.len() > MOST_DOWNS + 1 {
                 self.downs.pop_front();
@@ -75,12 +79,37 @@ impl Link {
                 return LinkState::Unstable { until };
             }
         }
-        let until = self
-            .up_since
-            .map(|since| since + up_delay.as_nanos() as u64);
-        match until.filter(|&until| now < until) {
-            Some(until) => LinkState::Waiting { until },
-            None => LinkState::Usable,
+        match self.waits_until(up_delay).filter(|&until| now < until) {
+            Some(until) if !self.over.contains(&up_delay) => LinkState::Waiting { until },
+            _ => LinkState::Usable,
         }
+    }
+
+    fn waits_until(&self, up_delay: Duration) -> Option<u64> {
+        let since = self.up_since?;
+        Some(since + up_delay.as_nanos() as u64)
+    }
+
+    /// Notes the delays in force. Those who had one that was over do not wait again: `changes` are such, with what they have
+    /// instead.
+    pub(super) fn note_delays(
+        &mut self,
+        delays: &BTreeSet<Duration>,
+        changes: &BTreeSet<(Duration, Duration)>,
+        now: u64,
+    ) {
+        if !self.up {
+            return;
+        }
+        let is_over = |link: &Self, delay: &Duration| {
+            let until = link.waits_until(*delay);
+            link.over.contains(delay) || until.is_none_or(|until| until <= now)
+        };
+        let spared = changes.iter().filter(|(old, _)| self.over.contains(old));
+        let spared: BTreeSet<_> = spared.map(|(_, delay)| *delay).collect();
+        let over = delays
+            .iter()
+            .filter(|delay| spared.contains(delay) || is_over(self, delay));
+        self.over = over.copied().collect();
     }
 }

@@ -173,6 +173,58 @@ fn a_link_counts_when_it_has_been_up_for_long_enough() {
     assert_eq!(bench.uplinks(), all(A));
 }
 
+/// Otherwise raising the delay would take a host off a network that works.
+#[test]
+fn a_link_that_is_used_does_not_wait_for_a_longer_delay() {
+    let mut bench = Bench::new(team(TeamPolicy::Explicit, &[A], &[]));
+    bench.set(A, false);
+    assert_eq!(bench.uplinks(), [None; 6]);
+    bench.set(A, true);
+    bench.wait();
+    assert_eq!(bench.uplinks(), all(A));
+    bench.config.teams[0].up_delay = Duration::from_secs(300);
+    assert_eq!(bench.decide().1, []);
+    // Nor where another team waits as long already.
+    bench.config.teams[0].up_delay = Duration::from_millis(100);
+    bench.uplinks();
+    let patient = TeamConfig {
+        up_delay: Duration::from_secs(30),
+        ..team(TeamPolicy::Explicit, &[A], &[])
+    };
+    bench.config.teams.push(patient);
+    bench.config.ports.last_mut().unwrap().team = Some(TeamId(1));
+    bench.set(A, false);
+    bench.set(A, true);
+    bench.wait();
+    let (mut uplinks, _) = bench.decide();
+    assert_eq!(uplinks.pop(), Some(None), "it waits");
+    assert_eq!(uplinks, [Some(A); 5]);
+    for port in &mut bench.config.ports {
+        port.team = port.team.map(|_| TeamId(1));
+    }
+    assert_eq!(bench.uplinks(), all(A));
+    // Once it was down it does.
+    bench.set(A, false);
+    bench.set(A, true);
+    bench.wait();
+    assert_eq!(bench.uplinks(), [None; 6]);
+}
+
+#[test]
+fn a_link_that_nobody_used_yet_waits_for_the_delay_in_force() {
+    let mut bench = Bench::new(team(TeamPolicy::Explicit, &[A], &[]));
+    bench.uplinks();
+    bench.set(A, false);
+    bench.set(A, true);
+    assert_eq!(bench.uplinks(), [None; 6]);
+    bench.config.teams[0].up_delay = Duration::from_secs(1);
+    bench.wait();
+    assert_eq!(bench.uplinks(), [None; 6]);
+    bench.config.teams[0].up_delay = Duration::from_millis(200);
+    bench.wait();
+    assert_eq!(bench.uplinks(), all(A));
+}
+
 #[test]
 fn a_link_that_goes_down_too_often_is_not_used_for_a_while() {
     let mut bench = Bench::new(team(TeamPolicy::Explicit, &[A, B], &[]));

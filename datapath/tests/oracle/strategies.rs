@@ -122,7 +122,7 @@ prop_compose! {
         standby in 0..=UPLINKS,
         failback: bool,
         notify: bool,
-        up_delay in prop::sample::select(vec![0, 100]),
+        up_delay in prop::sample::select(vec![0, 100, 1000]),
     ) -> TeamConfig {
         let standby = &order[active..UPLINKS.min(active + standby)];
         TeamConfig {

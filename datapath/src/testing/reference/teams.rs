@@ -1,11 +1,12 @@
 //! Teaming of the reference switch: every question is answered from the configuration and from what was told of links.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use weft_packet::MacAddr;
 
 use crate::PortId;
-use crate::config::{Admission, Config, PortConfig, TeamConfig, TeamPolicy};
+use crate::config::{Admission, Config, PortConfig, SwitchId, TeamConfig, TeamPolicy};
 
 /// How a port leaves.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,6 +38,10 @@ pub(super) struct Teams {
     now: u64,
     /// Whether the link is up, since when if it came up, and when it went down.
     links: BTreeMap<PortId, (bool, Option<u64>, Vec<u64>)>,
+    /// Which link has waited long enough for whom that waits so long.
+    ready: BTreeSet<(PortId, Duration)>,
+    /// How long each port waits, and on which switch.
+    delays: BTreeMap<PortId, (SwitchId, Duration)>,
     sittings: Vec<Sitting>,
     choices: BTreeMap<PortId, (Choice, Option<Past>)>,
 }
@@ -54,7 +59,10 @@ impl Teams {
         };
         match (*was, up) {
             (false, true) => *since = Some(now),
-            (true, false) => downs.push(now),
+            (true, false) => {
+                downs.push(now);
+                self.ready.retain(|(link, _)| *link != uplink);
+            }
             _ => {}
         }
         *was = up;
@@ -69,15 +77,48 @@ impl Teams {
             let minute = 60_000_000_000;
             let lately = downs.iter().filter(|&&down| self.now < down + minute);
             let delay = team.up_delay.as_nanos() as u64;
-            *up && lately.count() <= 60 && since.is_none_or(|since| self.now >= since + delay)
+            let waited = since.is_none_or(|since| self.now >= since + delay);
+            let ready = waited || self.ready.contains(&(uplink, team.up_delay));
+            *up && lately.count() <= 60 && ready
         });
         open && link
+    }
+
+    /// Finds out for which links nobody waits any more: they are up for long enough, or were it under the delay before.
+    fn wait(&mut self, config: &Config) {
+        let mut delays = BTreeMap::new();
+        for port in &config.ports {
+            if let Some(team) = port.team.and_then(|team| config.teams.get(team.0 as usize)) {
+                delays.insert(port.id, (team.switch, team.up_delay));
+            }
+        }
+        let mut ready = BTreeSet::new();
+        for (&uplink, (up, since, _)) in &self.links {
+            let port = config.ports.iter().find(|port| port.id == uplink);
+            let switch = port.expect("others are forgotten").switch;
+            for (port, &(on, delay)) in &delays {
+                let could = |&(was_on, was): &(SwitchId, Duration)| {
+                    was_on == switch && self.ready.contains(&(uplink, was))
+                };
+                let had_it = |other: &(SwitchId, Duration)| *other == (switch, delay);
+                let enough = self.now >= since.map_or(0, |since| since + delay.as_nanos() as u64);
+                let stays = could(&(on, delay));
+                let changed = self.delays.get(port).is_some_and(could);
+                let unheard = !self.delays.values().any(had_it) && self.delays.values().any(could);
+                if *up && on == switch && (enough || stays || changed || unheard) {
+                    ready.insert((uplink, delay));
+                }
+            }
+        }
+        self.ready = ready;
+        self.delays = delays;
     }
 
     /// Decides anew for every team and port.
     pub(super) fn decide(&mut self, config: &Config) {
         self.links
             .retain(|uplink, _| config.ports.iter().any(|port| port.id == *uplink));
+        self.wait(config);
         let mut sittings: Vec<Sitting> = Vec::new();
         for team in &config.teams {
             let before = self.before(team).cloned();
