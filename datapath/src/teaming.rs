@@ -417,6 +417,10 @@ fn exit(
     seats: &Arc<Seats>,
     moved: &mut BTreeMap<PortId, PortId>,
 ) -> Exit {
+    if !matches!(team.policy, TeamPolicy::Load { .. }) {
+        // Where balancing begins anew, it does so by numbers.
+        moved.remove(&port.id);
+    }
     if seats.taken.is_empty() {
         return Exit::Lost;
     }

@@ -1,3 +1,5 @@
+mod balance;
+
 use super::*;
 use crate::config::{SwitchId, TeamId};
 
@@ -352,54 +354,6 @@ fn by_source_address_each_address_has_its_uplink() {
         expected.push(Some([A, B, C][(bits % 3) as usize]));
     }
     assert_eq!(bench.uplinks(), expected);
-}
-
-#[test]
-fn a_busy_port_leaves_an_overloaded_uplink() {
-    let policy = TeamPolicy::Load {
-        period: Duration::from_secs(30),
-        threshold: 75,
-    };
-    let mut bench = Bench::new(team(policy, &[A, B], &[]));
-    assert_eq!(bench.uplinks(), [A, B, A, B, A, B].map(Some));
-    let mut carried = BTreeMap::new();
-    let mut look = |bench: &mut Bench, rates: &[(PortId, u64)]| {
-        for (port, octets) in rates {
-            *carried.entry(*port).or_insert(0) += octets * 30;
-        }
-        let load = Load {
-            octets: &|port| carried.get(&port).copied().unwrap_or_default(),
-            speed: &|uplink| [A, B].contains(&uplink).then_some(8_000),
-        };
-        bench.now += 30 * S;
-        let config = bench.config.clone();
-        bench.teams.balance(&config, &load, bench.now)
-    };
-    // 1,000 octets a second are all that an uplink carries.
-    assert!(!look(&mut bench, &[]));
-    assert!(!look(&mut bench, &[(A, 740), (PortId(10), 700)]));
-    let busy = [
-        (A, 900),
-        (PortId(10), 300),
-        (PortId(12), 500),
-        (B, 100),
-        (PortId(13), 100),
-    ];
-    assert!(look(&mut bench, &busy));
-    assert_eq!(bench.decide().1, [PortId(12)]);
-    assert_eq!(bench.uplinks(), [A, B, B, B, A, B].map(Some));
-    // The other would be no less overloaded.
-    assert!(!look(&mut bench, &[(A, 900), (PortId(10), 890), (B, 200)]));
-    // Where the busiest port helps nobody, a smaller one may.
-    let busy = [(A, 990), (PortId(10), 890), (PortId(14), 100), (B, 200)];
-    assert!(look(&mut bench, &busy));
-    assert_eq!(bench.decide().1, [PortId(14)]);
-    // It goes where it can while its uplink is down, and by its number afterwards.
-    bench.set(B, false);
-    assert_eq!(bench.uplinks(), all(A));
-    bench.set(B, true);
-    bench.wait();
-    assert_eq!(bench.uplinks(), [A, B, A, B, A, B].map(Some));
 }
 
 #[test]
