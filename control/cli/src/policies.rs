@@ -39,11 +39,11 @@ macro_rules! flags {
             #[arg(long, value_name = concat!("srcid|srcmac|iphash|explicit|lbt", $or), help_heading = "Teaming")]
             teaming: Option<$value<TeamingPolicy>>,
 
-            /// Uplinks in use while they are usable, in order; all are those that are not standby
+            /// Uplinks in use while they are usable, in order; such are not standby any more. all: those that are not standby
             #[arg(long, value_name = concat!("DEV,..|all|none", $or), help_heading = "Teaming")]
             active: Option<$value<ActiveUplinks>>,
 
-            /// Uplinks that stand in for active ones, in order
+            /// Uplinks that stand in for active ones, in order; such are not active any more
             #[arg(long, value_name = concat!("DEV,..|none", $or), help_heading = "Teaming")]
             standby: Option<$value<Uplinks>>,
 

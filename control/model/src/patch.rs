@@ -144,6 +144,7 @@ impl VswitchPatch {
         put(mac_changes, self.security.mac_changes);
         put(forged_transmits, self.security.forged_transmits);
         self.teaming.apply(&mut spec.teaming);
+        self.teaming.make_room(&mut spec.teaming);
         self.shaping.apply(&mut spec.shaping);
         self.mac_learning.apply(&mut spec.mac_learning);
         put(&mut spec.bpdu_filter, self.bpdu_filter);
@@ -163,6 +164,7 @@ impl PortgroupPatch {
         put(mac_changes, self.security.mac_changes);
         put(forged_transmits, self.security.forged_transmits);
         self.teaming.apply(&mut spec.teaming);
+        self.teaming.make_room(&mut spec.teaming);
         self.shaping.apply(&mut spec.shaping);
         self.mac_learning.apply(&mut spec.mac_learning);
         put(&mut spec.bpdu_filter, self.bpdu_filter);

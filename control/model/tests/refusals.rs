@@ -227,8 +227,28 @@ fn an_uplink_has_one_place_in_a_team() {
         );
         assert_eq!(error.field().as_deref(), Some(field));
     }
-    let error = refused(&team(), &set_switch("{teaming: {active: [eth2]}}"));
-    assert!(matches!(error, ModelError::TwiceInTeam { .. }), "{error}");
+}
+
+#[test]
+fn an_uplink_that_becomes_active_is_not_standby_any_more() {
+    let order = |patch: &Change| {
+        let (intent, _) = team().apply(patch).unwrap();
+        let switch = &intent.vswitches.values().next().unwrap().spec;
+        let group = &intent.portgroups.values().last().unwrap().spec;
+        let own = |leaf: Option<String>| leaf.unwrap_or_default();
+        [
+            switch.teaming.active.to_string(),
+            switch.teaming.standby.to_string(),
+            own(group.teaming.active.own().map(ToString::to_string)),
+            own(group.teaming.standby.own().map(ToString::to_string)),
+        ]
+    };
+    let active = set_switch("{teaming: {active: [eth2]}}");
+    assert_eq!(order(&active), ["eth2", "none", "eth3,eth2", ""]);
+    let standby = set_switch("{teaming: {standby: [eth1, eth2]}}");
+    assert_eq!(order(&standby), ["none", "eth1,eth2", "eth3,eth2", ""]);
+    let standby = set_group("Web", "{teaming: {standby: [eth2]}}");
+    assert_eq!(order(&standby), ["eth1", "eth2", "eth3", "eth2"]);
 }
 
 #[test]

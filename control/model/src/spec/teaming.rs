@@ -203,6 +203,49 @@ impl JsonSchema for ActiveUplinks {
     }
 }
 
+impl SwitchTeamingPatch {
+    /// Takes what only one of both lists was set to out of the other.
+    pub(crate) fn make_room(&self, teaming: &mut SwitchTeaming) {
+        match (&self.active, &self.standby) {
+            (Some(active), None) => teaming.standby.give_up(active.named()),
+            (None, Some(standby)) => teaming.active.give_up(&standby.0),
+            _ => {}
+        }
+    }
+}
+
+impl TeamingPatch {
+    /// As that of a switch; what the port group inherits stays the switch's.
+    pub(crate) fn make_room(&self, teaming: &mut PortgroupTeaming) {
+        let PortgroupTeaming {
+            active, standby, ..
+        } = teaming;
+        match (&self.active, &self.standby, active, standby) {
+            (Some(Setting::Own(active)), None, _, Setting::Own(standby)) => {
+                standby.give_up(active.named());
+            }
+            (None, Some(Setting::Own(standby)), Setting::Own(active), _) => {
+                active.give_up(&standby.0);
+            }
+            _ => {}
+        }
+    }
+}
+
+impl Uplinks {
+    fn give_up(&mut self, others: &[InterfaceName]) {
+        self.0.retain(|uplink| !others.contains(uplink));
+    }
+}
+
+impl ActiveUplinks {
+    fn give_up(&mut self, others: &[InterfaceName]) {
+        if let Self::These(uplinks) = self {
+            uplinks.give_up(others);
+        }
+    }
+}
+
 impl PortgroupTeaming {
     /// Whether the port group has an order of uplinks of its own. It is inherited as a whole, as in vSphere.
     pub(crate) fn orders(&self) -> bool {
