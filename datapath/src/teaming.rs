@@ -331,6 +331,11 @@ impl Teams {
         seats.map(Arc::as_ref)
     }
 
+    /// Who sits where in a team.
+    pub(crate) fn seats(&self, team: &TeamConfig) -> &[Option<PortId>] {
+        self.seats.get(team).map_or(&[], |seats| &seats.all)
+    }
+
     /// The way of a port by the latest decision.
     #[cfg(test)]
     pub(crate) fn way(&self, port: PortId) -> Option<&Way> {

@@ -124,6 +124,16 @@ impl Datapath {
             .collect()
     }
 
+    /// The seats of a port's team: one for each of its active uplinks (one with an explicit order), each with the uplink that is
+    /// used in its place, if any. Nothing of a port that has no team.
+    pub fn seats(&self, port: PortId) -> Vec<Option<PortId>> {
+        let control = self.control.lock();
+        let mut ports = control.config.ports.iter();
+        let team = ports.find(|one| one.id == port).and_then(|port| port.team);
+        let team = team.and_then(|team| control.config.teams.get(usize::from(team.0)));
+        team.map_or_else(Vec::new, |team| control.teams.seats(team).to_vec())
+    }
+
     /// How the link of an uplink is to a team that waits for `up_delay`, and how long that lasts by itself.
     pub fn link_state(&self, uplink: PortId, up_delay: Duration) -> (LinkState, Option<Duration>) {
         let now = clock::precise_nanoseconds();

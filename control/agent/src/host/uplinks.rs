@@ -4,6 +4,7 @@
 //! meanwhile. What else an interface's coming and going means, `reconcile` deals with in its own time.
 
 mod announcer;
+pub(crate) mod failback;
 mod report;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};

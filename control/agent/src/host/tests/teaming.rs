@@ -243,3 +243,87 @@ fn a_trace_names_the_team() {
         "to uplink eth2, VLAN 10: standby, as no active uplink is usable for it"
     );
 }
+
+/// Two port groups, one of which waits for a minute.
+#[test]
+fn each_port_group_waits_for_its_own_delay() {
+    let groups = "portgroups: [{name: Lab, vlan: 10}, {name: Slow, teaming: {upDelay: 60s}}]";
+    let mut team = Team::with(&TEAM.replace("portgroups: [{name: Lab, vlan: 10}]", groups));
+    team.bench.memory.add("p-Slow");
+    let slow = "{name: Slow1, portgroup: Slow, mac: '02:00:00:00:00:02', veth: p-Slow}";
+    team.bench.change(&add_port(slow)).unwrap();
+    team.follow();
+    team.set("eth1", false);
+    team.set("eth1", true);
+    let eth1 = |team: &Team| {
+        let uplink = team.bench.host().uplinks().swap_remove(0);
+        let reasons: Vec<_> = uplink.teams.into_iter().map(|team| team.reason).collect();
+        (uplink.state, reasons)
+    };
+    let (state, reasons) = eth1(&team);
+    assert_eq!(state, UplinkState::Up, "Lab uses it");
+    assert_eq!(reasons[0], "it is the first usable one");
+    assert!(reasons[1].contains("it is used in "), "{reasons:?}");
+    let patience = "{teaming: {upDelay: 10m}}";
+    let patience = weft_model::from_text(patience).unwrap();
+    let change = Change::SetPortgroup("Lab".parse().unwrap(), patience);
+    team.bench.change(&change).unwrap();
+    team.follow();
+    let (state, reasons) = eth1(&team);
+    assert_eq!(state, UplinkState::Up, "it is in use");
+    assert_eq!(reasons[0], "it is the first usable one");
+    assert!(reasons[1].contains("it is used in "), "{reasons:?}");
+}
+
+#[test]
+fn without_failback_an_uplink_says_what_it_waits_for() {
+    let manifest = TEAM.replace("upDelay: 0ms", "upDelay: 0ms, failback: false");
+    let mut team = Team::with(&manifest);
+    team.set("eth1", false);
+    team.set("eth1", true);
+    let uplinks = team.bench.host().uplinks();
+    let reasons = uplinks.iter().map(|uplink| &*uplink.teams[0].reason);
+    assert_eq!(
+        reasons.take(2).collect::<Vec<_>>(),
+        [
+            "eth1 is usable again, but failback is off; it waits until eth2 fails",
+            "it stands in for eth1, usable again, as failback is off",
+        ]
+    );
+    let request = TraceRequest::new("MyVM1", "02:00:00:00:00:99".parse().unwrap());
+    let report = team.bench.host().trace(&request).unwrap();
+    let step = report.steps.last().unwrap();
+    assert_eq!(
+        step.detail,
+        "to uplink eth2, VLAN 10: eth1 is usable again, but failback is off; it waits until eth2 fails"
+    );
+    assert_eq!(step.setting.as_deref(), Some("teaming.failback"));
+    assert_eq!(step.value.as_deref(), Some("no"));
+    team.set("eth2", false);
+    let first = &team.bench.host().uplinks()[0].teams[0];
+    assert_eq!(first.reason, "it is the first usable one");
+}
+
+/// Of ports that are spread by number, those whose uplink waits go by another one because of that, the others do not.
+#[test]
+fn without_failback_only_ports_of_the_uplink_that_waits_are_elsewhere() {
+    let manifest = TEAM
+        .replace("policy: explicit", "policy: srcid")
+        .replace("active: [eth1], standby: [eth2]", "active: [eth1, eth2]")
+        .replace("upDelay: 0ms", "upDelay: 0ms, failback: false");
+    let mut team = Team::with(&manifest);
+    let own = team.used().remove(0);
+    let other = if own == "eth1" { "eth2" } else { "eth1" };
+    let setting = |team: &Team| {
+        let request = TraceRequest::new("MyVM1", "02:00:00:00:00:99".parse().unwrap());
+        let report = team.bench.host().trace(&request).unwrap();
+        report.steps.last().unwrap().setting.clone().unwrap()
+    };
+    team.set(other, false);
+    team.set(other, true);
+    assert_eq!(setting(&team), "teaming.policy");
+    team.set(&own, false);
+    team.set(&own, true);
+    assert_eq!(team.used(), [other]);
+    assert_eq!(setting(&team), "teaming.failback");
+}

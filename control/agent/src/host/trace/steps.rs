@@ -9,6 +9,7 @@ use weft_packet::MacAddr;
 
 use super::{Answer, Question, Refusal, object};
 use crate::host::Host;
+use crate::host::uplinks::failback::any_of;
 use crate::state::State;
 
 /// Who decides a step: an object, by a setting, which has a value.
@@ -379,6 +380,18 @@ impl<'a> Sender<'a> {
             return None;
         };
         let active = teaming.active.value.named();
+        let failback = self.host.failback(self.state, teaming, &port.name);
+        if failback.decides(teaming, uplink) {
+            let detail = format!(
+                ": {} is usable again, but failback is off; it waits until {} fails",
+                any_of(&failback.waiting),
+                any_of(&failback.in_use)
+            );
+            return Some((
+                detail,
+                Decision::leaf("teaming.failback", &teaming.failback),
+            ));
+        }
         let detail = match teaming.policy.value {
             _ if !active.contains(uplink) => "standby, as no active uplink is usable for it",
             _ if active.len() == 1 => "the only active uplink",

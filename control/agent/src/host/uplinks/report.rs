@@ -9,7 +9,8 @@ use weft_model::{
     EffectiveTeaming, InterfaceName, PortKey, PortName, PortgroupName, TeamingPolicy, VswitchName,
 };
 
-use super::Host;
+use super::failback::{Failback, any_of};
+use crate::host::Host;
 use crate::links::speed;
 use crate::state::State;
 
@@ -17,10 +18,18 @@ use crate::state::State;
 type Users = BTreeMap<InterfaceName, BTreeMap<PortgroupName, BTreeSet<PortName>>>;
 
 /// How an uplink is.
-struct Standing {
-    state: UplinkState,
+pub(super) struct Standing {
+    pub(super) state: UplinkState,
     /// Why it is not used at all.
     reason: Option<String>,
+}
+
+/// A port group with its switch and team.
+struct Team<'a> {
+    group: &'a PortgroupName,
+    vswitch: &'a VswitchName,
+    teaming: EffectiveTeaming,
+    failback: Failback,
 }
 
 impl Host {
@@ -28,23 +37,32 @@ impl Host {
     pub(crate) fn uplinks(&self) -> Vec<Uplink> {
         let state = self.view();
         let users = self.users(&state);
-        let teams = teams(&state);
+        let teams = self.teams(&state);
         let describe = |(vswitch, interface): (&VswitchName, &InterfaceName)| {
-            let of_switch = teams.iter().filter(|(_, of, _)| *of == vswitch);
-            let delay = of_switch.clone().map(|(.., team)| team.up_delay.value);
-            let delay = delay.map(|delay| delay.duration()).max();
-            let standing = self.uplink_standing(&state, interface, delay.unwrap_or_default());
+            let of_switch = teams.iter().filter(|team| team.vswitch == vswitch);
+            let standing = |delay| self.uplink_standing(&state, interface, delay);
+            let named = of_switch
+                .clone()
+                .filter(|team| team.place(interface) != UplinkPlace::Unused);
+            let delays: BTreeSet<_> = named.map(Team::up_delay).collect();
+            // One that some port group may use is up, whoever waits for it besides.
+            let shortest = standing(delays.first().copied().unwrap_or_default());
+            let is_waiting = |standing: &Standing| standing.state == UplinkState::Waiting;
+            let mut others = delays.iter().skip(1).map(|delay| standing(*delay));
+            let used = others.find(|standing| is_waiting(&shortest) && !is_waiting(standing));
+            let whole = used.unwrap_or(shortest);
             let link = state.links.get(interface).copied();
             let key = PortKey::Uplink(interface.clone());
-            let teams = of_switch.map(|(group, _, team)| {
-                let ports = users.get(interface).and_then(|groups| groups.get(*group));
+            let teams = of_switch.map(|team| {
+                let ports = users
+                    .get(interface)
+                    .and_then(|groups| groups.get(team.group));
                 let ports: Vec<_> = ports.into_iter().flatten().cloned().collect();
-                let place = place(team, interface);
                 UplinkTeam {
-                    portgroup: (*group).clone(),
-                    policy: team.policy.value,
-                    place,
-                    reason: why(team, place, &standing, !ports.is_empty()),
+                    portgroup: team.group.clone(),
+                    policy: team.teaming.policy.value,
+                    place: team.place(interface),
+                    reason: team.why(interface, standing(team.up_delay()), !ports.is_empty()),
                     ports,
                 }
             });
@@ -52,14 +70,31 @@ impl Host {
                 vswitch: vswitch.clone(),
                 interface: interface.clone(),
                 teams: teams.collect(),
-                state: standing.state,
-                reason: standing.reason,
+                state: whole.state,
+                reason: whole.reason,
                 link: link.map(|link| link.up && link.carrier),
                 speed_mbps: link.and_then(|link| speed(interface, link)),
                 engine: self.engine(state.engines.get(&key).map(|engine| engine.id)),
             }
         };
         state.intent.uplinks().map(describe).collect()
+    }
+
+    fn teams<'a>(&self, state: &'a State) -> Vec<Team<'a>> {
+        let intent = &state.intent;
+        let groups = intent.portgroups.values().filter_map(|object| {
+            let group = &object.spec;
+            let teaming = intent.portgroup_policy(&group.name).ok()?.teaming;
+            let port = intent.ports_of(&group.name).next();
+            let failback = port.map(|port| self.failback(state, &teaming, &port.name));
+            Some(Team {
+                group: &group.name,
+                vswitch: &group.vswitch,
+                teaming,
+                failback: failback.unwrap_or_default(),
+            })
+        });
+        groups.collect()
     }
 
     /// The ports that leave by each uplink at this moment.
@@ -83,7 +118,8 @@ impl Host {
         users
     }
 
-    fn uplink_standing(
+    /// How an uplink is to a team that waits for `up_delay`.
+    pub(super) fn uplink_standing(
         &self,
         state: &State,
         interface: &InterfaceName,
@@ -120,53 +156,59 @@ impl Host {
     }
 }
 
-/// Every port group with its switch and team.
-fn teams(state: &State) -> Vec<(&PortgroupName, &VswitchName, EffectiveTeaming)> {
-    let intent = &state.intent;
-    let groups = intent.portgroups.values().filter_map(|object| {
-        let group = &object.spec;
-        let policy = intent.portgroup_policy(&group.name).ok()?;
-        Some((&group.name, &group.vswitch, policy.teaming))
-    });
-    groups.collect()
-}
-
-fn place(team: &EffectiveTeaming, uplink: &InterfaceName) -> UplinkPlace {
-    if team.active.value.named().contains(uplink) {
-        UplinkPlace::Active
-    } else if team.standby.value.0.contains(uplink) {
-        UplinkPlace::Standby
-    } else {
-        UplinkPlace::Unused
+impl Team<'_> {
+    fn up_delay(&self) -> Duration {
+        self.teaming.up_delay.value.duration()
     }
-}
 
-/// Why ports of a port group use an uplink, or do not.
-fn why(team: &EffectiveTeaming, place: UplinkPlace, standing: &Standing, is_used: bool) -> String {
-    let choice = match team.policy.value {
-        TeamingPolicy::SrcId => "ports are spread by their number",
-        TeamingPolicy::SrcMac => "ports are spread by their addresses",
-        TeamingPolicy::IpHash => "IP packets are spread by their addresses",
-        TeamingPolicy::Lbt => "ports are spread by their number, and by load",
-        TeamingPolicy::Explicit => "it is the first usable one",
-    };
-    match (place, standing.state, is_used) {
-        (UplinkPlace::Unused, ..) => "neither active nor standby".to_owned(),
-        (UplinkPlace::Active, UplinkState::Up, true) => choice.to_owned(),
-        (UplinkPlace::Standby, UplinkState::Up, true) => {
-            "stands in for an active uplink that is not usable".to_owned()
+    fn place(&self, uplink: &InterfaceName) -> UplinkPlace {
+        if self.teaming.active.value.named().contains(uplink) {
+            UplinkPlace::Active
+        } else if self.teaming.standby.value.0.contains(uplink) {
+            UplinkPlace::Standby
+        } else {
+            UplinkPlace::Unused
         }
-        (_, UplinkState::Down, _) => "it is down".to_owned(),
-        (_, UplinkState::Waiting, _) => "it waits for its up-delay".to_owned(),
-        (_, UplinkState::Unstable, _) => "its link is unstable".to_owned(),
-        (UplinkPlace::Standby, ..) => "waits for an active uplink to fail".to_owned(),
-        (UplinkPlace::Active, ..) => match team.policy.value {
-            _ if !team.failback.value.0 => {
-                "no port is assigned to it; without failback it may wait for another to fail"
-                    .to_owned()
+    }
+
+    /// Why ports of the port group use an uplink, or do not.
+    fn why(&self, uplink: &InterfaceName, standing: Standing, is_used: bool) -> String {
+        let Failback {
+            waiting, in_use, ..
+        } = &self.failback;
+        let policy = self.teaming.policy.value;
+        let choice = match policy {
+            TeamingPolicy::SrcId => "ports are spread by their number",
+            TeamingPolicy::SrcMac => "ports are spread by their addresses",
+            TeamingPolicy::IpHash => "IP packets are spread by their addresses",
+            TeamingPolicy::Lbt => "ports are spread by their number, and by load",
+            TeamingPolicy::Explicit => "it is the first usable one",
+        };
+        let place = self.place(uplink);
+        match (place, standing.state, is_used) {
+            (UplinkPlace::Unused, ..) => "neither active nor standby".to_owned(),
+            (_, UplinkState::Down, _) => "it is down".to_owned(),
+            (_, UplinkState::Unstable, _) => "its link is unstable".to_owned(),
+            (_, UplinkState::Waiting, _) => standing
+                .reason
+                .unwrap_or_else(|| "it waits for its up-delay".to_owned()),
+            _ if waiting.contains(uplink) => format!(
+                "{uplink} is usable again, but failback is off; it waits until {} fails",
+                any_of(in_use)
+            ),
+            (_, UplinkState::Up, true) if self.failback.decides(&self.teaming, uplink) => format!(
+                "it stands in for {}, usable again, as failback is off",
+                any_of(waiting)
+            ),
+            (UplinkPlace::Active, UplinkState::Up, true) => choice.to_owned(),
+            (UplinkPlace::Standby, UplinkState::Up, true) => {
+                "stands in for an active uplink that is not usable".to_owned()
             }
-            TeamingPolicy::Explicit => "one before it is usable".to_owned(),
-            _ => "no port is assigned to it".to_owned(),
-        },
+            (UplinkPlace::Standby, ..) => "waits for an active uplink to fail".to_owned(),
+            (UplinkPlace::Active, ..) if policy == TeamingPolicy::Explicit => {
+                "one before it is usable".to_owned()
+            }
+            (UplinkPlace::Active, ..) => "no port is assigned to it".to_owned(),
+        }
     }
 }
