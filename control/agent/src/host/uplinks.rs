@@ -347,13 +347,15 @@ impl Host {
                 continue;
             };
             let (link, remaining) = self.plane.datapath().link_state(id, Duration::ZERO);
-            if !matches!(link, LinkState::Unstable { .. }) {
-                continue;
+            let was_unstable = follower.unstable.contains(interface);
+            match link {
+                // One that is down at this moment is no more stable for that.
+                LinkState::Down if was_unstable => {}
+                LinkState::Unstable { .. } => {}
+                _ => continue,
             }
             unstable.insert(interface.clone());
-            if follower.unstable.contains(interface)
-                || !self.may_log("unstable", interface.as_str())
-            {
+            if was_unstable || !self.may_log("unstable", interface.as_str()) {
                 continue;
             }
             let seconds = remaining.unwrap_or_default().as_secs();

@@ -327,3 +327,26 @@ fn without_failback_only_ports_of_the_uplink_that_waits_are_elsewhere() {
     assert_eq!(team.used(), [other]);
     assert_eq!(setting(&team), "teaming.failback");
 }
+
+#[test]
+fn an_unstable_link_is_told_once() {
+    let mut team = Team::new();
+    let told = |team: &Team| {
+        let events = team.bench.host().events().after(0, 1000);
+        let unstable = events
+            .iter()
+            .filter(|event| event.kind == EventKind::LinkUnstable);
+        unstable.count()
+    };
+    team.set("eth3", true);
+    for _ in 0..61 {
+        team.set("eth3", false);
+        team.set("eth3", true);
+    }
+    assert_eq!(told(&team), 1);
+    for _ in 0..5 {
+        team.set("eth3", false);
+        team.set("eth3", true);
+    }
+    assert_eq!(told(&team), 1);
+}
