@@ -57,6 +57,12 @@ fn settings(words: &[&str]) -> Value {
             ("--vlan", value) => ("vlan", json!(value.parse::<u16>().unwrap())),
             ("--mtu", value) => ("mtu", json!(value.parse::<u16>().unwrap())),
             ("--forged-transmits", value) => ("security", json!({"forgedTransmits": value})),
+            ("--active", value) => ("teaming", json!({"active": value})),
+            ("--learning-limit", value) => {
+                let limit: u16 = value.parse().unwrap();
+                ("macLearning", json!({"limit": limit}))
+            }
+            ("--learning-beyond", value) => ("macLearning", json!({"beyond": value})),
             (other, _) => panic!("{other} is no flag of this test"),
         };
         settings.insert(name.to_owned(), value);
@@ -357,6 +363,28 @@ fn broadcasts_that_nobody_hears() {
 }
 
 #[test]
+fn a_port_that_has_learned_as_much_as_it_may() {
+    let bench = bench();
+    let patch = "{macLearning: {enabled: true, limit: 1, beyond: drop}}";
+    let patch = weft_model::from_text(patch).unwrap();
+    let change = Change::SetPortgroup("Lab".parse().unwrap(), patch);
+    bench.change(&change).unwrap();
+    eventually("an address is learned", || {
+        bench.memory.send("p-a", &frame(0xff, 7));
+        let learning = bench.port("a").status.learning;
+        learning.is_some_and(|learning| learning.addresses == 1)
+    });
+    let beyond = TraceRequest {
+        src: Some(mac(9)),
+        ..to(2)
+    };
+    let who = ("port group Lab", "macLearning.beyond=drop");
+    let commands = ["weft portgroup set Lab --learning-limit 4096"];
+    let limit = ("source", DropReason::LearningLimit);
+    is_dropped(&bench, &beyond, limit, who, &commands);
+}
+
+#[test]
 fn uplinks_that_are_down() {
     let bench = bench();
     let (eth1, link) = bench.memory.add("eth1");
@@ -373,9 +401,41 @@ fn uplinks_that_are_down() {
     leads_to(&bench, &broadcast, NoUplink, Some(look));
     let from_uplink = TraceRequest::new("eth1", mac(1));
     leads_to(&bench, &from_uplink, PortDown, Some(look));
-    let who = ("standard switch vSwitch1", "uplinks=eth1");
+    let who = ("standard switch vSwitch1", "teaming.active=eth1");
     let commands = ["weft port set a --portgroup Web"];
     is_dropped(&bench, &to(3), ("lookUp", NoUplink), who, &commands);
+}
+
+#[test]
+fn a_port_group_that_leaves_its_uplinks_out() {
+    let bench = bench();
+    for uplink in ["eth1", "eth2"] {
+        let (uplink, link) = bench.memory.add(uplink);
+        bench.sees(uplink.as_str(), link);
+        does(&bench, &format!("weft uplink add vSwitch1 {uplink}"));
+    }
+    let order = |patch: &str| {
+        let patch = weft_model::from_text(patch).unwrap();
+        let change = Change::SetPortgroup("Lab".parse().unwrap(), patch);
+        bench.change(&change).unwrap();
+    };
+    let none = ("lookUp", NoUplink);
+    let who = ("port group Lab", "teaming.active=none");
+    order("{teaming: {active: []}}");
+    let report = trace(&bench, &to(0x77));
+    assert_eq!(
+        dropping(&report).detail,
+        "no port has 02:00:00:00:00:77 in VLAN 10, and no uplink of port group Lab is usable (active none, standby none)"
+    );
+    let commands = ["weft portgroup set Lab --active inherit"];
+    is_dropped(&bench, &to(0x77), none, who, &commands);
+    // Where the switch says so, the port group has to say otherwise.
+    let patch = weft_model::from_text("{teaming: {active: []}}").unwrap();
+    let change = Change::SetVswitch("vSwitch1".parse().unwrap(), patch);
+    bench.change(&change).unwrap();
+    let who = ("standard switch vSwitch1", "teaming.active=none");
+    let commands = ["weft portgroup set Lab --active all"];
+    is_dropped(&bench, &to(0x77), none, who, &commands);
 }
 
 #[test]

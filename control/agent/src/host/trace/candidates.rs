@@ -4,9 +4,9 @@ use std::collections::HashSet;
 
 use weft_datapath::{DropReason, Step};
 use weft_model::{
-    Change, Inheritable, InterfaceName, LinkSetting, Mtu, PortKey, PortPatch, PortSpec,
-    PortgroupName, PortgroupPatch, PortgroupSpec, SecurityPatch, VswitchName, VswitchPatch,
-    VswitchSpec,
+    ActiveUplinks, BeyondLimit, Change, Inheritable, InterfaceName, LearningLimit, LearningPatch,
+    LinkSetting, Mtu, PortKey, PortPatch, PortSpec, PortgroupName, PortgroupPatch, PortgroupSpec,
+    SecurityPatch, Setting, TeamingPatch, VswitchName, VswitchPatch, VswitchSpec,
 };
 use weft_packet::MacAddr;
 use weft_vlan::{Policy, PortgroupVlan};
@@ -64,6 +64,7 @@ impl Host {
             state, port, group, ..
         } = *scene;
         let one = |candidate: Option<Candidate>| candidate.into_iter().collect();
+        let dropped = answer.trace.dropped;
         match answer.trace.steps.last() {
             Some(Step::Port) => one(port.and_then(opened)),
             Some(Step::Length { payload, .. }) => one(resized(state, scene.switch, *payload)),
@@ -71,6 +72,9 @@ impl Host {
                 (Some(port), Some(group)) => trunked(state, port, group),
                 _ => Vec::new(),
             },
+            Some(Step::Source { .. }) if dropped == Some(DropReason::LearningLimit) => {
+                group.map_or_else(Vec::new, |group| learning(state, group))
+            }
             Some(Step::Source { .. }) => one(group.map(|group| forging(state, group))),
             _ if !answer.deliveries.is_empty() => {
                 let ports = answer.deliveries.iter().filter_map(|delivery| {
@@ -81,8 +85,14 @@ impl Host {
                 });
                 ports.filter_map(opened).collect()
             }
-            _ if answer.trace.dropped == Some(DropReason::SamePort) => Vec::new(),
-            _ => self.reaching(scene),
+            _ if dropped == Some(DropReason::SamePort) => Vec::new(),
+            _ => {
+                let mut candidates = self.reaching(scene);
+                if dropped == Some(DropReason::NoUplink) {
+                    candidates.extend(group.into_iter().flat_map(|group| teamed(state, group)));
+                }
+                candidates
+            }
         }
     }
 
@@ -261,6 +271,57 @@ fn forging(state: &State, group: &PortgroupSpec) -> Candidate {
         ..PortgroupPatch::default()
     };
     set_portgroup(state, group, patch, "--forged-transmits accept")
+}
+
+/// Has ports learn more addresses, or forwards what comes from others.
+fn learning(state: &State, group: &PortgroupSpec) -> Vec<Candidate> {
+    let set = |learning: LearningPatch, flags: &str| {
+        let patch = PortgroupPatch {
+            mac_learning: learning,
+            ..PortgroupPatch::default()
+        };
+        set_portgroup(state, group, patch, flags)
+    };
+    let limit = LearningLimit::default();
+    let more = LearningPatch {
+        limit: Some(Setting::Own(limit)),
+        ..LearningPatch::default()
+    };
+    let any = LearningPatch {
+        beyond: Some(Setting::Own(BeyondLimit::Allow)),
+        ..LearningPatch::default()
+    };
+    vec![
+        set(more, &format!("--learning-limit {limit}")),
+        set(any, "--learning-beyond allow"),
+    ]
+}
+
+/// Gives the port group the uplinks of its switch, or all of them.
+fn teamed(state: &State, group: &PortgroupSpec) -> Vec<Candidate> {
+    let set = |active, standby, flags: &str| {
+        let patch = PortgroupPatch {
+            teaming: TeamingPatch {
+                active: Some(active),
+                standby,
+                ..TeamingPatch::default()
+            },
+            ..PortgroupPatch::default()
+        };
+        set_portgroup(state, group, patch, flags)
+    };
+    let all = set(Setting::Own(ActiveUplinks::All), None, "--active all");
+    let own = (group.teaming.active.own(), group.teaming.standby.own());
+    let inherited = match own {
+        (None, None) => None,
+        (Some(_), None) => Some(set(Setting::Inherit, None, "--active inherit")),
+        (_, Some(_)) => Some(set(
+            Setting::Inherit,
+            Some(Setting::Inherit),
+            "--active inherit --standby inherit",
+        )),
+    };
+    inherited.into_iter().chain([all]).collect()
 }
 
 fn moved(port: &PortSpec, group: &PortgroupName) -> Candidate {

@@ -290,9 +290,12 @@ impl<'a> Sender<'a> {
     fn look_up(&self, vlan: u16, dropped: Option<DropReason>, answer: &Answer) -> TraceStep {
         let dst = self.question.frame.dst;
         let domain = domain(vlan);
-        let switch = || match self.switch {
-            Some(switch) => Decision::by(&switch.name).setting("uplinks", uplinks(switch)),
-            None => Decision::default(),
+        let switch = || match (self.switch, &self.port) {
+            (Some(_), Some((_, policy))) if dropped == Some(DropReason::NoUplink) => {
+                Decision::leaf("teaming.active", &policy.teaming.active)
+            }
+            (Some(switch), _) => Decision::by(&switch.name).setting("uplinks", uplinks(switch)),
+            (None, _) => Decision::default(),
         };
         let told = |detail, decision| told("lookUp", dropped, detail, decision);
         if let Some((detail, decision)) = dropped.and_then(|reason| self.turned_back(reason)) {
@@ -308,7 +311,8 @@ impl<'a> Sender<'a> {
                 None => format!("{kind}: to everybody else in {domain}"),
                 Some(DropReason::NoUplink) => {
                     format!(
-                        "{kind}: nobody else is up in {domain}, and no uplink of the port is usable"
+                        "{kind}: nobody else is up in {domain}, and {}",
+                        self.no_uplink()
                     )
                 }
                 Some(_) => format!("{kind}: nobody else is up in {domain}"),
@@ -339,7 +343,8 @@ impl<'a> Sender<'a> {
                     }
                     Some(DropReason::NoUplink) => {
                         format!(
-                            "no port has {dst} in {domain}, and no uplink of the port is usable{elsewhere}"
+                            "no port has {dst} in {domain}, and {}{elsewhere}",
+                            self.no_uplink()
                         )
                     }
                     Some(_) => format!("no port has {dst} in {domain}{elsewhere}"),
@@ -347,6 +352,18 @@ impl<'a> Sender<'a> {
                 told(detail, switch())
             }
         }
+    }
+
+    /// That no uplink of the sender is usable.
+    fn no_uplink(&self) -> String {
+        let Some((port, policy)) = &self.port else {
+            return "no uplink is usable".to_owned();
+        };
+        let team = &policy.teaming;
+        format!(
+            "no uplink of port group {} is usable (active {}, standby {})",
+            port.portgroup, team.active.value, team.standby.value
+        )
     }
 
     /// Why a frame goes nowhere whoever has its destination, and who decides that.
@@ -375,7 +392,7 @@ impl<'a> Sender<'a> {
 
     /// Why a frame of the port leaves by this uplink.
     fn choice(&self, uplink: &PortKey) -> Option<(String, Decision)> {
-        let (_, policy) = self.port.as_ref()?;
+        let (port, policy) = self.port.as_ref()?;
         let (teaming, PortKey::Uplink(uplink)) = (&policy.teaming, uplink) else {
             return None;
         };
