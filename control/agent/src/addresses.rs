@@ -1,6 +1,6 @@
 //! Addresses that ports have from their own traffic.
 //!
-//! A port without a configured address *takes* the first source that it sends. A port whose policy accepts MAC changes
+//! A port whose adapter has no address that is known here *takes* the first source that it sends. A port whose policy accepts MAC changes
 //! *adopts* one further address, the latest source. Neither is ever one that another port of the same switch and VLAN
 //! has: a guest that uses such a one is in conflict, which is remembered and shown. Addresses are kept over a restart of
 //! the agent, so that traffic flows before a guest has sent anything.
@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
-use weft_model::{Attachment, Decision, Intent, PortKey, PortName, Uid};
+use weft_model::{Attachment, Decision, HostName, Intent, PortKey, PortName, Uid};
 use weft_packet::MacAddr;
 
 use crate::host::learning::learns;
@@ -17,8 +17,10 @@ use crate::state::State;
 use crate::store::write_durably;
 
 /// The addresses of every port that has some, and the conflicts about them.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Addresses {
+    /// The host, by whose name its own interfaces have their addresses.
+    host: HostName,
     learned: BTreeMap<PortName, Learned>,
     /// By the port that does not have the address. One for each port, so that no guest can fill the memory or the log.
     conflicts: BTreeMap<PortName, Conflict>,
@@ -49,25 +51,34 @@ pub(crate) enum Heard {
 /// The addresses of one port.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Learned {
-    /// Its first source, where none is configured.
+    /// Its first source, where its adapter's own address is not known.
     pub(crate) taken: Option<MacAddr>,
     /// A later one.
     pub(crate) adopted: Option<MacAddr>,
 }
 
 impl Addresses {
-    /// The addresses of a port.
+    /// None, on a host of this name.
+    pub(crate) fn new(host: HostName) -> Self {
+        Self {
+            host,
+            learned: BTreeMap::new(),
+            conflicts: BTreeMap::new(),
+        }
+    }
+
+    /// The addresses that a port has from its own traffic.
     pub(crate) fn of(&self, port: &PortName) -> Learned {
         self.learned.get(port).copied().unwrap_or_default()
     }
 
     /// Records the first source of a port, unless another port has it.
     pub(crate) fn take(&mut self, intent: &Intent, port: &PortName, mac: MacAddr) -> Heard {
-        let configured = intent
+        let has_its_own = intent
             .ports
             .get(port)
-            .is_none_or(|object| object.spec.mac.is_some());
-        if configured || self.of(port).taken == Some(mac) || !mac.is_unicast_source() {
+            .is_none_or(|object| object.spec.adapter_mac(&self.host).is_some());
+        if has_its_own || self.of(port).taken == Some(mac) || !mac.is_unicast_source() {
             return Heard::NoNews;
         }
         if let Some(holder) = self.holder(intent, port, mac) {
@@ -84,7 +95,7 @@ impl Addresses {
         let own = intent
             .ports
             .get(port)
-            .and_then(|object| object.spec.mac)
+            .and_then(|object| object.spec.adapter_mac(&self.host))
             .or_else(|| self.of(port).taken);
         if !accepts
             || own == Some(mac)
@@ -122,7 +133,7 @@ impl Addresses {
     pub(crate) fn settle(&mut self, intent: &Intent) -> Settled {
         let mut holders: BTreeMap<MacAddr, Vec<PortName>> = BTreeMap::new();
         for object in intent.ports.values() {
-            if let Some(mac) = object.spec.mac {
+            if let Some(mac) = object.spec.adapter_mac(&self.host) {
                 holders
                     .entry(mac)
                     .or_default()
@@ -136,7 +147,7 @@ impl Addresses {
                 settled.changed.push(port.clone());
                 return false;
             };
-            let own = object.spec.mac;
+            let own = object.spec.adapter_mac(&self.host);
             let mut keep = |mac: MacAddr| {
                 let others = holders.entry(mac).or_default();
                 let holder = others
@@ -170,17 +181,16 @@ impl Addresses {
 
     /// The other port that could be reached under this address instead.
     fn holder(&self, intent: &Intent, port: &PortName, mac: MacAddr) -> Option<PortName> {
-        let configured = intent
+        let own = intent
             .ports
             .values()
-            .filter(|object| object.spec.mac == Some(mac))
+            .filter(|object| object.spec.adapter_mac(&self.host) == Some(mac))
             .map(|object| &object.spec.name);
         let learned = self
             .learned
             .iter()
             .filter(|(_, learned)| [learned.taken, learned.adopted].contains(&Some(mac)));
-        configured
-            .chain(learned.map(|(name, _)| name))
+        own.chain(learned.map(|(name, _)| name))
             .find(|other| *other != port && intent.share_a_domain(other, port))
             .cloned()
     }
@@ -279,12 +289,13 @@ pub(crate) fn keep(directory: &Path, state: &State, addresses: &Addresses) -> st
 
 /// Reads back the addresses of those ports that are attached as they were. What cannot be read is not known.
 pub(crate) fn restore(directory: &Path, state: &State) -> Addresses {
+    let mut addresses = Addresses::new(state.host.clone());
     let text = std::fs::read(directory.join(FILE)).unwrap_or_default();
     let Ok(kept) = serde_json::from_slice::<Kept>(&text) else {
-        return Addresses::default();
+        return addresses;
     };
     if kept.boot != boot() {
-        return Addresses::default();
+        return addresses;
     }
     let same = |port: &KeptPort| {
         let object = state.intent.ports.get(&port.name);
@@ -300,10 +311,7 @@ pub(crate) fn restore(directory: &Path, state: &State) -> Addresses {
         let KeptPort { taken, adopted, .. } = port;
         (port.name, Learned { taken, adopted })
     });
-    let mut addresses = Addresses {
-        learned: learned.collect(),
-        ..Addresses::default()
-    };
+    addresses.learned = learned.collect();
     addresses.settle(&state.intent);
     addresses
 }

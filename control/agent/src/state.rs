@@ -9,7 +9,7 @@ use weft_api::{Cause, Problem, ProblemKind};
 use weft_datapath::{Config, PortId, SwitchId};
 use weft_model::{
     Attachment, HostName, IdPool, Intent, InterfaceName, LinkSetting, ObjectKind, ObjectRef,
-    PortKey, PortSpec, Realisation, Realised, VethEngine, Vmk, VswitchName, vmk_mac,
+    PortKey, PortSpec, Realisation, Realised, VethEngine, Vmk, VswitchName,
 };
 use weft_packet::MacAddr;
 
@@ -23,7 +23,7 @@ use crate::wanted::{OpenedOn, Wanted, place};
 #[derive(Clone)]
 pub(crate) struct State {
     /// The host, by whose name its own interfaces have their addresses.
-    host: HostName,
+    pub(crate) host: HostName,
     /// What is asked for.
     pub(crate) intent: Arc<Intent>,
     /// The generation that this is.
@@ -152,8 +152,7 @@ impl State {
 
     /// The address of the host's own interface; of other ports, their guests know it.
     pub(crate) fn vmk_mac(&self, port: &PortSpec) -> Option<MacAddr> {
-        let own = || vmk_mac(self.host.as_str(), port.name.as_str());
-        port.is_vmk().then(|| port.mac.unwrap_or_else(own))
+        port.adapter_mac(&self.host).filter(|_| port.is_vmk())
     }
 
     /// Gives a number to everything that is asked for.

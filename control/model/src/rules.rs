@@ -10,7 +10,9 @@ use weft_vlan::PortgroupVlan;
 
 use crate::error::ModelError;
 use crate::intent::{Intent, ObjectRef};
-use crate::name::{InterfaceName, PortName, PortgroupName, SocketPath, VswitchName, nearest};
+use crate::name::{
+    HostName, InterfaceName, PortName, PortgroupName, SocketPath, VswitchName, nearest,
+};
 use crate::spec::PortSpec;
 
 /// Checks a whole configuration. Where two objects contradict each other, the error is about the one that is among `changed`,
@@ -23,7 +25,7 @@ pub(crate) fn check(intent: &Intent, changed: &[ObjectRef]) -> Result<(), ModelE
     interfaces_serve_once(intent, changed)?;
     sockets_serve_once(intent, changed)?;
     teams::fit(intent, changed)?;
-    addresses_are_unique(intent, changed)?;
+    addresses_are_unique(intent, changed, |port| port.mac)?;
     vmks::fit(intent, changed)
 }
 
@@ -105,11 +107,15 @@ fn sockets_serve_once(intent: &Intent, changed: &[ObjectRef]) -> Result<(), Mode
     Ok(())
 }
 
-fn addresses_are_unique(intent: &Intent, changed: &[ObjectRef]) -> Result<(), ModelError> {
+fn addresses_are_unique(
+    intent: &Intent,
+    changed: &[ObjectRef],
+    address: impl Fn(&PortSpec) -> Option<MacAddr>,
+) -> Result<(), ModelError> {
     let mut holders: HashMap<(&VswitchName, MacAddr), Vec<(PortgroupVlan, &PortSpec)>> =
         HashMap::new();
     for port in intent.ports.values().map(|object| &object.spec) {
-        let Some(mac) = port.mac else { continue };
+        let Some(mac) = address(port) else { continue };
         if !mac.is_unicast_source() {
             let problem = if mac.is_zero() {
                 "the zero address"
@@ -170,6 +176,15 @@ impl Intent {
             }
             _ => false,
         }
+    }
+
+    /// Checks that no port has an address that one of the host's own interfaces has by its name. Of two that have one address, the
+    /// error is about the one that is among `changed`, if only one is.
+    ///
+    /// # Errors
+    /// [`ModelError::MacTaken`].
+    pub fn check_adapters(&self, host: &HostName, changed: &[ObjectRef]) -> Result<(), ModelError> {
+        addresses_are_unique(self, changed, |port| port.adapter_mac(host))
     }
 
     /// Checks a configuration that did not come about by [`Intent::apply`], such as one from a file.

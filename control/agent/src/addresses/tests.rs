@@ -23,6 +23,10 @@ ports:
     })
 }
 
+fn none() -> Addresses {
+    Addresses::new("esxi01".parse().unwrap())
+}
+
 fn port(name: &str) -> PortName {
     name.parse().unwrap()
 }
@@ -37,7 +41,7 @@ fn conflict(port_: &str, mac: MacAddr, holder: &str) -> Conflict {
 
 #[test]
 fn a_port_takes_its_first_source_unless_it_is_anothers() {
-    let (intent, mut addresses) = (intent(), Addresses::default());
+    let (intent, mut addresses) = (intent(), none());
     assert_eq!(
         addresses.take(&intent, &port("two"), A),
         Heard::NoNews,
@@ -62,7 +66,7 @@ fn a_port_takes_its_first_source_unless_it_is_anothers() {
 
 #[test]
 fn a_port_adopts_its_latest_source_unless_it_is_anothers_or_its_policy_rejects() {
-    let (mut intent, mut addresses) = (intent(), Addresses::default());
+    let (mut intent, mut addresses) = (intent(), none());
     assert_eq!(addresses.take(&intent, &port("one"), A), Heard::News);
     assert_eq!(
         addresses.adopt(&intent, &port("two"), A),
@@ -84,7 +88,7 @@ fn a_port_adopts_its_latest_source_unless_it_is_anothers_or_its_policy_rejects()
 
 #[test]
 fn a_conflict_is_news_once_and_ends_with_its_cause() {
-    let (intent, mut addresses) = (intent(), Addresses::default());
+    let (intent, mut addresses) = (intent(), none());
     let conflicts = |addresses: &Addresses, intent: &Intent| -> Vec<Conflict> {
         addresses.conflicts(intent).cloned().collect()
     };
@@ -111,7 +115,7 @@ fn a_conflict_is_news_once_and_ends_with_its_cause() {
 
 #[test]
 fn of_two_ports_that_come_together_with_one_address_the_first_keeps_it() {
-    let (intent, mut addresses) = (intent(), Addresses::default());
+    let (intent, mut addresses) = (intent(), none());
     addresses.take(&intent, &port("one"), A);
     addresses.take(&intent, &port("three"), A);
     assert_eq!(addresses.settle(&intent), Settled::default());
@@ -138,7 +142,7 @@ fn reject_changes(intent: Intent, group: &str) -> Intent {
 
 #[test]
 fn a_new_configuration_takes_away_what_it_does_not_allow() {
-    let (intent, mut addresses) = (intent(), Addresses::default());
+    let (intent, mut addresses) = (intent(), none());
     addresses.take(&intent, &port("one"), A);
     addresses.adopt(&intent, &port("two"), B);
     assert_eq!(addresses.settle(&intent), Settled::default());
@@ -166,4 +170,26 @@ fn a_new_configuration_takes_away_what_it_does_not_allow() {
         "the configured address wins"
     );
     assert_eq!(addresses.of(&port("one")), Learned::default());
+}
+
+#[test]
+fn the_address_that_a_vmk_has_by_its_name_is_nobody_elses() {
+    let vmk = weft_model::from_text("{name: vmk0, portgroup: Ten}").unwrap();
+    let (before, mut addresses) = (intent(), none());
+    let (after, _) = before.apply(&Change::AddVmk(vmk)).unwrap();
+    let own = weft_model::vmk_mac("esxi01", "vmk0");
+    assert_eq!(addresses.take(&before, &port("one"), own), Heard::News);
+    let lost = conflict("one", own, "vmk0");
+    assert_eq!(addresses.settle(&after).displaced, [lost.clone()]);
+    assert_eq!(addresses.of(&port("one")), Learned::default());
+    let mut addresses = none();
+    let heard = addresses.take(&after, &port("one"), own);
+    assert_eq!(heard, Heard::Conflict(lost));
+    let heard = addresses.adopt(&after, &port("two"), own);
+    assert_eq!(heard, Heard::Conflict(conflict("two", own, "vmk0")));
+    for mac in [own, A] {
+        let taken = addresses.take(&after, &port("vmk0"), mac);
+        assert_eq!(taken, Heard::NoNews, "it has an address");
+    }
+    assert_eq!(addresses.adopt(&after, &port("vmk0"), own), Heard::NoNews);
 }

@@ -199,6 +199,7 @@ impl Host {
         next.intent = Arc::new(intent);
         next.number()?;
         let concerned = Concerned::by(&changes, &outcomes);
+        concerned.expect_own_adapters(&next)?;
         let down = self.check_interfaces(&before, &mut next, &concerned, order)?;
         connection::expect_to_stay_connected(&before, &next, order)?;
         let mut made = Made {

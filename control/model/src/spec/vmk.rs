@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use weft_packet::MacAddr;
 
 use super::{Attachment, LinkSetting, Mtu, PortSpec, is_default};
-use crate::name::{InterfaceName, PortgroupName, VmkName};
+use crate::name::{HostName, InterfaceName, PortgroupName, VmkName};
 
 /// What the host's own interface on a port group has. Its port and its device in the kernel have one name.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -101,6 +101,15 @@ impl From<VmkSpec> for PortSpec {
                 Attachment::Vmk(Vmk { device, ip, mtu }),
             )
         }
+    }
+}
+
+impl PortSpec {
+    /// The address of its adapter, where it is known without a frame of it: the one that is set, or that of the host's own
+    /// interface.
+    pub fn adapter_mac(&self, host: &HostName) -> Option<MacAddr> {
+        let generated = || vmk_mac(host.as_str(), self.name.as_str());
+        (self.mac).or_else(|| self.is_vmk().then(generated))
     }
 }
 

@@ -21,6 +21,15 @@ impl Concerned {
         Self(made.map(|(change, _)| change.object()).collect())
     }
 
+    /// Refuses a port's address that one of the host's own interfaces has.
+    pub(super) fn expect_own_adapters(&self, next: &State) -> Result<(), Problem> {
+        if self.0.is_empty() {
+            return Ok(());
+        }
+        let changed: Vec<_> = self.0.iter().cloned().collect();
+        Ok(next.intent.check_adapters(&next.host, &changed)?)
+    }
+
     /// The object to blame for a port or an uplink: the port, or what it inherits from.
     fn to_blame(&self, state: &State, key: &PortKey) -> ObjectRef {
         let intent = &state.intent;

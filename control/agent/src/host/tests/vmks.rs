@@ -63,6 +63,67 @@ fn an_adapter_has_the_address_of_its_name_until_it_has_another() {
     assert_eq!(vmk.spec.ip, Some("10.0.0.11/24".parse().unwrap()));
 }
 
+/// A guest on the port group of vmk0, before that is made.
+const GUEST: &str = "
+vswitches: [{name: vSwitch0, portgroups: [{name: Mgmt, vlan: 10}]}]
+ports: [{name: MyVM1, portgroup: Mgmt, veth: p-MyVM1}]
+";
+
+#[test]
+fn a_guest_does_not_keep_the_address_of_a_vmk_over_a_restart() {
+    let mut bench = Bench::new(&["p-MyVM1"]);
+    bench.add(GUEST);
+    let own = vmk_mac("esxi01", "vmk0");
+    let mut sent = frame(0xff, 0);
+    sent[6..12].copy_from_slice(&own.octets());
+    bench.memory.send("p-MyVM1", &sent);
+    let addresses = |bench: &Bench| -> Vec<_> {
+        let addresses = bench.port("MyVM1").status.addresses;
+        addresses.into_iter().map(|address| address.mac).collect()
+    };
+    eventually("the guest has it", || addresses(&bench) == [own]);
+    let kept = bench.state_dir().join("addresses.json");
+    let is_kept =
+        || std::fs::read_to_string(&kept).is_ok_and(|text| text.contains(&own.to_string()));
+    eventually("it is kept", is_kept);
+    let before = std::fs::read(&kept).unwrap();
+    let vmk = weft_model::from_text("{name: vmk0, portgroup: Mgmt}").unwrap();
+    let result = bench.change(&Change::AddVmk(vmk)).unwrap();
+    let lost = format!("Port MyVM1 loses the address {own}, which its guest uses, to port vmk0.");
+    assert_eq!(result.warnings, [lost]);
+    assert!(addresses(&bench).is_empty());
+    bench.kill();
+    // As if the agent had ended before it wrote what became of it.
+    std::fs::write(&kept, before).unwrap();
+    bench.start();
+    assert!(addresses(&bench).is_empty());
+    bench.memory.send("p-MyVM1", &sent);
+    eventually("it is told", || {
+        let problems = bench.host().status().problems;
+        (problems.iter()).any(|problem| problem.reason.contains("which port vmk0 has"))
+    });
+}
+
+#[test]
+fn no_port_is_given_the_address_of_a_vmk() {
+    let bench = host();
+    bench.memory.add("p-MyVM1");
+    let own = vmk_mac("esxi01", "vmk0");
+    let add = |text: &str| {
+        let port = weft_model::from_text(text).unwrap();
+        bench.change(&Change::AddPort(port))
+    };
+    let with_it = format!("{{name: MyVM1, portgroup: Mgmt, veth: p-MyVM1, mac: '{own}'}}");
+    let problem = add(&with_it).unwrap_err();
+    assert_eq!(problem.kind, ProblemKind::Conflict);
+    assert_eq!(problem.field.as_deref(), Some("mac"));
+    assert!(
+        problem.message.starts_with("port MyVM1: vmk vmk0 has"),
+        "{problem}"
+    );
+    add(&with_it.replace("Mgmt", "Other")).unwrap();
+}
+
 #[test]
 fn a_smaller_mtu_of_the_switch_is_that_of_the_device() {
     let bench = host();
