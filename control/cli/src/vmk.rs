@@ -239,7 +239,7 @@ fn fields(style: Style, vmk: &Vmk) -> String {
         ("ip", or_dash(spec.ip)),
         ("mac", or_dash(mac)),
         ("mtu", mtu.unwrap_or_else(|| "the switch's".to_owned())),
-        ("link", spec.link.to_string()),
+        ("admin link", spec.link.to_string()),
         ("blocked", if spec.block { "yes" } else { "no" }.to_owned()),
         ("version", vmk.resource_version.0.to_string()),
     ])

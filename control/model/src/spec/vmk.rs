@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::str::FromStr;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
@@ -136,12 +136,11 @@ pub struct IpCidr {
 
 /// A text that is no address of an interface.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "{text:?} {problem}; use an address of the host with its prefix length, such as 10.0.0.11/24"
-)]
+#[error("{text:?} {problem}; {remedy}")]
 pub struct IpCidrError {
     text: String,
     problem: &'static str,
+    remedy: &'static str,
 }
 
 impl IpCidr {
@@ -155,15 +154,44 @@ impl IpCidr {
         self.prefix
     }
 
-    /// Whether the address is one of the network itself: its own, or that of all its hosts.
-    fn is_of_network(self) -> bool {
-        match self.address {
-            IpAddr::V4(address) if self.prefix < 31 => {
-                let host = u32::MAX >> self.prefix;
-                matches!(u32::from(address) & host, 0) || u32::from(address) & host == host
+    /// Why no interface of a host has this address.
+    fn problem(self) -> Option<&'static str> {
+        let address = self.address;
+        if address.is_loopback() {
+            return Some("is a loopback address");
+        }
+        if address.is_multicast() {
+            return Some("is a multicast address");
+        }
+        match address {
+            IpAddr::V4(address) => self.problem_of_v4(address),
+            IpAddr::V6(address) if address.is_unspecified() => Some("is the unspecified address"),
+            IpAddr::V6(address) if address.is_unicast_link_local() => {
+                Some("is link-local, of which the kernel gives one to every interface")
             }
-            // RFC 3021: two addresses, both of hosts. IPv6 has no broadcast.
-            _ => false,
+            // RFC 4291 §2.5.5.2: it stands for a host that has no IPv6.
+            IpAddr::V6(address) if address.to_ipv4_mapped().is_some() => {
+                Some("is an IPv4 address in the form of IPv6")
+            }
+            IpAddr::V6(_) => None,
+        }
+    }
+
+    fn problem_of_v4(self, address: Ipv4Addr) -> Option<&'static str> {
+        // RFC 3021: of a network of two addresses, both are of hosts.
+        let hosts = (self.prefix < 31).then(|| u32::MAX >> self.prefix);
+        let host = hosts.map(|hosts| (u32::from(address) & hosts, hosts));
+        match (address.octets()[0], host) {
+            // RFC 1122 §3.2.1.3.
+            (0, _) => Some("is in 0.0.0.0/8, of which no interface has an address"),
+            _ if address.is_broadcast() => Some("is the broadcast address"),
+            // RFC 1112 §4.
+            (240.., _) => Some("is in 240.0.0.0/4, which is reserved"),
+            (_, Some((0, _))) => Some("is the address of the network itself"),
+            (_, Some((host, hosts))) if host == hosts => {
+                Some("is the broadcast address of its network")
+            }
+            _ => None,
         }
     }
 }
@@ -172,12 +200,21 @@ impl FromStr for IpCidr {
     type Err = IpCidrError;
 
     fn from_str(text: &str) -> Result<Self, IpCidrError> {
-        let refuse = |problem| {
+        let refused = |problem, remedy| {
             Err(IpCidrError {
                 text: text.chars().take(100).collect(),
                 problem,
+                remedy,
             })
         };
+        let refuse = |problem| {
+            let remedy = "use an address of the host with its prefix length, such as 10.0.0.11/24";
+            refused(problem, remedy)
+        };
+        if text.eq_ignore_ascii_case("dhcp") {
+            let remedy = "leave ip out, and run a DHCP client on the interface";
+            return refused("is no address", remedy);
+        }
         let Some((address, prefix)) = text.split_once('/') else {
             return refuse("has no prefix length");
         };
@@ -194,16 +231,10 @@ impl FromStr for IpCidr {
             return refuse("has a prefix length that is out of range");
         };
         let cidr = Self { address, prefix };
-        if address.is_unspecified() || address.is_loopback() || address.is_multicast() {
-            return refuse("is not an address of an interface");
+        match cidr.problem() {
+            Some(problem) => refuse(problem),
+            None => Ok(cidr),
         }
-        if cidr.is_of_network() {
-            return refuse("is an address of the network itself");
-        }
-        if matches!(address, IpAddr::V6(address) if address.is_unicast_link_local()) {
-            return refuse("is link-local, of which the kernel gives one to every interface");
-        }
-        Ok(cidr)
     }
 }
 
@@ -263,20 +294,34 @@ mod tests {
             "10.0.0.11/024",
             "10.0.0.11/+4",
             "10.0.0/24",
-            "10.0.0.0/24",
-            "10.0.0.255/24",
-            "0.0.0.0/8",
-            "127.0.0.1/8",
-            "224.0.0.1/4",
-            "::/64",
-            "::1/128",
-            "ff02::1/64",
-            "fe80::1/64",
             "fd00::1/129",
             "vmk0/24",
             "",
         ] {
             assert!(text.parse::<IpCidr>().is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn an_address_that_no_interface_has_is_refused_with_its_reason() {
+        for (text, problem) in [
+            ("10.0.0.0/24", "address of the network itself"),
+            ("10.0.10.255/24", "broadcast address of its network"),
+            ("255.255.255.255/32", "broadcast address"),
+            ("0.0.0.0/8", "0.0.0.0/8"),
+            ("0.1.2.3/32", "0.0.0.0/8"),
+            ("240.0.0.1/24", "reserved"),
+            ("127.0.0.1/8", "loopback"),
+            ("224.0.0.1/4", "multicast"),
+            ("::/64", "unspecified"),
+            ("::1/128", "loopback"),
+            ("ff02::1/64", "multicast"),
+            ("fe80::1/64", "link-local"),
+            ("::ffff:10.0.0.11/120", "in the form of IPv6"),
+            ("dhcp", "run a DHCP client"),
+        ] {
+            let error = text.parse::<IpCidr>().expect_err(text).to_string();
+            assert!(error.contains(problem), "{error}");
         }
     }
 
