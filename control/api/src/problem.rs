@@ -194,11 +194,13 @@ impl From<ModelError> for Problem {
             | ModelError::UplinkInTeam { .. }
             | ModelError::MacTaken { .. }
             | ModelError::IpTaken { .. }
+            | ModelError::NameTaken { .. }
             | ModelError::IsVmk { .. }
             | ModelError::Stale { .. } => ProblemKind::Conflict,
             ModelError::TwiceInTeam { .. }
             | ModelError::BadMac { .. }
             | ModelError::MtuBeyondSwitch { .. }
+            | ModelError::MtuBelowVmk { .. }
             | ModelError::Inconsistent { .. } => ProblemKind::Invalid,
         };
         Self {

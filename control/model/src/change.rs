@@ -125,11 +125,8 @@ impl Intent {
             Change::AddPortgroup(spec) => {
                 add(self, &spec.name, spec, |intent| &mut intent.portgroups)?
             }
-            Change::AddPort(spec) => add(self, &spec.name, spec, |intent| &mut intent.ports)?,
-            Change::AddVmk(spec) => {
-                let spec = PortSpec::from(spec.clone());
-                add(self, &spec.name, &spec, |intent| &mut intent.ports)?
-            }
+            Change::AddPort(spec) => self.add_port(spec)?,
+            Change::AddVmk(spec) => self.add_port(&PortSpec::from(spec.clone()))?,
             Change::SetVswitch(name, patch) => {
                 let mut spec = self.vswitch(name)?.spec.clone();
                 patch.apply(&mut spec);
@@ -205,6 +202,22 @@ impl Intent {
             }
             Change::PutPort(spec) => put(self, &spec.name, spec, |intent| &mut intent.ports),
         })
+    }
+
+    fn add_port(&mut self, spec: &PortSpec) -> Result<Outcome, ModelError> {
+        self.is_of_its_kind(spec)?;
+        add(self, &spec.name, spec, |intent| &mut intent.ports)
+    }
+
+    /// Refuses the name of one of the host's own interfaces to another port, and the other way round.
+    pub(crate) fn is_of_its_kind(&self, spec: &PortSpec) -> Result<(), ModelError> {
+        match self.ports.get(&spec.name) {
+            Some(present) if present.spec.is_vmk() != spec.is_vmk() => Err(ModelError::NameTaken {
+                object: spec.into(),
+                holder: (&present.spec).into(),
+            }),
+            _ => Ok(()),
+        }
     }
 
     /// Refuses a write of an object that somebody else wrote since `expected` was read. A deleted or never created

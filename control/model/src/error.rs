@@ -176,6 +176,26 @@ pub enum ModelError {
         /// The switch's.
         carried: Mtu,
     },
+    /// A switch is to carry less than the host's own interface on it sends.
+    #[error("{object}: MTU {mtu} is smaller than that of {vmk}, {sent}")]
+    MtuBelowVmk {
+        /// The switch.
+        object: ObjectRef,
+        /// What it is to carry.
+        mtu: Mtu,
+        /// The interface.
+        vmk: Box<ObjectRef>,
+        /// What that sends.
+        sent: Mtu,
+    },
+    /// The host's own interface and another port have one name.
+    #[error("{object}: {holder} has this name")]
+    NameTaken {
+        /// What asked for it.
+        object: ObjectRef,
+        /// What has it.
+        holder: ObjectRef,
+    },
     /// The host's own interface is not deleted as ports are.
     #[error("{object} is the host's own interface, and not deleted as a port")]
     IsVmk {
@@ -222,6 +242,8 @@ impl ModelError {
             | Self::MacTaken { object, .. }
             | Self::IpTaken { object, .. }
             | Self::MtuBeyondSwitch { object, .. }
+            | Self::MtuBelowVmk { object, .. }
+            | Self::NameTaken { object, .. }
             | Self::IsVmk { object }
             | Self::Stale { object, .. }
             | Self::Inconsistent { object, .. } => object,
@@ -243,7 +265,8 @@ impl ModelError {
             Self::NotAnUplink { .. } | Self::UplinkInTeam { .. } => Some("uplinks".to_owned()),
             Self::BadMac { .. } | Self::MacTaken { .. } => Some("mac".to_owned()),
             Self::IpTaken { .. } => Some("ip".to_owned()),
-            Self::MtuBeyondSwitch { .. } => Some("mtu".to_owned()),
+            Self::MtuBeyondSwitch { .. } | Self::MtuBelowVmk { .. } => Some("mtu".to_owned()),
+            Self::NameTaken { .. } => Some("name".to_owned()),
             Self::Stale { .. } => Some("resourceVersion".to_owned()),
             Self::Unknown { .. }
             | Self::NothingToDelete { .. }
@@ -314,6 +337,12 @@ impl ModelError {
                 "use at most {carried}, or first run 'weft vswitch set {} --mtu {mtu}'",
                 quoted(switch.as_str())
             ),
+            Self::MtuBelowVmk { mtu, vmk, .. } => {
+                format!("first run '{} --mtu {mtu}'", setting(vmk))
+            }
+            Self::NameTaken { object, .. } => {
+                format!("choose another name for the {}", object.kind)
+            }
             Self::IsVmk { object } => {
                 format!("run 'weft vmk del {}'", quoted(&object.name))
             }

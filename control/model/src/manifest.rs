@@ -271,7 +271,8 @@ impl Manifest {
     /// that it names are as it says, with defaults where it is silent. To be made together, by [`Intent::transact`].
     ///
     /// # Errors
-    /// [`ModelError::Inconsistent`] where it names an object twice.
+    /// [`ModelError::Inconsistent`] where it names an object twice. [`ModelError::NameTaken`] where one of the host's own interfaces
+    /// is to have the name of a port of which it says nothing, or the other way round.
     pub fn plan(&self, intent: &Intent) -> Result<Vec<Change>, ModelError> {
         let switches: Vec<_> = self.vswitches().iter().map(VswitchSection::spec).collect();
         let groups: Vec<_> = self.portgroup_specs().collect();
@@ -283,6 +284,10 @@ impl Manifest {
         };
         let mut changes: Vec<_> = switches.iter().cloned().map(Change::PutVswitch).collect();
         changes.extend(groups.iter().cloned().map(Change::PutPortgroup));
+        if self.ports.is_none() || self.vmks.is_none() {
+            let mut ports = self.ports().iter().chain(&vmks);
+            ports.try_for_each(|port| intent.is_of_its_kind(port))?;
+        }
         let ports = self.ports().iter().chain(&vmks);
         changes.extend(ports.cloned().map(Change::PutPort));
         // Last, when nothing refers to them any more.

@@ -515,6 +515,20 @@ fn the_hosts_own_interfaces_have_a_section_of_their_own() {
     );
     assert_eq!(names(&moved), ["vmk0"]);
     assert!(!moved.ports.values().any(|port| port.spec.is_vmk()));
+    // Not, where the manifest says nothing of the kind that has it.
+    for (manifest, refusal) in [
+        (
+            "vmks: [{name: A, portgroup: G}]",
+            "vmk A: port A has this name",
+        ),
+        (
+            "ports: [{name: vmk0, portgroup: G, veth: a}]",
+            "port vmk0: vmk vmk0 has this name",
+        ),
+    ] {
+        let plan = Manifest::parse(manifest).unwrap().plan(&host);
+        assert_eq!(plan.unwrap_err().to_string(), refusal);
+    }
     let error = refused("ports: [{name: vmk0, portgroup: G, vmk: {ip: 10.0.0.11/24}}]");
     assert!(error.contains("stand in the section 'vmks'"), "{error}");
     let error = refused("vmks:\n  - {name: management network, portgroup: G}\n");

@@ -656,6 +656,33 @@ fn the_hosts_own_interfaces_keep_their_rules() {
         error.remedy(),
         "use at most 1500, or first run 'weft vswitch set vSwitch1 --mtu 9000'"
     );
+    let (with_mtu, _) = host
+        .apply(&add_vmk("{name: vmk1, portgroup: Mail, mtu: 1400}"))
+        .unwrap();
+    let smaller = weft_model::from_text("{mtu: 1300}").unwrap();
+    let smaller = Change::SetVswitch("vSwitch1".parse().unwrap(), smaller);
+    let error = refused(&with_mtu, &smaller);
+    assert_eq!(
+        error.to_string(),
+        "standard switch vSwitch1: MTU 1300 is smaller than that of vmk vmk1, 1400"
+    );
+    assert_eq!(error.remedy(), "first run 'weft vmk set vmk1 --mtu 1300'");
+    for (change, refusal, remedy) in [
+        (
+            add_vmk("{name: MyVM1, portgroup: Web}"),
+            "vmk MyVM1: port MyVM1 has this name",
+            "choose another name for the vmk",
+        ),
+        (
+            add_port("{name: vmk0, portgroup: Web, veth: a}"),
+            "port vmk0: vmk vmk0 has this name",
+            "choose another name for the port",
+        ),
+    ] {
+        let error = refused(&host, &change);
+        assert_eq!(error.to_string(), refusal);
+        assert_eq!(error.remedy(), remedy);
+    }
     let error = refused(&host, &Change::DelPort("vmk0".parse().unwrap()));
     assert_eq!(error.remedy(), "run 'weft vmk del vmk0'");
     let error = refused(&host, &Change::DelVmk("vmk1".parse().unwrap()));

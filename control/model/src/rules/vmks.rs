@@ -17,8 +17,17 @@ pub(super) fn fit(intent: &Intent, changed: &[ObjectRef]) -> Result<(), ModelErr
         };
         let (_, _, switch) = intent.chain(port)?;
         if let Some(mtu) = mtu.filter(|mtu| *mtu > switch.mtu) {
+            let vmk = ObjectRef::from(port);
+            if changed.contains(&switch.into()) && !changed.contains(&vmk) {
+                return Err(ModelError::MtuBelowVmk {
+                    object: switch.into(),
+                    mtu: switch.mtu,
+                    vmk: Box::new(vmk),
+                    sent: mtu,
+                });
+            }
             return Err(ModelError::MtuBeyondSwitch {
-                object: port.into(),
+                object: vmk,
                 mtu,
                 switch: Box::new(switch.name.clone()),
                 carried: switch.mtu,
