@@ -180,7 +180,10 @@ fn the_address_that_a_vmk_has_by_its_name_is_nobody_elses() {
     let own = weft_model::vmk_mac("esxi01", "vmk0");
     assert_eq!(addresses.take(&before, &port("one"), own), Heard::News);
     let lost = conflict("one", own, "vmk0");
-    assert_eq!(addresses.settle(&after).displaced, [lost.clone()]);
+    assert_eq!(
+        addresses.settle(&after).displaced,
+        std::slice::from_ref(&lost)
+    );
     assert_eq!(addresses.of(&port("one")), Learned::default());
     let mut addresses = none();
     let heard = addresses.take(&after, &port("one"), own);
