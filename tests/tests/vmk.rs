@@ -297,14 +297,7 @@ vmks:
 #[test]
 fn the_last_path_of_the_operator_needs_a_word_of_consent() {
     let (host, peer) = edge();
-    let over_ssh = |line: &str| {
-        let mut command = Command::new(weft());
-        command.env_remove("WEFT_AGENT");
-        let connection = format!("{OF_PEER} 50000 {OF_HOST} 22");
-        command.env("SSH_CONNECTION", connection);
-        command.arg("--agent").arg(host.socket());
-        Answer::of(command.args(line.split(' ')))
-    };
+    let over_ssh = |line: &str| by_ssh_to(&host, OF_HOST, line);
     for line in [
         "uplink del vSwitch1 eth1",
         "portgroup set Mgmt --vlan 20",
@@ -322,6 +315,56 @@ fn the_last_path_of_the_operator_needs_a_word_of_consent() {
     peer.runs(&format!("ping -c 1 -w 10 {OF_HOST}"));
     over_ssh("vmk del vmk0 --yes").succeeds();
     assert!(!has_device(&host));
+}
+
+/// The command of somebody who is connected over the address.
+fn by_ssh_to(host: &Host, address: &str, line: &str) -> Answer {
+    let mut command = Command::new(weft());
+    command.env_remove("WEFT_AGENT");
+    command.env("SSH_CONNECTION", format!("{OF_PEER} 50000 {address} 22"));
+    command.arg("--agent").arg(host.socket());
+    Answer::of(command.args(line.split(' ')))
+}
+
+#[test]
+fn an_address_that_weft_did_not_give_is_a_path_of_the_operator_too() {
+    let (host, _peer) = edge();
+    host.does("vmk set vmk0 --ip none");
+    // As a DHCP client does.
+    host.runs("ip address add 10.77.0.21/24 dev vmk0 valid_lft 3600 preferred_lft 3600");
+    let over_ssh = |line: &str| by_ssh_to(&host, "10.77.0.21", line);
+    for line in [
+        "portgroup set Mgmt --vlan 20",
+        "uplink del vSwitch1 eth1",
+        "vmk del vmk0",
+    ] {
+        over_ssh(line).refused(4, &["vmk0", "10.77.0.21", "--yes"]);
+    }
+    over_ssh("vmk set vmk0 --mtu 1300").succeeds();
+    over_ssh("vmk del vmk0 --yes").succeeds();
+}
+
+#[test]
+fn a_plan_tells_what_it_takes_from_the_operator() {
+    let (host, _peer) = edge();
+    let directory = tempfile::tempdir().expect("a folder");
+    let file = directory.path().join("host.yaml");
+    std::fs::write(&file, "vmks: []\n").expect("a file is written");
+    let file = file.display();
+    let over_ssh = |line: &str| by_ssh_to(&host, OF_HOST, line);
+    for line in [
+        format!("apply -f {file} --dry-run"),
+        "rollback 1 --dry-run".to_owned(),
+    ] {
+        let refused = over_ssh(&line);
+        refused.refused(4, &["remove", "vmk0", OF_HOST, "--yes"]);
+    }
+    let told = over_ssh(&format!("diff -f {file}"));
+    assert_eq!(told.code, Some(0), "{told:#?}");
+    assert!(told.stdout.contains("remove"), "{told:#?}");
+    for word in ["warning: ", "vmk vmk0", OF_HOST, "--yes"] {
+        assert!(told.stderr.contains(word), "{told:#?}");
+    }
 }
 
 #[test]

@@ -230,6 +230,30 @@ pub(crate) async fn uses(link: Link) -> Result<Vec<String>, String> {
     found
 }
 
+/// The number of the interface that has an IP address.
+///
+/// # Errors
+/// What the kernel said.
+pub(crate) async fn device_of(address: IpAddr) -> Result<Option<u32>, String> {
+    let (connection, handle, _) = rtnetlink::new_connection().map_err(|error| error.to_string())?;
+    let connection = tokio::spawn(connection);
+    // Of a pair of addresses, `Local` is that of this end.
+    let has_it = |attribute: &AddressAttribute| matches!(attribute, AddressAttribute::Local(own) | AddressAttribute::Address(own) if *own == address);
+    let found = handle
+        .address()
+        .get()
+        .execute()
+        .try_filter(|message| {
+            let has_it = message.attributes.iter().any(has_it);
+            std::future::ready(has_it)
+        })
+        .try_next()
+        .await;
+    connection.abort();
+    let found = found.map_err(|error| error.to_string())?;
+    Ok(found.map(|message| message.header.index))
+}
+
 async fn own_uses(handle: &Handle, index: u32) -> Result<Vec<String>, rtnetlink::Error> {
     let mut found = addresses(handle, index).await?;
     found.extend(routes(handle, index).await?);

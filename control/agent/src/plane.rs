@@ -1,5 +1,6 @@
 //! The data path as the agent uses it: the only module that opens engines and asks the kernel about interfaces.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use weft_api::{EngineStatus, GuestQueue, GuestStatus, Problem, ProblemKind};
@@ -261,6 +262,20 @@ impl Plane {
                 .map_err(|error| unanswered(&error)),
             #[cfg(any(test, feature = "testing"))]
             Kernel::Memory(memory) => Ok(memory.uses(link)),
+        }
+    }
+
+    /// The number of the interface that has an IP address, whoever gave it.
+    ///
+    /// # Errors
+    /// `failed`, if the kernel does not say.
+    pub(crate) fn device_of(&self, address: IpAddr) -> Result<Option<u32>, Problem> {
+        match &self.kernel {
+            Kernel::Linux(runtime, _) => runtime
+                .block_on(links::device_of(address))
+                .map_err(|error| unanswered(&error)),
+            #[cfg(any(test, feature = "testing"))]
+            Kernel::Memory(_) => Ok(None),
         }
     }
 }

@@ -201,7 +201,7 @@ impl Host {
         let concerned = Concerned::by(&changes, &outcomes);
         concerned.expect_own_adapters(&next)?;
         let down = self.check_interfaces(&before, &mut next, &concerned, order)?;
-        connection::expect_to_stay_connected(&before, &next, order)?;
+        let cut_off = self.expect_to_stay_connected(&before, &next, order)?;
         let mut made = Made {
             dry_run: order.dry_run,
             generation: store.current(),
@@ -210,6 +210,7 @@ impl Host {
             confirm: order.confirm,
         };
         made.consequences.warnings.extend(down);
+        made.consequences.warnings.extend(cut_off);
         let is_unchanged =
             |(_, outcome, _): &(_, Outcome, _)| matches!(outcome, Outcome::Unchanged);
         if made.outcomes.iter().all(is_unchanged) {

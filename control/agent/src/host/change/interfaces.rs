@@ -73,7 +73,7 @@ impl Concerned {
 
 impl Host {
     /// Refuses interfaces that do not exist, that the host needs for itself, or whose own MTU is too small. Of a forced change,
-    /// returns instead what is down by it, each a full sentence.
+    /// returns instead what is down by it, and of a dry run that is told to go on what takes consent, each a full sentence.
     pub(super) fn check_interfaces(
         &self,
         before: &State,
@@ -116,10 +116,18 @@ impl Host {
             };
             // What a port or an uplink has already was asked about when it was taken.
             let is_ours = before.intent.holder_of(&interface).is_some();
-            if !order.yes
+            let is_of_interest = !order.yes || order.dry_run;
+            if is_of_interest
                 && !is_ours
                 && let Some(used) = self.plane.uses(link)?.first()
             {
+                if order.yes {
+                    warnings.push(format!(
+                        "Interface {interface} {used}: the host itself loses it; it takes --yes."
+                    ));
+                    Arc::make_mut(&mut next.links).insert(interface, link);
+                    continue;
+                }
                 let message = format!("interface {interface} {used}");
                 let problem = Problem::new(ProblemKind::Conflict, message)
                     .in_field(wanted.field())

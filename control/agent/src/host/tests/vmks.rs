@@ -319,6 +319,7 @@ fn the_last_path_of_the_operator_goes_only_when_that_is_meant() {
         Change::DelVmk("vmk0".parse().unwrap()),
         set("{ip: 10.0.0.12/24}"),
         set("{ip: null}"),
+        set("{ip: 10.0.0.11/28}"),
         set("{portgroup: Other}"),
         set("{portgroup: Lab}"),
         port("{block: true}"),
@@ -340,6 +341,17 @@ fn the_last_path_of_the_operator_goes_only_when_that_is_meant() {
                 assert!(text.contains(word), "{change:?}: {text}");
             }
         }
+        // Who looks at all that a change is sees it as well.
+        let options = ChangeOptions {
+            dry_run: true,
+            yes: true,
+            ..ChangeOptions::default()
+        };
+        let warnings = make(options).unwrap().warnings;
+        let told = warnings
+            .iter()
+            .any(|warning| warning.contains("you are connected over its address 10.0.0.11"));
+        assert!(told, "{change:?}: {warnings:?}");
         // Others cut nobody off, and neither does who means it.
         bench
             .change_with(
@@ -366,6 +378,7 @@ fn the_last_path_of_the_operator_goes_only_when_that_is_meant() {
     let del =
         |uplink: &str| Change::DelUplink("vSwitch0".parse().unwrap(), uplink.parse().unwrap());
     make(&set("{mtu: 1400}")).unwrap();
+    make(&set("{ip: 10.0.0.11/16}")).unwrap();
     make(&del("eth1")).unwrap();
     let problem = make(&del("eth2")).unwrap_err();
     assert!(
