@@ -151,15 +151,34 @@ pub(crate) async fn make(
         && context.output.is_terminal()
         && io::stdin().is_terminal()
         && io::stderr().is_terminal();
-    if options.dry_run || options.yes || !is_watched {
+    if (options.yes && !options.dry_run) || !(options.dry_run || is_watched) {
         return report(context, &change(options).await?);
     }
-    let plan = change(ApplyOptions {
+    let dry_run = ApplyOptions {
         dry_run: true,
         ..options
-    })
-    .await?;
+    };
+    let plan = match change(dry_run).await {
+        Ok(plan) => plan,
+        Err(refused) => {
+            // What takes consent is seen with all that it is for.
+            let all_the_same = ApplyOptions {
+                yes: true,
+                ..dry_run
+            };
+            if context.output.is_for_people()
+                && let Ok(plan) = change(all_the_same).await
+            {
+                // Beside the refusal: there is no result.
+                context.output.note(text(Style::PLAIN, &plan).trim_end());
+            }
+            return Err(refused);
+        }
+    };
     report(context, &plan)?;
+    if options.dry_run {
+        return Ok(());
+    }
     if plan.changes.is_empty() {
         return Ok(());
     }

@@ -124,7 +124,6 @@ pub(crate) struct Style {
 
 impl Style {
     /// Without colour.
-    #[cfg(test)]
     pub(crate) const PLAIN: Self = Self {
         wide: false,
         colour: false,

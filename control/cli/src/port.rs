@@ -349,7 +349,7 @@ fn fields(style: Style, port: &Port) -> String {
                 addresses.join(", ")
             },
         ),
-        ("link", spec.link.to_string()),
+        ("admin link", spec.link.to_string()),
         ("blocked", if spec.block { "yes" } else { "no" }.to_owned()),
         ("version", port.resource_version.0.to_string()),
     ];
