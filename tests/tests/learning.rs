@@ -67,6 +67,80 @@ impl Nest {
     }
 }
 
+/// A station with an address of its own on the adapter of a VM (macvlan).
+struct Station(Namespace);
+
+impl Station {
+    fn on(vm: &Vm, mac: &str, ip: &str) -> Self {
+        let station = Self(Namespace::new());
+        let add = "ip link add macvlan0 link eth0 type macvlan mode bridge";
+        vm.does(add);
+        vm.does(&format!("ip link set macvlan0 address {mac}"));
+        vm.does(&format!("ip link set macvlan0 netns {}", station.0.name()));
+        station.runs("ip link set macvlan0 name eth0").succeeds();
+        station.runs("ip link set eth0 up").succeeds();
+        let add = format!("ip addr add {ip}/16 dev eth0");
+        station.runs(&add).succeeds();
+        station
+    }
+
+    fn runs(&self, line: &str) -> Answer {
+        let mut command = std::process::Command::new("ip");
+        command.args(["netns", "exec", self.0.name()]);
+        Answer::of(command.args(line.split_ascii_whitespace()))
+    }
+}
+
+/// The port behind which an address was learned.
+fn learned_behind(host: &Host, mac: &str) -> Option<String> {
+    let entries = host.shows("fdb list");
+    let mut entries = entries.as_array().expect("a list").iter();
+    let entry = entries.find(|entry| entry["source"] == "learned" && entry["mac"] == mac)?;
+    entry["port"].as_str().map(str::to_owned)
+}
+
+#[test]
+fn a_macvlan_is_reached_without_promiscuous_mode() {
+    const MAC: &str = "02:00:00:00:66:01";
+    let host = Host::with_switch();
+    host.does("portgroup add Lab --vswitch vSwitch1 --vlan 10");
+    let (outer, beside) = (host.vm("outer", "Lab"), host.vm("beside", "Lab"));
+    let _station = Station::on(&outer, MAC, "10.0.66.1");
+    let answers = || {
+        let ping = beside.runs("ping -n -q -c 3 -i 0.05 -W 1 10.0.66.1");
+        ping.stdout.contains(" 3 received")
+    };
+    assert!(!answers(), "the port has another address");
+    host.does("portgroup set Lab --mac-learning enabled");
+    until("the macvlan answers", answers);
+    assert_eq!(learned_behind(&host, MAC).as_deref(), Some("outer"));
+    assert!(beside.reaches(&outer), "its own address stays");
+}
+
+/// As a VRRP router does whose neighbour has failed (RFC 9568 §7.3: the virtual router's address).
+#[test]
+fn a_virtual_address_that_fails_over_is_found_behind_the_other_port() {
+    const MAC: &str = "00:00:5e:00:01:07";
+    let host = Host::with_switch();
+    host.does("portgroup add Lab --vswitch vSwitch1 --vlan 10 --mac-learning enabled");
+    let (one, two) = (host.vm("one", "Lab"), host.vm("two", "Lab"));
+    let beside = host.vm("beside", "Lab");
+    let is_reached = || {
+        let ping = beside.runs("ping -n -q -c 1 -W 1 10.0.66.2");
+        ping.stdout.contains(" 1 received")
+    };
+    let master = Station::on(&one, MAC, "10.0.66.2");
+    until("the first has the address", is_reached);
+    assert_eq!(learned_behind(&host, MAC).as_deref(), Some("one"));
+    master.runs("ip link del eth0").succeeds();
+    let backup = Station::on(&two, MAC, "10.0.66.2");
+    until("the second has the address", || {
+        // It says again and again that it is there, as the protocol has it.
+        backup.runs(&format!("ping -n -q -c 1 -W 1 {}", beside.ip));
+        learned_behind(&host, MAC).as_deref() == Some("two") && is_reached()
+    });
+}
+
 #[test]
 fn nested_stations_are_reached_without_promiscuous_mode() {
     let nest = Nest::new();
