@@ -151,7 +151,8 @@ pub(crate) async fn make(
         && context.output.is_terminal()
         && io::stdin().is_terminal()
         && io::stderr().is_terminal();
-    if (options.yes && !options.dry_run) || !(options.dry_run || is_watched) {
+    let is_seen_first = options.dry_run || (is_watched && !options.yes);
+    if !is_seen_first {
         return report(context, &change(options).await?);
     }
     let dry_run = ApplyOptions {
