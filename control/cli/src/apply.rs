@@ -338,7 +338,7 @@ mod tests {
             "PortgroupSection",
             "PortSpec",
             "VhostUser",
-            "VmkSpec",
+            "VmkSection",
         ] {
             let fields = schema["$defs"][kind]["properties"].as_object().unwrap();
             // A lab's, and that of a vmk, which has a section of its own.

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use weft_api::ProblemKind;
 use weft_model::{
     Change, HostSpec, Intent, InterfaceName, Manifest, ModelError, ObjectKind, VmEngine,
-    VswitchSection, nearest,
+    VmkSection, VswitchSection, nearest,
 };
 use weft_packet::MacAddr;
 
@@ -93,7 +93,7 @@ impl Plan {
             }
         }
         let vms = vms::plan(lab, manifest, &specs, &mut hosts)?;
-        plan_vmks(manifest, &mut hosts)?;
+        plan_vmks(manifest, &specs, &mut hosts)?;
         hosts.iter().try_for_each(check_configuration)?;
         let fabric = hosts
             .iter()
@@ -145,24 +145,45 @@ impl Plan {
     }
 }
 
-/// Gives each vmk to the host that has its port group.
-fn plan_vmks(manifest: &Manifest, hosts: &mut [Host]) -> Result<(), LabError> {
+/// Gives each vmk to its host: the one that it names, or the only one that has its port group.
+fn plan_vmks(manifest: &Manifest, specs: &[HostSpec], hosts: &mut [Host]) -> Result<(), LabError> {
     for vmk in manifest.vmks() {
-        let has_group = |host: &&mut Host| {
-            let mut groups = (host.manifest.vswitches().iter()).flat_map(|one| &one.portgroups);
-            groups.any(|group| group.name == vmk.portgroup)
+        let object = format!("vmk {}", vmk.name);
+        let named = match &vmk.host {
+            Some(name) => Some(resolve(&object, Some(name.as_str()), specs)?),
+            None => None,
         };
-        let mut having: Vec<_> = hosts.iter_mut().filter(has_group).collect();
-        let [host] = having.as_mut_slice() else {
-            let problem = match having.len() {
-                0 => format!("port group {} does not exist", vmk.portgroup),
-                _ => format!("several hosts have the port group {}", vmk.portgroup),
-            };
-            return Err(LabError::invalid(format!("vmk {}", vmk.name), problem)
-                .hint("name a port group that one host has"));
+        let is_its_host = |host: &&mut Host| match named {
+            Some(named) => host.name == named.name.as_str(),
+            None => {
+                let mut groups = (host.manifest.vswitches().iter()).flat_map(|one| &one.portgroups);
+                groups.any(|group| group.name == vmk.portgroup)
+            }
+        };
+        let mut its_hosts: Vec<_> = hosts.iter_mut().filter(is_its_host).collect();
+        let host = match its_hosts.as_mut_slice() {
+            [host] => host,
+            [] => {
+                let problem = format!("port group {} does not exist", vmk.portgroup);
+                return Err(
+                    LabError::invalid(object, problem).hint("name a port group that one host has")
+                );
+            }
+            [first, ..] => {
+                let problem = format!("several hosts have the port group {}", vmk.portgroup);
+                return Err(LabError::invalid(format!("{object}: host"), problem)
+                    .hint(format!("add 'host: {}'", first.name)));
+            }
         };
         let vmks = host.manifest.vmks.get_or_insert_default();
-        vmks.push(vmk.clone());
+        if vmks.iter().any(|other| other.name == vmk.name) {
+            let problem = format!("stands twice on host {}", host.name);
+            return Err(LabError::invalid(object, problem).hint("keep one of them"));
+        }
+        vmks.push(VmkSection {
+            host: None,
+            ..vmk.clone()
+        });
     }
     Ok(())
 }

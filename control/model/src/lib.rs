@@ -44,8 +44,8 @@ pub use fields::FieldChange;
 pub use ids::IdPool;
 pub use intent::{Intent, Object, ObjectKind, ObjectRef, ResourceVersion, Uid};
 pub use manifest::{
-    HostSpec, Manifest, ManifestError, PortgroupSection, VmEngine, VmSpec, VswitchSection,
-    from_text,
+    HostSpec, Manifest, ManifestError, PortgroupSection, VmEngine, VmSpec, VmkSection,
+    VswitchSection, from_text,
 };
 pub use name::{
     HostName, InterfaceName, NameError, PortName, PortgroupName, SocketPath, VmkName, VswitchName,

@@ -15,11 +15,11 @@ use weft_vlan::PortgroupVlan;
 use crate::change::Change;
 use crate::error::ModelError;
 use crate::intent::{Intent, ObjectRef};
-use crate::name::{HostName, InterfaceName, PortName, PortgroupName, VswitchName};
+use crate::name::{HostName, InterfaceName, PortName, PortgroupName, VmkName, VswitchName};
 use crate::spec::{
-    Mtu, PortSpec, PortgroupLearning, PortgroupSecurity, PortgroupShaping, PortgroupSpec,
-    PortgroupTeaming, Setting, SwitchLearning, SwitchSecurity, SwitchShaping, SwitchTeaming,
-    Toggle, VmkSpec, VswitchSpec, is_default,
+    IpCidr, LinkSetting, Mtu, PortSpec, PortgroupLearning, PortgroupSecurity, PortgroupShaping,
+    PortgroupSpec, PortgroupTeaming, Setting, SwitchLearning, SwitchSecurity, SwitchShaping,
+    SwitchTeaming, Toggle, VmkSpec, VswitchSpec, is_default,
 };
 pub use text::{ManifestError, from_text};
 
@@ -45,7 +45,7 @@ pub struct Manifest {
     pub ports: Option<Vec<PortSpec>>,
     /// The host's own interfaces.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub vmks: Option<Vec<VmkSpec>>,
+    pub vmks: Option<Vec<VmkSection>>,
 }
 
 /// Ports that are not the host's own interfaces, which have a section of their own.
@@ -178,6 +178,83 @@ pub struct PortgroupSection {
     pub bpdu_filter: Setting<Toggle>,
 }
 
+/// One of the host's own interfaces.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct VmkSection {
+    /// Its name, that of its port and of its device in the host's kernel.
+    pub name: VmkName,
+    /// In lab files: the host that has it. A lab of one host need not say it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host: Option<HostName>,
+    /// The port group that it is connected to.
+    pub portgroup: PortgroupName,
+    /// Its address with prefix length, such as `10.0.0.11/24`. Absent: weft gives it none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ip: Option<IpCidr>,
+    /// The adapter's address. Absent: one that follows from the names of host and interface.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mac: Option<MacAddr>,
+    /// Largest payload of a frame, in octets. Absent: its switch's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mtu: Option<Mtu>,
+    /// Whether its administrator wants it connected.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub link: LinkSetting,
+    /// Whether its administrator blocked it.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub block: bool,
+}
+
+impl VmkSection {
+    /// The interface alone.
+    pub fn spec(&self) -> VmkSpec {
+        let Self {
+            name,
+            portgroup,
+            ip,
+            mac,
+            mtu,
+            link,
+            block,
+            ..
+        } = self.clone();
+        VmkSpec {
+            name,
+            portgroup,
+            ip,
+            mac,
+            mtu,
+            link,
+            block,
+        }
+    }
+}
+
+impl From<VmkSpec> for VmkSection {
+    fn from(spec: VmkSpec) -> Self {
+        let VmkSpec {
+            name,
+            portgroup,
+            ip,
+            mac,
+            mtu,
+            link,
+            block,
+        } = spec;
+        Self {
+            name,
+            host: None,
+            portgroup,
+            ip,
+            mac,
+            mtu,
+            link,
+            block,
+        }
+    }
+}
+
 impl VswitchSection {
     /// The switch alone.
     pub fn spec(&self) -> VswitchSpec {
@@ -248,7 +325,7 @@ impl Manifest {
     }
 
     /// The host's own interfaces.
-    pub fn vmks(&self) -> &[VmkSpec] {
+    pub fn vmks(&self) -> &[VmkSection] {
         self.vmks.as_deref().unwrap_or_default()
     }
 
@@ -258,7 +335,7 @@ impl Manifest {
         let groups = self.portgroup_specs().map(Change::AddPortgroup);
         let ports = self.ports().iter().cloned().map(Change::AddPort);
         let switches = switches.map(Change::AddVswitch);
-        let vmks = self.vmks().iter().cloned().map(Change::AddVmk);
+        let vmks = self.vmks().iter().map(VmkSection::spec).map(Change::AddVmk);
         switches.chain(groups).chain(ports).chain(vmks).collect()
     }
 
@@ -276,7 +353,8 @@ impl Manifest {
     pub fn plan(&self, intent: &Intent) -> Result<Vec<Change>, ModelError> {
         let switches: Vec<_> = self.vswitches().iter().map(VswitchSection::spec).collect();
         let groups: Vec<_> = self.portgroup_specs().collect();
-        let vmks: Vec<_> = self.vmks().iter().cloned().map(PortSpec::from).collect();
+        let vmks = self.vmks().iter().map(VmkSection::spec);
+        let vmks: Vec<_> = vmks.map(PortSpec::from).collect();
         let named = Named {
             switches: once(switches.iter().map(|spec| &spec.name))?,
             groups: once(groups.iter().map(|spec| &spec.name))?,
@@ -361,10 +439,11 @@ impl Manifest {
         let switches = intent.vswitches.values();
         let ports = intent.ports.values().map(|object| &object.spec);
         let (vmks, ports): (Vec<_>, Vec<_>) = ports.partition(|port| port.is_vmk());
+        let vmks = vmks.into_iter().filter_map(VmkSpec::of);
         Self {
             vswitches: Some(switches.map(|object| section(&object.spec)).collect()),
             ports: Some(ports.into_iter().cloned().collect()),
-            vmks: Some(vmks.into_iter().filter_map(VmkSpec::of).collect()),
+            vmks: Some(vmks.map(VmkSection::from).collect()),
             ..Self::default()
         }
     }

@@ -77,6 +77,35 @@ vmks: [{{name: vmk0, portgroup: {group}, ip: 10.0.0.1/24}}]
 }
 
 #[test]
+fn vmks_of_several_hosts_may_have_one_name() {
+    let lab = |first: &str, second: &str| {
+        plan(&format!(
+            "
+hosts: [{{name: h1}}, {{name: h2}}]
+vswitches:
+  - {{name: s, host: h1, portgroups: [{{name: Mgmt}}]}}
+  - {{name: s, host: h2, portgroups: [{{name: Mgmt}}]}}
+vmks:
+  - {{name: vmk0, host: {first}, portgroup: Mgmt, ip: 10.0.0.1/24}}
+  - {{name: vmk0, host: {second}, portgroup: Mgmt, ip: 10.0.0.2/24}}
+"
+        ))
+    };
+    let both = lab("h1", "h2").unwrap();
+    let addresses: Vec<_> = (both.hosts.iter())
+        .map(|host| host.manifest.vmks()[0].ip.unwrap().to_string())
+        .collect();
+    assert_eq!(addresses, ["10.0.0.1/24", "10.0.0.2/24"]);
+    for (second, problem) in [
+        ("h1", "vmk vmk0: stands twice on host h1"),
+        ("h3", "vmk vmk0: host: h3 does not exist"),
+    ] {
+        let refused = lab("h1", second).unwrap_err().to_string();
+        assert!(refused.contains(problem), "{refused}");
+    }
+}
+
+#[test]
 fn a_vm_is_attached_by_any_of_three_engines() {
     let attached = |engine: &str| {
         let vms = format!("vms: [{{name: a, portgroup: Lab, engine: {engine}}}]");
