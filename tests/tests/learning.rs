@@ -103,7 +103,8 @@ fn learned_behind(host: &Host, mac: &str) -> Option<String> {
 fn a_macvlan_is_reached_without_promiscuous_mode() {
     const MAC: &str = "02:00:00:00:66:01";
     let host = Host::with_switch();
-    host.does("portgroup add Lab --vswitch vSwitch1 --vlan 10");
+    // Otherwise the port adopts the address.
+    host.does("portgroup add Lab --vswitch vSwitch1 --vlan 10 --mac-changes reject");
     let (outer, beside) = (host.vm("outer", "Lab"), host.vm("beside", "Lab"));
     let _station = Station::on(&outer, MAC, "10.0.66.1");
     let answers = || {
