@@ -439,6 +439,7 @@ impl Datapath {
     fn publish(&self, control: &mut Control) -> Result<(), Stalled> {
         let ports = control.ports(self.threads.len());
         let now = clock::precise_nanoseconds();
+        control.teams.configure(&control.config, now);
         let decision = control.decide(now);
         control.shape(now);
         control.renew_learning(self.seed);

@@ -11,13 +11,13 @@ mod link;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
 use weft_packet::MacAddr;
 
-use crate::config::{Admission, Config, PortConfig, PortId, TeamConfig, TeamPolicy};
+use crate::config::{Admission, Config, PortConfig, PortId, Role, TeamConfig, TeamPolicy};
 pub(crate) use balance::{Balance, Load};
 use delays::Delays;
 use link::Link;
@@ -248,22 +248,31 @@ impl Teams {
             .map_or(LinkState::Usable, |link| link.state(up_delay, now))
     }
 
-    /// Decides the way of every port. `attached` tells whether a port has an engine.
+    /// Follows a configuration: what is decided from now on is decided by it.
+    pub(crate) fn configure(&mut self, config: &Config, now: u64) {
+        let delays = Delays::of(config);
+        for (id, uplink) in uplinks(config) {
+            if let Some(link) = self.links.get_mut(&id) {
+                let changes = delays.since(&self.delays, uplink.switch);
+                link.note_delays(delays.on(uplink.switch), &changes, now);
+            }
+        }
+        self.delays = delays;
+    }
+
+    /// Decides the way of every port by the configuration that was last followed. `attached` tells whether a port has an engine.
     pub(crate) fn decide(
         &mut self,
         config: &Config,
         attached: impl Fn(PortId) -> bool,
         now: u64,
     ) -> Decision {
-        let uplinks: HashMap<PortId, &PortConfig> =
-            config.ports.iter().map(|port| (port.id, port)).collect();
+        let uplinks: HashMap<PortId, &PortConfig> = uplinks(config).collect();
         self.links.retain(|uplink, _| uplinks.contains_key(uplink));
-        let delays = Delays::of(config);
         for (uplink, link) in &mut self.links {
-            let switch = uplinks[uplink].switch;
-            link.note_delays(&delays.on(switch), &delays.since(&self.delays, switch), now);
+            let delays = self.delays.on(uplinks[uplink].switch);
+            link.note_delays(delays, &BTreeSet::new(), now);
         }
-        self.delays = delays;
         let is_open = |uplink: PortId| {
             let port = uplinks.get(&uplink);
             port.is_some_and(|port| port.admission == Admission::Open) && attached(uplink)
@@ -273,6 +282,7 @@ impl Teams {
             again = Some(again.map_or(time, |earlier| earlier.min(time)));
         };
         let mut seats = HashMap::new();
+        let mut by_number = Vec::with_capacity(config.teams.len());
         for team in &config.teams {
             let usable = |uplink: PortId| {
                 let state = self.link(uplink, team.up_delay, now);
@@ -283,33 +293,35 @@ impl Teams {
             };
             let before = self.seats_before(team);
             let taken = seat(team, before, usable);
-            let taken = Seats::new(taken, &team.active, before);
-            seats.insert(team.clone(), Arc::new(taken));
+            let taken = Arc::new(Seats::new(taken, &team.active, before));
+            by_number.push((team, Arc::clone(&taken)));
+            seats.insert(team.clone(), taken);
         }
         self.seats = seats;
         let mut decision = Decision::default();
-        let mut present = HashSet::new();
         for port in &config.ports {
-            let Some(team) = port
+            let team = port
                 .team
-                .and_then(|team| config.teams.get(usize::from(team.0)))
-            else {
+                .and_then(|team| by_number.get(usize::from(team.0)));
+            let Some((team, seats)) = team else {
                 continue;
             };
-            present.insert(port.id);
             let before = self.ways.get(&port.id);
-            let exit = exit(port, team, &self.seats[team], &mut self.moved);
+            let exit = exit(port, team, seats, &mut self.moved);
             let way = follow(before, exit, team, now);
-            let from = before.map(|before| before.exit.uplinks());
-            let (from, to) = (from.unwrap_or_default(), way.exit.uplinks());
             // Of one that sends from several addresses, some may go by another uplink though its own does not.
             if before.is_none_or(|before| before.exit != way.exit) {
-                let port = port.id;
-                decision.moves.push(Move { port, from, to });
+                let from = before.map(|before| before.exit.uplinks());
+                decision.moves.push(Move {
+                    port: port.id,
+                    from: from.unwrap_or_default(),
+                    to: way.exit.uplinks(),
+                });
             }
             decision.ways.insert(port.id, way);
         }
-        self.moved.retain(|port, _| present.contains(port));
+        let ways = &decision.ways;
+        self.moved.retain(|port, _| ways.contains_key(port));
         self.ways.clone_from(&decision.ways);
         decision.again = again;
         decision
@@ -352,6 +364,12 @@ impl Teams {
         self.moved.extend(moved);
         any
     }
+}
+
+/// The uplinks of a configuration.
+fn uplinks(config: &Config) -> impl Iterator<Item = (PortId, &PortConfig)> {
+    let uplinks = config.ports.iter().filter(|port| port.role == Role::Uplink);
+    uplinks.map(|port| (port.id, port))
 }
 
 /// Who sits where, given who sat there before, if the team is not new.

@@ -12,19 +12,27 @@ use weft_tests::{Answer, Document, Host, Machine, root, until, weft};
 const OF_HOST: &str = "10.77.0.11";
 const OF_PEER: &str = "10.77.0.12";
 
-/// A host whose vmk0 is on VLAN 10, and another one with an interface of its own there, beyond the uplinks.
-fn edge() -> (Host, Host) {
+/// A host, and another one beyond its uplink, which has an interface of its own on this VLAN.
+fn joined(vlan: u16) -> (Host, Host) {
     let (host, peer) = (Host::new(), Host::new());
     host.join(&peer, "eth1");
-    for line in [
-        "vswitch add vSwitch1 --uplink eth1",
-        "portgroup add Mgmt --vswitch vSwitch1 --vlan 10",
-        "vmk add vmk9 --portgroup Mgmt --ip 10.77.0.12/24",
-    ] {
-        peer.does(line);
-    }
+    with_group(&peer, vlan);
+    peer.does(&format!("vmk add vmk9 --portgroup Mgmt --ip {OF_PEER}/24"));
+    (host, peer)
+}
+
+/// Has a port group Mgmt on a switch with an uplink.
+fn with_group(host: &Host, vlan: u16) {
     host.does("vswitch add vSwitch1 --uplink eth1");
-    host.does("portgroup add Mgmt --vswitch vSwitch1 --vlan 10");
+    host.does(&format!(
+        "portgroup add Mgmt --vswitch vSwitch1 --vlan {vlan}"
+    ));
+}
+
+/// The same, where the host has vmk0 on VLAN 10.
+fn edge() -> (Host, Host) {
+    let (host, peer) = joined(10);
+    with_group(&host, 10);
     let said = host.does(&format!(
         "vmk add vmk0 --portgroup Mgmt --ip {OF_HOST}/24 --mtu 1400"
     ));
@@ -540,15 +548,7 @@ fn a_management_address_that_is_not_confirmed_moves_back() {
 }
 
 fn a_management_address_moves(confirms: bool) {
-    let (host, peer) = (Host::new(), Host::new());
-    host.join(&peer, "eth1");
-    for line in [
-        "vswitch add vSwitch1 --uplink eth1",
-        "portgroup add Mgmt --vswitch vSwitch1",
-        "vmk add vmk9 --portgroup Mgmt --ip 10.77.0.12/24",
-    ] {
-        peer.does(line);
-    }
+    let (host, peer) = joined(0);
     host.runs("ip address add 10.77.0.11/24 dev eth1");
     host.runs("ip route add default via 10.77.0.1 dev eth1");
     let (mut far, mut near) = connection(&host, &peer);

@@ -1,17 +1,15 @@
 //! The host's side of its own interfaces: what the kernel is told of the devices that vmks have.
 
-use std::net::IpAddr;
-
 use futures_util::TryStreamExt;
-use rtnetlink::packet_route::address::{
-    AddressAttribute, AddressHeaderFlags, AddressMessage, AddressScope,
-};
+use rtnetlink::packet_route::address::{AddressHeaderFlags, AddressMessage, AddressScope};
 use rtnetlink::packet_route::link::{InfoKind, LinkAttribute, LinkInfo, LinkMessage};
 use rtnetlink::{Handle, LinkUnspec};
 use rustix::io::Errno;
 use weft_api::{Problem, ProblemKind};
 use weft_model::{InterfaceName, IpCidr};
 use weft_packet::MacAddr;
+
+use crate::links::{address_of, ask, name_of};
 
 /// What a device is to have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,14 +33,14 @@ pub(crate) async fn expect_own(device: &InterfaceName, mark: &str) -> Result<(),
         let message = format!("interface {device}: reading it: {error}");
         Problem::new(ProblemKind::Failed, message).with_remedy("see the agent's log")
     };
-    let (connection, handle, _) = rtnetlink::new_connection().map_err(|error| failed(&error))?;
-    let connection = tokio::spawn(connection);
-    let found = find(&handle, device).await;
-    connection.abort();
-    match found {
-        Ok(link) if is_tap(&link) && !is_own(&link, mark) => Err(foreign(device)),
-        Ok(_) => Ok(()),
-        Err(error) if is_absent(&error) => Ok(()),
+    let is_foreign = ask(async |handle: &Handle| match find(handle, device).await {
+        Ok(link) => Ok(is_tap(&link) && !is_own(&link, mark)),
+        Err(error) if is_absent(&error) => Ok(false),
+        Err(error) => Err(error),
+    });
+    match is_foreign.await {
+        Ok(false) => Ok(()),
+        Ok(true) => Err(foreign(device)),
         Err(error) => Err(failed(&error)),
     }
 }
@@ -65,44 +63,43 @@ pub(crate) async fn set_up(adapter: Adapter<'_>, mark: &str) -> Result<(), Probl
         let message = format!("interface {}: {step}: {error}", adapter.device);
         Problem::new(ProblemKind::Failed, message).with_remedy("see the agent's log")
     };
-    let (connection, handle, _) = rtnetlink::new_connection()
-        .map_err(|error| failed("asking the kernel for interfaces", &error))?;
-    let connection = tokio::spawn(connection);
-    let result = async {
-        let link = find(&handle, adapter.device)
-            .await
-            .map_err(|error| failed("reading it", &error))?;
-        let all: Vec<AddressMessage> = handle
-            .address()
-            .get()
-            .execute()
-            .try_collect()
-            .await
-            .map_err(|error| failed("reading addresses", &error))?;
-        let index = link.header.index;
-        if let Some(ip) = adapter.ip {
-            is_free(&handle, ip, index, &all).await?;
-        }
-        // Neighbours that knew the address elsewhere are told where it is when the device comes up, or gets its Ethernet address.
-        set(adapter.device, "ipv4/conf", "arp_notify", 1);
-        set(adapter.device, "ipv6/conf", "ndisc_notify", 1);
-        // Several interfaces may be on one network: each speaks for itself.
-        set(adapter.device, "ipv4/conf", "arp_ignore", 1);
-        set(adapter.device, "ipv4/conf", "arp_announce", 2);
-        let is_new =
-            set_address(&handle, adapter, index, &all)
+    let done = ask(async |handle: &Handle| {
+        let steps = async {
+            let link = find(handle, adapter.device)
+                .await
+                .map_err(|error| failed("reading it", &error))?;
+            let all: Vec<AddressMessage> = handle
+                .address()
+                .get()
+                .execute()
+                .try_collect()
+                .await
+                .map_err(|error| failed("reading addresses", &error))?;
+            let index = link.header.index;
+            if let Some(ip) = adapter.ip {
+                is_free(handle, ip, index, &all).await?;
+            }
+            // Neighbours that knew the address elsewhere are told where it is when the device comes up, or gets its Ethernet address.
+            set(adapter.device, "ipv4/conf", "arp_notify", 1);
+            set(adapter.device, "ipv6/conf", "ndisc_notify", 1);
+            // Several interfaces may be on one network: each speaks for itself.
+            set(adapter.device, "ipv4/conf", "arp_ignore", 1);
+            set(adapter.device, "ipv4/conf", "arp_announce", 2);
+            let is_new = set_address(handle, adapter, index, &all)
                 .await
                 .map_err(|error| match adapter.ip {
                     Some(ip) if ip.address().is_ipv6() && is_forbidden(&error) => no_ipv6(),
                     _ => failed("setting its IP address", &error),
                 })?;
-        set_link(&handle, adapter, mark, &link, is_new)
-            .await
-            .map_err(|error| failed("setting its address, its MTU and it up", &error))
-    };
-    let result = result.await;
-    connection.abort();
-    result
+            set_link(handle, adapter, mark, &link, is_new)
+                .await
+                .map_err(|error| failed("setting its address, its MTU and it up", &error))
+        };
+        // A step says more than the kernel does.
+        Ok::<_, String>(steps.await)
+    });
+    let done = done.await;
+    done.unwrap_or_else(|error| Err(failed("asking the kernel for interfaces", &error)))
 }
 
 fn is_forbidden(error: &rtnetlink::Error) -> bool {
@@ -130,18 +127,13 @@ fn no_ipv6() -> Problem {
 }
 
 /// Takes addresses that `adapters` are to have from other devices with a mark. Returns the devices that had one.
-pub(crate) async fn vacate(
-    adapters: &[Adapter<'_>],
-    mark: &str,
-) -> Result<Vec<InterfaceName>, String> {
-    let (connection, handle, _) = rtnetlink::new_connection().map_err(|error| error.to_string())?;
-    let connection = tokio::spawn(connection);
+pub(crate) async fn vacate(adapters: &[Adapter<'_>], mark: &str) -> Vec<InterfaceName> {
     let mut vacated = Vec::new();
-    let done = async {
+    let done = ask(async |handle: &Handle| {
         let links: Vec<LinkMessage> = handle.link().get().execute().try_collect().await?;
         let own = links.iter().filter(|link| is_own(link, mark));
         let own: Vec<(u32, InterfaceName)> = own
-            .filter_map(|link| Some((link.header.index, name(link)?.parse().ok()?)))
+            .filter_map(|link| Some((link.header.index, name_of(link)?.parse().ok()?)))
             .collect();
         let addresses: Vec<AddressMessage> = handle.address().get().execute().try_collect().await?;
         for message in addresses.into_iter().filter(is_lasting) {
@@ -150,7 +142,7 @@ pub(crate) async fn vacate(
                 continue;
             };
             let has_it = |adapter: &Adapter<'_>| {
-                (adapter.ip).is_some_and(|ip| address(&message) == Some(ip.address()))
+                (adapter.ip).is_some_and(|ip| address_of(&message) == Some(ip.address()))
             };
             if (adapters.iter()).any(|adapter| adapter.device != device && has_it(adapter)) {
                 vacated.push(device.clone());
@@ -158,22 +150,21 @@ pub(crate) async fn vacate(
             }
         }
         Ok::<_, rtnetlink::Error>(())
-    };
-    let done = done.await;
-    connection.abort();
-    if let Err(error) = done {
+    });
+    if let Err(error) = done.await {
         // What still has its address refuses it to others.
-        tracing::warn!(%error, "an address cannot be taken from the interface of a vmk");
+        tracing::warn!(
+            error,
+            "an address cannot be taken from the interface of a vmk"
+        );
     }
-    Ok(vacated)
+    vacated
 }
 
 /// Gives a device with a mark its addresses and MTU again, whoever changed them. Returns in words what it had not got any more.
 pub(crate) async fn put_right(adapter: Adapter<'_>, mark: &str) -> Result<Vec<String>, String> {
-    let (connection, handle, _) = rtnetlink::new_connection().map_err(|error| error.to_string())?;
-    let connection = tokio::spawn(connection);
-    let done = async {
-        let link = find(&handle, adapter.device).await?;
+    ask(async |handle: &Handle| {
+        let link = find(handle, adapter.device).await?;
         // Another one may have its name meanwhile.
         if !is_own(&link, mark) {
             return Ok(Vec::new());
@@ -191,46 +182,37 @@ pub(crate) async fn put_right(adapter: Adapter<'_>, mark: &str) -> Result<Vec<St
         }
         // Before its address: below an MTU of 1280 there is none of IPv6.
         if !missing.is_empty() {
-            set_link(&handle, adapter, mark, &link, false).await?;
+            set_link(handle, adapter, mark, &link, false).await?;
         }
         let has_it = |ip| own.iter().any(|message| is_address(message, ip));
         if let Some(ip) = adapter.ip.filter(|ip| !has_it(*ip)) {
             missing.push(format!("the address {ip}"));
-            let tells = set_address(&handle, adapter, index, &own).await?;
-            set_link(&handle, adapter, mark, &link, tells).await?;
+            let tells = set_address(handle, adapter, index, &own).await?;
+            set_link(handle, adapter, mark, &link, tells).await?;
         }
         Ok::<_, rtnetlink::Error>(missing)
-    };
-    let done = done.await;
-    connection.abort();
-    done.map_err(|error| error.to_string())
+    })
+    .await
 }
 
 /// The devices with a mark.
 pub(crate) async fn marked(mark: &str) -> Result<Vec<InterfaceName>, String> {
-    let (connection, handle, _) = rtnetlink::new_connection().map_err(|error| error.to_string())?;
-    let connection = tokio::spawn(connection);
-    let links = handle.link().get().execute();
-    let links: Result<Vec<LinkMessage>, _> = links.try_collect().await;
-    connection.abort();
-    let links = links.map_err(|error| error.to_string())?;
+    let links: Vec<LinkMessage> =
+        ask(async |handle: &Handle| handle.link().get().execute().try_collect().await).await?;
     let own = links.iter().filter(|link| is_own(link, mark));
     Ok(own
-        .filter_map(name)
+        .filter_map(name_of)
         .filter_map(|name| name.parse().ok())
         .collect())
 }
 
 /// Removes a device, unless it is none that an engine made. One that is gone is as it should be.
 pub(crate) async fn remove(device: &InterfaceName, mark: &str) -> Result<(), String> {
-    let (connection, handle, _) = rtnetlink::new_connection().map_err(|error| error.to_string())?;
-    let connection = tokio::spawn(connection);
-    let removed = match find(&handle, device).await {
+    ask(async |handle: &Handle| match find(handle, device).await {
         Ok(link) if is_own(&link, mark) => handle.link().del(link.header.index).execute().await,
         Ok(_) | Err(_) => Ok(()),
-    };
-    connection.abort();
-    removed.map_err(|error| error.to_string())
+    })
+    .await
 }
 
 async fn find(handle: &Handle, device: &InterfaceName) -> Result<LinkMessage, rtnetlink::Error> {
@@ -244,15 +226,6 @@ async fn find(handle: &Handle, device: &InterfaceName) -> Result<LinkMessage, rt
 fn is_own(link: &LinkMessage, mark: &str) -> bool {
     let is_marked = |attribute: &LinkAttribute| matches!(attribute, LinkAttribute::IfAlias(alias) if alias == mark);
     is_tap(link) && link.attributes.iter().any(is_marked)
-}
-
-fn name(link: &LinkMessage) -> Option<&str> {
-    link.attributes
-        .iter()
-        .find_map(|attribute| match attribute {
-            LinkAttribute::IfName(name) => Some(name.as_str()),
-            _ => None,
-        })
 }
 
 fn is_tap(link: &LinkMessage) -> bool {
@@ -272,7 +245,7 @@ async fn is_free(
     all: &[AddressMessage],
 ) -> Result<(), Problem> {
     let has_it = |message: &&AddressMessage| {
-        message.header.index != index && address(message) == Some(ip.address())
+        message.header.index != index && address_of(message) == Some(ip.address())
     };
     let Some(other) = all.iter().find(has_it) else {
         return Ok(());
@@ -280,7 +253,10 @@ async fn is_free(
     let request = handle.link().get().match_index(other.header.index);
     let mut messages = std::pin::pin!(request.execute());
     let link = messages.try_next().await.ok().flatten();
-    let name = link.as_ref().and_then(name).unwrap_or("another interface");
+    let name = link
+        .as_ref()
+        .and_then(name_of)
+        .unwrap_or("another interface");
     let message = format!(
         "the host has the address {} on {name} already",
         ip.address()
@@ -293,26 +269,6 @@ async fn is_free(
         )))
 }
 
-/// The address of the interface itself: of a pair of addresses, that of this end.
-fn address(message: &AddressMessage) -> Option<IpAddr> {
-    let own = message
-        .attributes
-        .iter()
-        .find_map(|attribute| match attribute {
-            AddressAttribute::Local(address) => Some(*address),
-            _ => None,
-        });
-    own.or_else(|| {
-        message
-            .attributes
-            .iter()
-            .find_map(|attribute| match attribute {
-                AddressAttribute::Address(address) => Some(*address),
-                _ => None,
-            })
-    })
-}
-
 /// Whether an address has no lifetime and was not made by the kernel.
 fn is_lasting(message: &AddressMessage) -> bool {
     message.header.scope != AddressScope::Link
@@ -320,7 +276,7 @@ fn is_lasting(message: &AddressMessage) -> bool {
 }
 
 fn is_address(message: &AddressMessage, ip: IpCidr) -> bool {
-    address(message) == Some(ip.address()) && message.header.prefix_len == ip.prefix()
+    address_of(message) == Some(ip.address()) && message.header.prefix_len == ip.prefix()
 }
 
 async fn set_link(

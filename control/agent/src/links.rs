@@ -1,11 +1,12 @@
 //! The kernel's network interfaces: what they are, and what becomes of them.
 
 use std::collections::{BTreeMap, HashMap};
+use std::fmt;
 use std::net::IpAddr;
 
 use futures_util::{StreamExt, TryStreamExt};
 use rtnetlink::packet_core::NetlinkPayload;
-use rtnetlink::packet_route::address::{AddressAttribute, AddressScope};
+use rtnetlink::packet_route::address::{AddressAttribute, AddressMessage, AddressScope};
 use rtnetlink::packet_route::link::{InfoKind, LinkAttribute, LinkFlags, LinkInfo, LinkMessage};
 use rtnetlink::packet_route::route::{RouteAddress, RouteAttribute, RouteProtocol};
 use rtnetlink::packet_route::{AddressFamily, RouteNetlinkMessage};
@@ -172,16 +173,51 @@ async fn all(handle: &Handle) -> Result<Links, String> {
         .map_err(|error| error.to_string())
 }
 
+/// Asks the kernel, over a connection of its own.
+///
+/// # Errors
+/// There is none to be had, or what the kernel said.
+pub(crate) async fn ask<T, E: fmt::Display>(
+    question: impl AsyncFnOnce(&Handle) -> Result<T, E>,
+) -> Result<T, String> {
+    let (connection, handle, _) = rtnetlink::new_connection().map_err(|error| error.to_string())?;
+    let connection = tokio::spawn(connection);
+    let answer = question(&handle).await;
+    connection.abort();
+    answer.map_err(|error| error.to_string())
+}
+
+/// The name of an interface.
+pub(crate) fn name_of(link: &LinkMessage) -> Option<&str> {
+    let mut attributes = link.attributes.iter();
+    attributes.find_map(|attribute| match attribute {
+        LinkAttribute::IfName(name) => Some(name.as_str()),
+        _ => None,
+    })
+}
+
+/// The address of an interface itself: of a pair of addresses, that of this end.
+pub(crate) fn address_of(message: &AddressMessage) -> Option<IpAddr> {
+    let attributes = message.attributes.iter();
+    let own = attributes.clone().find_map(|attribute| match attribute {
+        AddressAttribute::Local(address) => Some(*address),
+        _ => None,
+    });
+    let mut attributes = attributes;
+    own.or_else(|| {
+        attributes.find_map(|attribute| match attribute {
+            AddressAttribute::Address(address) => Some(*address),
+            _ => None,
+        })
+    })
+}
+
 /// Reads all interfaces.
 ///
 /// # Errors
 /// What the kernel said.
 pub(crate) async fn list() -> Result<Links, String> {
-    let (connection, handle, _) = rtnetlink::new_connection().map_err(|error| error.to_string())?;
-    let connection = tokio::spawn(connection);
-    let links = all(&handle).await;
-    connection.abort();
-    links
+    ask(all).await
 }
 
 /// Reads one interface.
@@ -189,18 +225,17 @@ pub(crate) async fn list() -> Result<Links, String> {
 /// # Errors
 /// What the kernel said.
 pub(crate) async fn find(name: &InterfaceName) -> Result<Option<Link>, String> {
-    let (connection, handle, _) = rtnetlink::new_connection().map_err(|error| error.to_string())?;
-    let connection = tokio::spawn(connection);
-    let mut messages = std::pin::pin!(handle.link().get().match_name(name.as_str()).execute());
-    let found = match messages.try_next().await {
-        Ok(message) => Ok(message.as_ref().and_then(read).map(|(_, link)| link)),
-        Err(rtnetlink::Error::NetlinkError(error)) if error.raw_code() == -NO_SUCH_DEVICE => {
-            Ok(None)
+    ask(async |handle: &Handle| {
+        let mut messages = std::pin::pin!(handle.link().get().match_name(name.as_str()).execute());
+        match messages.try_next().await {
+            Ok(message) => Ok(message.as_ref().and_then(read).map(|(_, link)| link)),
+            Err(rtnetlink::Error::NetlinkError(error)) if error.raw_code() == -NO_SUCH_DEVICE => {
+                Ok(None)
+            }
+            Err(error) => Err(error),
         }
-        Err(error) => Err(error.to_string()),
-    };
-    connection.abort();
-    found
+    })
+    .await
 }
 
 /// `ENODEV` of Linux.
@@ -212,22 +247,18 @@ const NO_SUCH_DEVICE: i32 = 19;
 /// # Errors
 /// What the kernel said.
 pub(crate) async fn uses(link: Link) -> Result<Vec<String>, String> {
-    let (connection, handle, _) = rtnetlink::new_connection().map_err(|error| error.to_string())?;
-    let connection = tokio::spawn(connection);
-    let found = async {
-        let mut found = own_uses(&handle, link.index).await?;
-        for (index, name) in stacked(&handle, link.index).await? {
-            let uses = own_uses(&handle, index).await?;
+    ask(async |handle: &Handle| {
+        let mut found = own_uses(handle, link.index).await?;
+        for (index, name) in stacked(handle, link.index).await? {
+            let uses = own_uses(handle, index).await?;
             found.extend(
                 uses.iter()
                     .map(|used| format!("carries {name}, which {used}")),
             );
         }
         Ok::<_, rtnetlink::Error>(found)
-    };
-    let found = found.await.map_err(|error| error.to_string());
-    connection.abort();
-    found
+    })
+    .await
 }
 
 /// The number of the interface that has an IP address.
@@ -235,23 +266,15 @@ pub(crate) async fn uses(link: Link) -> Result<Vec<String>, String> {
 /// # Errors
 /// What the kernel said.
 pub(crate) async fn device_of(address: IpAddr) -> Result<Option<u32>, String> {
-    let (connection, handle, _) = rtnetlink::new_connection().map_err(|error| error.to_string())?;
-    let connection = tokio::spawn(connection);
-    // Of a pair of addresses, `Local` is that of this end.
-    let has_it = |attribute: &AddressAttribute| matches!(attribute, AddressAttribute::Local(own) | AddressAttribute::Address(own) if *own == address);
-    let found = handle
-        .address()
-        .get()
-        .execute()
-        .try_filter(|message| {
-            let has_it = message.attributes.iter().any(has_it);
-            std::future::ready(has_it)
-        })
-        .try_next()
-        .await;
-    connection.abort();
-    let found = found.map_err(|error| error.to_string())?;
-    Ok(found.map(|message| message.header.index))
+    ask(async |handle: &Handle| {
+        let has_it = |message: &AddressMessage| address_of(message) == Some(address);
+        let messages = handle.address().get().execute();
+        let mut messages =
+            std::pin::pin!(messages.try_filter(|message| std::future::ready(has_it(message))));
+        let found = messages.try_next().await?;
+        Ok::<_, rtnetlink::Error>(found.map(|message| message.header.index))
+    })
+    .await
 }
 
 async fn own_uses(handle: &Handle, index: u32) -> Result<Vec<String>, rtnetlink::Error> {
@@ -272,14 +295,7 @@ async fn stacked(handle: &Handle, index: u32) -> Result<Vec<(u32, String)>, rtne
             if !is_stacked(message, lower) || upper == index {
                 continue;
             }
-            let name = message
-                .attributes
-                .iter()
-                .find_map(|attribute| match attribute {
-                    LinkAttribute::IfName(name) => Some(name.clone()),
-                    _ => None,
-                });
-            if let Some(name) = name
+            if let Some(name) = name_of(message).map(str::to_owned)
                 && !found.iter().any(|(known, _)| *known == upper)
             {
                 found.push((upper, name));

@@ -125,13 +125,7 @@ impl Plane {
     /// Takes the addresses that some of the host's own interfaces are to have from others of them. Returns the devices that had one.
     pub(crate) fn make_room(&self, adapters: &[Adapter<'_>]) -> Vec<InterfaceName> {
         match &self.kernel {
-            Kernel::Linux(runtime, _) => {
-                let vacated = runtime.block_on(adapters::vacate(adapters, &self.mark));
-                vacated.unwrap_or_else(|error| {
-                    tracing::warn!(error, "the addresses of vmks' interfaces are not known");
-                    Vec::new()
-                })
-            }
+            Kernel::Linux(runtime, _) => runtime.block_on(adapters::vacate(adapters, &self.mark)),
             #[cfg(any(test, feature = "testing"))]
             Kernel::Memory(memory) => memory.vacate(adapters),
         }

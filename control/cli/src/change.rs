@@ -1,5 +1,8 @@
 //! Making a change and saying what it did, in one line.
 
+use std::fmt::Display;
+use std::str::FromStr;
+
 use clap::{Args, ValueEnum};
 use weft_api::{ChangeOptions, ChangeResult, Wait};
 use weft_model::{Outcome, ResourceVersion};
@@ -39,6 +42,24 @@ pub(crate) struct EditFlags {
     /// Do so even if it cuts your own connection, or takes an interface that the host uses
     #[arg(long)]
     yes: bool,
+}
+
+/// A value, or the word that takes it away.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct OrNone<T>(pub(crate) Option<T>);
+
+impl<T: FromStr<Err: Display>> FromStr for OrNone<T> {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "none" => Ok(Self(None)),
+            _ => text
+                .parse()
+                .map(|value| Self(Some(value)))
+                .map_err(|error| format!("{error}")),
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]

@@ -1,7 +1,5 @@
 //! `weft port`: where VMs and interfaces are attached.
 
-use std::str::FromStr;
-
 use clap::{ArgGroup, Args, Subcommand};
 use weft_api::{EngineStatus, GuestQueue, GuestStatus, Port, PortLearning, PortState, PortStatus};
 use weft_model::{
@@ -11,7 +9,7 @@ use weft_model::{
 use weft_packet::MacAddr;
 
 use crate::Context;
-use crate::change::{ChangeFlags, EditFlags, report};
+use crate::change::{ChangeFlags, EditFlags, OrNone, report};
 use crate::failure::Failure;
 use crate::output::{Style, or_dash};
 
@@ -152,7 +150,7 @@ pub(crate) struct Set {
 
     /// The address of the guest's adapter, or none
     #[arg(long, value_name = "MAC|none")]
-    mac: Option<MacSetting>,
+    mac: Option<OrNone<MacAddr>>,
 
     /// Plug its cable in or pull it: up or down
     #[arg(long, value_name = "up|down")]
@@ -164,24 +162,6 @@ pub(crate) struct Set {
 
     #[command(flatten)]
     change: EditFlags,
-}
-
-/// An address, or the word that takes it away.
-#[derive(Clone, Copy, Debug)]
-struct MacSetting(Option<MacAddr>);
-
-impl FromStr for MacSetting {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text {
-            "none" => Ok(Self(None)),
-            _ => text
-                .parse()
-                .map(|mac| Self(Some(mac)))
-                .map_err(|error| format!("{error}")),
-        }
-    }
 }
 
 fn yes_or_no(word: &str) -> Result<bool, String> {

@@ -1,15 +1,12 @@
 //! `weft vmk`: the host's own interfaces on port groups.
 
-use std::fmt::Display;
-use std::str::FromStr;
-
 use clap::{Args, Subcommand};
 use weft_api::Vmk;
 use weft_model::{IpCidr, Mtu, PortSpec, PortgroupName, VmkName, VmkPatch, VmkSpec};
 use weft_packet::MacAddr;
 
 use crate::Context;
-use crate::change::{ChangeFlags, EditFlags, report};
+use crate::change::{ChangeFlags, EditFlags, OrNone, report};
 use crate::failure::Failure;
 use crate::output::{Style, or_dash};
 use crate::port::{standing, state};
@@ -110,24 +107,6 @@ pub(crate) struct Set {
 
     #[command(flatten)]
     change: EditFlags,
-}
-
-/// A value, or the word that takes it away.
-#[derive(Clone, Copy, Debug)]
-struct OrNone<T>(Option<T>);
-
-impl<T: FromStr<Err: Display>> FromStr for OrNone<T> {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text {
-            "none" => Ok(Self(None)),
-            _ => text
-                .parse()
-                .map(|value| Self(Some(value)))
-                .map_err(|error| format!("{error}")),
-        }
-    }
 }
 
 pub(crate) async fn run(command: Command, context: &Context) -> Result<(), Failure> {

@@ -32,10 +32,12 @@ impl Datapath {
             let control = self.control.lock();
             let learning = control.learning.get(&switch);
             let learning = learning.map(|table| (switch, Arc::new(table.copy())));
+            let mut teams = control.teams.clone();
+            teams.configure(&config, now);
             (
                 control.likenesses(&config),
                 learning.into_iter().collect::<HashMap<_, _>>(),
-                control.teams.clone().decide(&config, |_| true, now),
+                teams.decide(&config, |_| true, now),
             )
         };
         let shapes = config.ports.iter().filter_map(|port| {

@@ -59,6 +59,7 @@ impl Bench {
 
     /// The uplink of each VM port, and the ports that moved.
     fn decide(&mut self) -> (Vec<Option<PortId>>, Vec<PortId>) {
+        self.teams.configure(&self.config, self.now);
         let decision = self.teams.decide(&self.config, |_| true, self.now);
         let uplink = |id| {
             let way = &decision.ways[&PortId(id)];

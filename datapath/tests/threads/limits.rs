@@ -5,7 +5,7 @@ use std::time::Instant;
 use weft_datapath::testing::{access, one_switch, port};
 use weft_datapath::{DropReason, PollMode, PortConfig, PortId, ShapeConfig};
 
-use crate::{DEADLINE, audit, frame, receive, start, wait_for_sleep};
+use crate::{DEADLINE, attach, audit, frame, receive, start, wait_for_sleep};
 
 /// So slow that no test lives to see a second frame.
 const NEVER: ShapeConfig = ShapeConfig {
@@ -31,8 +31,7 @@ fn long_frame(from: u16, to: u16, number: u32) -> Vec<u8> {
 #[test]
 fn a_thread_sleeps_while_limits_hold_frames_back_and_wakes_for_others() {
     let datapath = start(vec![], PollMode::Adaptive);
-    let attach = |id| datapath.attach_memory(PortId(id), 64, false);
-    let ports = [0, 1, 2].map(|id| attach(id).expect("an eventfd"));
+    let ports = attach::<3>(&datapath, 64);
     let mut configured = [0, 1, 2].map(|id| port(id, access(5)));
     configured[0].shape_in = Some(NEVER);
     let apply = |configured: &[PortConfig]| {
@@ -66,8 +65,7 @@ fn a_thread_sleeps_while_limits_hold_frames_back_and_wakes_for_others() {
 fn frames_that_limits_let_pass_one_by_one_take_few_passes() {
     for is_in in [true, false] {
         let datapath = start(vec![], PollMode::Adaptive);
-        let attach = |id| datapath.attach_memory(PortId(id), 64, false);
-        let ports = [0, 1].map(|id| attach(id).expect("an eventfd"));
+        let ports = attach::<2>(&datapath, 64);
         let mut configured = [0, 1].map(|id| port(id, access(5)));
         if is_in {
             configured[0].shape_in = Some(SLOW);

@@ -30,6 +30,14 @@ fn start(cores: Vec<usize>, poll: PollMode) -> Datapath {
     Datapath::start(&Options { cores, poll }, &events).expect("poll threads start")
 }
 
+/// Attaches ports, numbered from 0, whose queues hold so many frames.
+fn attach<const PORTS: usize>(datapath: &Datapath, depth: usize) -> [MemoryPort; PORTS] {
+    std::array::from_fn(|id| {
+        let port = datapath.attach_memory(PortId(id as u16), depth, false);
+        port.expect("an eventfd")
+    })
+}
+
 /// The next frame that the switch delivers.
 fn receive(port: &MemoryPort) -> Vec<u8> {
     let start = Instant::now();
@@ -80,13 +88,7 @@ fn wait_for_sleep(datapath: &Datapath) {
 
 fn ping_pong(poll: PollMode, cores: Vec<usize>) {
     let datapath = start(cores, poll);
-    let ports: Vec<_> = (0..2)
-        .map(|id| {
-            datapath
-                .attach_memory(PortId(id), 64, false)
-                .expect("an eventfd")
-        })
-        .collect();
+    let ports = attach::<2>(&datapath, 64);
     datapath
         .apply(&one_switch([port(0, access(5)), port(1, access(5))]))
         .expect("the threads answer");
@@ -102,8 +104,7 @@ fn ping_pong(poll: PollMode, cores: Vec<usize>) {
 #[test]
 fn what_waits_without_a_configuration_keeps_no_thread_awake() {
     let datapath = start(vec![], PollMode::Adaptive);
-    let attach = |id| datapath.attach_memory(PortId(id), 64, false);
-    let ports = [0, 1].map(|id| attach(id).expect("an eventfd"));
+    let ports = attach::<2>(&datapath, 64);
     let configured = one_switch([port(0, access(5)), port(1, access(5))]);
     for round in 0..3 {
         let numbers = (0..40).map(|n| round * 40 + n);
@@ -135,13 +136,7 @@ fn a_busy_thread_needs_no_waking() {
 #[test]
 fn changes_on_other_ports_lose_no_frame() {
     let datapath = start(vec![0, 1], PollMode::Adaptive);
-    let ports: Vec<_> = (0..2)
-        .map(|id| {
-            datapath
-                .attach_memory(PortId(id), 8192, false)
-                .expect("an eventfd")
-        })
-        .collect();
+    let ports = attach::<2>(&datapath, 8192);
     datapath
         .apply(&one_switch([port(0, access(5)), port(1, access(5))]))
         .expect("the threads answer");
@@ -200,13 +195,7 @@ fn changes_on_other_ports_lose_no_frame() {
 fn threads_that_learn_displace_and_lose_nothing() {
     const NESTED: u16 = 40;
     let datapath = start(vec![0, 1], PollMode::Adaptive);
-    let ports: Vec<_> = (0..3)
-        .map(|id| {
-            datapath
-                .attach_memory(PortId(id), 1 << 16, false)
-                .expect("an eventfd")
-        })
-        .collect();
+    let ports = attach::<3>(&datapath, 1 << 16);
     let learns = |id| PortConfig {
         learning: Some(LearningConfig {
             limit: 64,
@@ -292,13 +281,7 @@ fn a_number_that_was_detached_is_free_and_starts_counting_anew() {
 #[test]
 fn idle_threads_sleep() {
     let datapath = start(vec![], PollMode::Adaptive);
-    let _ports: Vec<_> = (0..20)
-        .map(|id| {
-            datapath
-                .attach_memory(PortId(id), 8, false)
-                .expect("an eventfd")
-        })
-        .collect();
+    let _ports = attach::<20>(&datapath, 8);
     let start = Instant::now();
     // Asleep, the thread makes no pass at all.
     let mut before = datapath.threads()[0].passes;

@@ -99,7 +99,6 @@ impl Host {
             None if before.engines.get(key).is_some_and(stays) => "mtu".to_owned(),
             None => wanted.field().to_owned(),
         };
-        let field = problem.field.clone().unwrap_or_else(|| field.to_owned());
         let problem = concerned.blamed(next, key, problem).in_field(field);
         self.undo(steps, before.clone());
         Err(problem)
