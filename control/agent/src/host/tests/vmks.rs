@@ -409,3 +409,27 @@ fn manifests_and_rollbacks_cut_nobody_off_either() {
         .apply(&renamed, options, operator(), |_| {})
         .unwrap();
 }
+
+/// Its link is up, and nothing leaves by it.
+#[test]
+fn an_uplink_that_could_not_be_attached_is_no_path() {
+    let mut bench = host();
+    bench.kill();
+    bench.memory.hold("eth2");
+    bench.start();
+    let del = Change::DelUplink("vSwitch0".parse().unwrap(), "eth1".parse().unwrap());
+    let make = || {
+        bench
+            .host()
+            .change(&del, ChangeOptions::default(), operator(), |_| {})
+    };
+    let problem = make().unwrap_err();
+    assert!(
+        problem.message.contains("loses its last uplink"),
+        "{problem}"
+    );
+    bench.memory.release("eth2");
+    let later = Instant::now() + Duration::from_secs(3);
+    bench.host().links_changed_at(later, Vec::new());
+    make().unwrap();
+}
