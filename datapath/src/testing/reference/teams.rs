@@ -6,7 +6,7 @@ use std::time::Duration;
 use weft_packet::MacAddr;
 
 use crate::PortId;
-use crate::config::{Admission, Config, PortConfig, SwitchId, TeamConfig, TeamPolicy};
+use crate::config::{Admission, Config, PortConfig, Role, SwitchId, TeamConfig, TeamPolicy};
 
 /// How a port leaves.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -116,8 +116,9 @@ impl Teams {
 
     /// Decides anew for every team and port.
     pub(super) fn decide(&mut self, config: &Config) {
+        let is_uplink = |port: &PortConfig, id| port.id == id && port.role == Role::Uplink;
         self.links
-            .retain(|uplink, _| config.ports.iter().any(|port| port.id == *uplink));
+            .retain(|id, _| config.ports.iter().any(|port| is_uplink(port, *id)));
         self.wait(config);
         let mut sittings: Vec<Sitting> = Vec::new();
         for team in &config.teams {
