@@ -4,6 +4,12 @@
 //! are handed in, and messages are handed out.
 #![forbid(unsafe_code)]
 
+mod key;
+mod meter;
+mod packet;
 mod record;
 
+pub use key::Place;
+pub use meter::{BATCH, Ended, Ends, Meter, Tally, Timing};
+pub use packet::Packet;
 pub use record::{Addresses, Counts, Direction, EndReason, Flow, Interface, Record};
