@@ -4,6 +4,7 @@
 //! are handed in, and messages are handed out.
 #![forbid(unsafe_code)]
 
+pub mod export;
 mod key;
 mod meter;
 mod packet;
