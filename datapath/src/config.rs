@@ -52,6 +52,38 @@ pub struct SwitchConfig {
     pub id: SwitchId,
     /// Static entries of its address table, beside the ports' own addresses.
     pub static_addresses: Vec<StaticAddress>,
+    /// How the flows of its metered ports are counted, if they are.
+    pub meter: Option<MeterConfig>,
+}
+
+impl SwitchConfig {
+    /// A switch without anything special.
+    pub fn new(id: SwitchId) -> Self {
+        Self {
+            id,
+            static_addresses: Vec::new(),
+            meter: None,
+        }
+    }
+}
+
+/// How the flows of a switch are counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MeterConfig {
+    /// Flows that each poll thread has room for.
+    pub flows: usize,
+    /// A flow that goes on is told after so long.
+    pub active: Duration,
+    /// A flow is over when no packet of it came for so long.
+    pub idle: Duration,
+    /// One packet in so many is counted, at random; 0 and 1: every one.
+    pub sampling: u32,
+    /// Frames that a metered port sends are counted.
+    pub ingress: bool,
+    /// Frames that a metered port receives are counted; those that another one sends only once.
+    pub egress: bool,
+    /// Only frames between ports of the host are.
+    pub internal_only: bool,
 }
 
 /// An address that a switch delivers to a port, whatever the port sends.
@@ -196,6 +228,8 @@ pub struct PortConfig {
     pub shape_in: Option<ShapeConfig>,
     /// The limit on what it delivers to the port.
     pub shape_out: Option<ShapeConfig>,
+    /// Whether its flows are counted, where its switch counts any.
+    pub metered: bool,
 }
 
 impl PortConfig {
@@ -217,6 +251,7 @@ impl PortConfig {
             learning: None,
             shape_in: None,
             shape_out: None,
+            metered: false,
         }
     }
 

@@ -44,7 +44,7 @@ pub mod testing;
 mod vhost;
 
 pub use config::{
-    Admission, Beyond, Config, LearningConfig, PortConfig, PortId, Role, ShapeConfig,
+    Admission, Beyond, Config, LearningConfig, MeterConfig, PortConfig, PortId, Role, ShapeConfig,
     StaticAddress, SwitchConfig, SwitchId, TeamConfig, TeamId, TeamPolicy,
 };
 pub use counters::PortCounters;

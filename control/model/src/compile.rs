@@ -52,10 +52,7 @@ pub fn compile(intent: &Intent, realisation: &Realisation) -> Config {
     let mut config = Config::default();
     for (name, &id) in &realisation.switches {
         if intent.vswitches.contains_key(name) {
-            config.switches.push(SwitchConfig {
-                id,
-                static_addresses: Vec::new(),
-            });
+            config.switches.push(SwitchConfig::new(id));
         }
     }
     let mut teams = Teams::default();

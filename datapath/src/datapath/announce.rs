@@ -190,10 +190,7 @@ mod tests {
             ..PortConfig::vm(VM, switch, vlan)
         };
         rig.apply(&Config {
-            switches: vec![SwitchConfig {
-                id: switch,
-                static_addresses: vec![],
-            }],
+            switches: vec![SwitchConfig::new(switch)],
             teams: vec![team],
             ports: vec![PortConfig::uplink(UPLINK, switch), vm],
         });

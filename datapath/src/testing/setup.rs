@@ -34,10 +34,7 @@ pub fn port(id: u16, vlan: Policy) -> PortConfig {
 /// Switch 0, with these ports.
 pub fn one_switch(ports: impl IntoIterator<Item = PortConfig>) -> Config {
     Config {
-        switches: vec![SwitchConfig {
-            id: SwitchId(0),
-            static_addresses: Vec::new(),
-        }],
+        switches: vec![SwitchConfig::new(SwitchId(0))],
         teams: Vec::new(),
         ports: ports.into_iter().collect(),
     }

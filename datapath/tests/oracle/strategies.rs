@@ -178,13 +178,10 @@ pub(crate) fn config() -> impl Strategy<Value = Config> {
                 .collect();
             let switches = vec![
                 SwitchConfig {
-                    id: SwitchId(0),
                     static_addresses,
+                    ..SwitchConfig::new(SwitchId(0))
                 },
-                SwitchConfig {
-                    id: SwitchId(1),
-                    static_addresses: vec![],
-                },
+                SwitchConfig::new(SwitchId(1)),
             ];
             Config {
                 switches,

@@ -418,10 +418,7 @@ fn an_address_is_where_its_guest_is() {
         ..PortConfig::vm(port, switch, access())
     };
     rig.apply(&Config {
-        switches: vec![SwitchConfig {
-            id: switch,
-            static_addresses: Vec::new(),
-        }],
+        switches: vec![SwitchConfig::new(switch)],
         teams: vec![team(one, other), team(other, one)],
         ports: vec![
             PortConfig::uplink(one, switch),
