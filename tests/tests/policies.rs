@@ -16,6 +16,7 @@ fn host() -> Host {
     host.does("portgroup add Lab --vswitch vSwitch1");
     host.does("portgroup add Web --vswitch vSwitch1");
     host.vm("MyVM1", "Lab");
+    host.does("netflow set vSwitch1 --collector 127.0.0.1:2055");
     host
 }
 
@@ -33,7 +34,7 @@ fn in_force(host: &Host) -> BTreeMap<String, (String, String)> {
 }
 
 /// Every flag with a value, the setting, and what is in force then.
-const FLAGS: [(&str, &str, &str); 16] = [
+const FLAGS: [(&str, &str, &str); 17] = [
     ("--teaming explicit", "teaming.policy", "explicit"),
     ("--active eth2,eth1", "teaming.active", "eth2,eth1"),
     ("--standby eth3", "teaming.standby", "eth3"),
@@ -58,6 +59,7 @@ const FLAGS: [(&str, &str, &str); 16] = [
     ("--learning-flood no", "macLearning.flood", "no"),
     ("--learning-age 60s", "macLearning.age", "1m"),
     ("--bpdu-filter enabled", "bpduFilter", "enabled"),
+    ("--netflow enabled", "netflow", "enabled"),
 ];
 
 #[test]
@@ -127,7 +129,13 @@ fn a_setting_is_made_on_the_switch_inherited_and_made_otherwise() {
 fn policies_are_exported_and_applied_word_for_word() {
     let host = host();
     let plain = host.export();
-    for word in ["teaming", "shaping", "macLearning", "bpduFilter"] {
+    for word in [
+        "teaming",
+        "shaping",
+        "macLearning",
+        "bpduFilter",
+        "netflow: enabled",
+    ] {
         assert!(!plain.contains(word), "defaults are left out: {plain}");
     }
     host.does("vswitch set vSwitch1 --teaming lbt --active eth1,eth2 --standby eth3 --shape-out avg=10mbit");

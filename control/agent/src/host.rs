@@ -12,6 +12,7 @@ mod health;
 mod history;
 pub(crate) mod learning;
 mod metrics;
+mod netflow;
 mod reconcile;
 mod report;
 mod status;

@@ -8,8 +8,9 @@ use std::time::{Duration, Instant};
 use weft_api::{Cause, Problem, ProblemKind};
 use weft_datapath::{Config, PortId, SwitchId};
 use weft_model::{
-    Attachment, HostName, IdPool, Intent, InterfaceName, LinkSetting, ObjectKind, ObjectRef,
-    PortKey, PortSpec, Realisation, Realised, VethEngine, Vmk, VswitchName,
+    Attachment, HostName, IdPool, Intent, InterfaceName, LinkSetting, NetflowExport, ObjectKind,
+    ObjectRef, PortKey, PortSpec, Realisation, Realised, VethEngine, Vmk, VswitchName,
+    netflow_exports,
 };
 use weft_packet::MacAddr;
 
@@ -237,11 +238,6 @@ impl State {
 
     /// What the data path is to do.
     pub(crate) fn compile(&self, addresses: &Addresses) -> Config {
-        let switches = self
-            .switches
-            .iter()
-            .map(|(name, id)| (name.clone(), SwitchId(id)))
-            .collect();
         let ports = self.ports.iter().map(|(key, id)| {
             let taken = match key {
                 PortKey::Port(name) => {
@@ -263,10 +259,25 @@ impl State {
         weft_model::compile(
             &self.intent,
             &Realisation {
-                switches,
+                switches: self.switch_ids(),
                 ports: ports.collect(),
             },
         )
+    }
+
+    /// The switches whose flows are told to somebody, by name.
+    pub(crate) fn netflow_exports(&self) -> Vec<NetflowExport> {
+        let realisation = Realisation {
+            switches: self.switch_ids(),
+            ..Realisation::default()
+        };
+        netflow_exports(&self.host, &self.intent, &realisation)
+    }
+
+    fn switch_ids(&self) -> BTreeMap<VswitchName, SwitchId> {
+        let switches = self.switches.iter();
+        let switches = switches.map(|(name, id)| (name.clone(), SwitchId(id)));
+        switches.collect()
     }
 
     /// What keeps a port from forwarding, its administrator's wishes included.

@@ -9,15 +9,18 @@ use std::time::Duration;
 
 use hyper::Method;
 use weft_model::{
-    InterfaceName, Manifest, PortName, PortPatch, PortSpec, PortgroupName, PortgroupPatch,
-    PortgroupSpec, VmkName, VmkPatch, VmkSpec, VswitchName, VswitchPatch, VswitchSpec,
+    InterfaceName, Manifest, NetflowPatch, NetflowSpec, PortName, PortPatch, PortSpec,
+    PortgroupName, PortgroupPatch, PortgroupSpec, VmkName, VmkPatch, VmkSpec, VswitchName,
+    VswitchPatch, VswitchSpec,
 };
 
 use crate::activity::Activity;
 use crate::apply::{ApplyOptions, ApplyResult, Confirmed, Generation, RollbackRequest};
 use crate::event::Event;
+use crate::netflow::{FlowEntry, Netflow};
 use crate::object::{
-    ChangeOptions, ChangeResult, Port, Portgroup, Uplink, UplinkRequest, Vmk, Vswitch,
+    ChangeOptions, ChangeResult, Port, Portgroup, PortgroupsRequest, Uplink, UplinkRequest, Vmk,
+    Vswitch,
 };
 use crate::problem::Problem;
 use crate::report::{DropsReport, FdbEntry, PolicyReport, PortStats, Status};
@@ -131,6 +134,16 @@ impl Client {
             .await
     }
 
+    /// Changes settings of several port groups together.
+    pub async fn set_portgroups(
+        &self,
+        request: &PortgroupsRequest,
+        options: ApplyOptions,
+    ) -> Answer<ApplyResult> {
+        self.transact(Method::PATCH, "/v1/portgroups", request, options)
+            .await
+    }
+
     pub async fn del_portgroup(
         &self,
         name: &PortgroupName,
@@ -198,6 +211,52 @@ impl Client {
     pub async fn del_vmk(&self, name: &VmkName, options: ChangeOptions) -> Answer<ChangeResult> {
         let path = format!("/v1/vmks/{}", encoded(name.as_str()));
         self.change(Method::DELETE, &path, NOTHING, options).await
+    }
+
+    pub async fn netflows(&self) -> Answer<Vec<Netflow>> {
+        self.read("/v1/netflow").await
+    }
+
+    pub async fn netflow(&self, vswitch: &VswitchName) -> Answer<Netflow> {
+        self.read(&format!("/v1/netflow/{}", encoded(vswitch.as_str())))
+            .await
+    }
+
+    pub async fn put_netflow(
+        &self,
+        spec: &NetflowSpec,
+        options: ChangeOptions,
+    ) -> Answer<ChangeResult> {
+        let path = format!("/v1/netflow/{}", encoded(spec.vswitch.as_str()));
+        self.change(Method::PUT, &path, Some(spec), options).await
+    }
+
+    pub async fn set_netflow(
+        &self,
+        vswitch: &VswitchName,
+        patch: &NetflowPatch,
+        options: ChangeOptions,
+    ) -> Answer<ChangeResult> {
+        let path = format!("/v1/netflow/{}", encoded(vswitch.as_str()));
+        self.change(Method::PATCH, &path, Some(patch), options)
+            .await
+    }
+
+    pub async fn del_netflow(
+        &self,
+        vswitch: &VswitchName,
+        options: ChangeOptions,
+    ) -> Answer<ChangeResult> {
+        let path = format!("/v1/netflow/{}", encoded(vswitch.as_str()));
+        self.change(Method::DELETE, &path, NOTHING, options).await
+    }
+
+    /// The flows that go on: of one port or uplink if one is named, and at most so many.
+    pub async fn flows(&self, port: Option<&str>, limit: Option<u32>) -> Answer<Vec<FlowEntry>> {
+        let port = port.map(|name| format!("port={}", encoded(name)));
+        let limit = limit.map(|limit| format!("limit={limit}"));
+        let query: Vec<_> = port.into_iter().chain(limit).collect();
+        self.read(&format!("/v1/flows?{}", query.join("&"))).await
     }
 
     pub async fn policy(&self, port: &PortName) -> Answer<PolicyReport> {
@@ -285,7 +344,9 @@ impl Client {
     /// Makes the configuration that of a manifest. Opening thousands of ports takes its time, so it waits as long as that may take.
     pub async fn apply(&self, manifest: &Manifest, options: ApplyOptions) -> Answer<ApplyResult> {
         let patient = self.clone().with_timeout(LONGEST_APPLY.max(self.timeout));
-        patient.transact("/v1/apply", manifest, options).await
+        patient
+            .transact(Method::POST, "/v1/apply", manifest, options)
+            .await
     }
 
     pub async fn history(&self) -> Answer<Vec<Generation>> {
@@ -301,7 +362,9 @@ impl Client {
     pub async fn rollback(&self, to: Option<u64>, options: ApplyOptions) -> Answer<ApplyResult> {
         let patient = self.clone().with_timeout(LONGEST_APPLY.max(self.timeout));
         let request = RollbackRequest { to };
-        patient.transact("/v1/rollback", &request, options).await
+        patient
+            .transact(Method::POST, "/v1/rollback", &request, options)
+            .await
     }
 
     pub async fn confirm(&self) -> Answer<Confirmed> {

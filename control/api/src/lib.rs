@@ -12,6 +12,7 @@ mod client;
 mod connection;
 mod event;
 mod finding;
+mod netflow;
 mod object;
 mod problem;
 mod report;
@@ -24,10 +25,12 @@ pub use client::Client;
 pub use connection::{CONNECTED_TO, connection_of};
 pub use event::{Event, EventDetails, EventKind, Severity};
 pub use finding::{Cause, Finding, FindingGroup};
+pub use netflow::{CollectorStatus, FlowEntry, Netflow, NetflowStatus};
 pub use object::{
     AddressSource, ChangeOptions, ChangeResult, EngineStatus, Envelope, GuestQueue, GuestStatus,
-    Port, PortAddress, PortLearning, PortState, PortStatus, Portgroup, PortgroupStatus, Uplink,
-    UplinkPlace, UplinkRequest, UplinkState, UplinkTeam, Vmk, Vswitch, VswitchStatus, Wait,
+    Port, PortAddress, PortLearning, PortState, PortStatus, Portgroup, PortgroupStatus,
+    PortgroupsRequest, Uplink, UplinkPlace, UplinkRequest, UplinkState, UplinkTeam, Vmk, Vswitch,
+    VswitchStatus, Wait,
 };
 pub use problem::{Problem, ProblemKind};
 pub use report::{

@@ -5,8 +5,8 @@ use std::fmt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use weft_model::{
-    InterfaceName, ObjectRef, Outcome, PortName, PortSpec, PortgroupName, PortgroupSpec,
-    ResourceVersion, TeamingPolicy, Uid, VmkSpec, VswitchName, VswitchSpec,
+    InterfaceName, ObjectRef, Outcome, PortName, PortSpec, PortgroupName, PortgroupPatch,
+    PortgroupSpec, ResourceVersion, TeamingPolicy, Uid, VmkSpec, VswitchName, VswitchSpec,
 };
 use weft_packet::MacAddr;
 
@@ -295,6 +295,16 @@ pub struct UplinkRequest {
     pub vswitch: VswitchName,
     /// The interface.
     pub interface: InterfaceName,
+}
+
+/// Changes settings of several port groups together.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct PortgroupsRequest {
+    /// The port groups.
+    pub portgroups: Vec<PortgroupName>,
+    /// What to change of each.
+    pub set: PortgroupPatch,
 }
 
 /// How far to wait.

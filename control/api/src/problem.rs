@@ -196,11 +196,15 @@ impl From<ModelError> for Problem {
             | ModelError::IpTaken { .. }
             | ModelError::NameTaken { .. }
             | ModelError::IsVmk { .. }
+            | ModelError::NoCollector { .. }
+            | ModelError::NetflowInUse { .. }
             | ModelError::Stale { .. } => ProblemKind::Conflict,
             ModelError::TwiceInTeam { .. }
             | ModelError::BadMac { .. }
             | ModelError::MtuBeyondSwitch { .. }
             | ModelError::MtuBelowVmk { .. }
+            | ModelError::SamplingBeyondVersion { .. }
+            | ModelError::SourceOfOtherFamily { .. }
             | ModelError::Inconsistent { .. } => ProblemKind::Invalid,
         };
         Self {

@@ -35,6 +35,7 @@ A manifest with every field:
       shaping: {in: off, out: off}       # or {average: 100mbit, peak: 200mbit, burst: 100KiB}
       macLearning: {enabled: false, limit: 4096, beyond: allow, flood: true, age: 5m}
       bpduFilter: disabled               # or enabled
+      netflow: disabled                  # or enabled
       portgroups:
         - name: Lab
           vlan: 0                        # 0: no tag; 1-4094: the switch tags; 4095: the guests tag
@@ -43,6 +44,7 @@ A manifest with every field:
           shaping: {in: inherit}
           macLearning: {enabled: inherit}
           bpduFilter: inherit
+          netflow: inherit
   ports:
     - name: MyVM1
       portgroup: Lab
@@ -54,8 +56,20 @@ A manifest with every field:
     - {name: host0, portgroup: Lab, tap: weft0}
   vmks:
     - {name: vmk0, portgroup: Lab, ip: 10.0.0.11/24, mtu: 1500}             # the host's own interface; mac, link, block as of ports
+  netflow:
+    - vswitch: vSwitch1
+      collectors: [\"10.8.0.9:2055\"]    # or [\"[fd00::9]:2055\"]; up to eight
+      version: ipfix                     # or 9, 5
+      active: 60s                        # 1s-1h
+      idle: 15s                          # 1s-10m
+      sampling: 0                        # 1-16384: one packet in so many
+      domain: 7                          # by default one that follows from the names of host and switch
+      sourceIp: 10.8.0.1                 # by default that of the way to the collector
+      internalOnly: false
+      direction: both                    # or in, out
+      flows: 65536                       # 1000-1000000, of each poll thread
 
-Required are names, the port group of a port, and one of vhostUser, veth and tap. The other fields have their default here, \
+Required are names, the port group of a port, one of vhostUser, veth and tap, and the collectors of a switch. The other fields have their default here, \
 unless they say another. 'weft export' prints the manifest of what there is. For editors there is a JSON Schema, \
 docs/schema/manifest.json, which the package installs below /usr/share/doc/weft.")]
 pub(crate) struct Apply {
@@ -339,6 +353,7 @@ mod tests {
             "PortSpec",
             "VhostUser",
             "VmkSection",
+            "NetflowSection",
         ] {
             let fields = schema["$defs"][kind]["properties"].as_object().unwrap();
             // A lab's, and that of a vmk, which has a section of its own.

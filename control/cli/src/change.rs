@@ -4,7 +4,7 @@ use std::fmt::Display;
 use std::str::FromStr;
 
 use clap::{Args, ValueEnum};
-use weft_api::{ChangeOptions, ChangeResult, Wait};
+use weft_api::{ApplyOptions, ChangeOptions, ChangeResult, ProblemKind, Wait};
 use weft_model::{Outcome, ResourceVersion};
 
 use crate::Context;
@@ -105,6 +105,28 @@ impl EditFlags {
             yes: self.yes,
             ..self.change.options()
         }
+    }
+
+    /// The same for changes of several objects together, which have no version in common.
+    ///
+    /// # Errors
+    /// A version is named.
+    pub(crate) fn options_of_many(&self, noun: &str) -> Result<ApplyOptions, Failure> {
+        if self.if_version.is_some() {
+            let text =
+                format!("--if-version: it is the version of one {noun}, and several are named");
+            return Err(Failure::of_kind(ProblemKind::Invalid, text)
+                .with_hint("leave it out, or change them one by one"));
+        }
+        let ChangeOptions {
+            dry_run, wait, yes, ..
+        } = self.options();
+        Ok(ApplyOptions {
+            dry_run,
+            wait,
+            yes,
+            ..ApplyOptions::default()
+        })
     }
 
     /// Whether what changed can be looked at now.

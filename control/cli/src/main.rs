@@ -14,11 +14,13 @@ mod events;
 mod export;
 mod failure;
 mod fdb;
+mod flows;
 mod help;
 mod history;
 mod lab;
 mod manifest;
 mod manual;
+mod netflow;
 mod output;
 mod policies;
 mod policy;
@@ -99,6 +101,9 @@ enum Command {
     #[command(subcommand)]
     Vmk(vmk::Command),
     #[command(subcommand)]
+    Netflow(netflow::Command),
+    Flows(flows::Arguments),
+    #[command(subcommand)]
     Policy(policy::Command),
     #[command(subcommand)]
     Fdb(fdb::Command),
@@ -167,6 +172,8 @@ fn run(command: Command, context: &Context) -> Result<(), Failure> {
         Command::Port(command) => ask(port::run(command, context)),
         Command::Uplink(command) => ask(uplink::run(command, context)),
         Command::Vmk(command) => ask(vmk::run(command, context)),
+        Command::Netflow(command) => ask(netflow::run(command, context)),
+        Command::Flows(arguments) => wait_for(flows::run(arguments, context)),
         Command::Policy(command) => ask(policy::run(command, context)),
         Command::Fdb(command) => ask(fdb::run(command, context)),
         Command::Stats(arguments) => wait_for(stats::run(arguments, context)),
@@ -234,6 +241,18 @@ mod tests {
             "vmk show vmk0",
             "vmk list -o json",
             "vmk del vmk0 --yes",
+            "netflow set vSwitch1 --collector 10.8.0.9:2055 --collector [fd00::9]:4739 --version ipfix --active 60s --idle 15s --sampling 0 --domain 7 --source-ip 10.8.0.1 --internal-only yes --direction both --flows 1000",
+            "netflow set vSwitch1 --version 9 --dry-run",
+            "netflow set vSwitch1 --version 5 --domain auto --source-ip none --if-version 3",
+            "netflow list -o json",
+            "netflow show vSwitch1",
+            "netflow del vSwitch1 --dry-run",
+            "portgroup set Lab --netflow enabled",
+            "portgroup set Lab Web Mail --netflow inherit --vlan 10 --wait none",
+            "portgroup add Lab --vswitch vSwitch1 --netflow enabled",
+            "vswitch set vSwitch1 --netflow disabled",
+            "flows",
+            "flows --port MyVM1 --limit 10 --watch -o json",
             "uplink list",
             "uplink add vSwitch1 eth1 --yes",
             "uplink del vSwitch1 eth1",
@@ -284,6 +303,26 @@ mod tests {
             "portgroup set Lab",
             "port set MyVM1",
             "vmk set vmk0",
+            "portgroup set --netflow enabled",
+            "portgroup set Lab --netflow on",
+            "vswitch set vSwitch1 --netflow inherit",
+            "netflow set vSwitch1",
+            "netflow set --collector 10.8.0.9:2055",
+            "netflow set vSwitch1 --collector 10.8.0.9",
+            "netflow set vSwitch1 --collector fd00::9:2055",
+            "netflow set vSwitch1 --version 7",
+            "netflow set vSwitch1 --active 0s",
+            "netflow set vSwitch1 --active 3601s",
+            "netflow set vSwitch1 --idle 601s",
+            "netflow set vSwitch1 --idle 15",
+            "netflow set vSwitch1 --sampling 16385",
+            "netflow set vSwitch1 --domain 4294967296",
+            "netflow set vSwitch1 --source-ip 224.0.0.1",
+            "netflow set vSwitch1 --internal-only maybe",
+            "netflow set vSwitch1 --direction ingress",
+            "netflow set vSwitch1 --flows 999",
+            "flows --limit 0",
+            "flows MyVM1",
             "vmk add vmk0 --ip 10.0.0.11/24",
             "vmk add vmk0 --portgroup Mgmt --ip 10.0.0.11",
             "vmk add management-network --portgroup Mgmt",

@@ -1,4 +1,4 @@
-//! Teaming, shaping, MAC learning and the BPDU filter as flags, the same for switches and port groups.
+//! Teaming, shaping, MAC learning, the BPDU filter and NetFlow as flags, the same for switches and port groups.
 
 use clap::Args;
 use weft_model::{
@@ -8,7 +8,7 @@ use weft_model::{
 };
 
 /// What clap calls the flags.
-pub(crate) const IDS: [&str; 16] = [
+pub(crate) const IDS: [&str; 17] = [
     "teaming",
     "active",
     "standby",
@@ -25,6 +25,7 @@ pub(crate) const IDS: [&str; 16] = [
     "learning_flood",
     "learning_age",
     "bpdu_filter",
+    "netflow",
 ];
 
 /// The value of a switch's leaf, which inherits from nobody.
@@ -98,6 +99,10 @@ macro_rules! flags {
             /// Whether spanning tree frames that a guest sends are dropped
             #[arg(long, value_name = concat!("enabled|disabled", $or))]
             bpdu_filter: Option<$value<Toggle>>,
+
+            /// Whether flows are counted and told to the collectors of the switch
+            #[arg(long, value_name = concat!("enabled|disabled", $or))]
+            netflow: Option<$value<Toggle>>,
         }
 
         impl $name {
@@ -126,6 +131,7 @@ macro_rules! flags {
                         age: self.learning_age,
                     },
                     bpdu_filter: self.bpdu_filter,
+                    netflow: self.netflow,
                     ..$patch::default()
                 }
             }
@@ -172,7 +178,7 @@ mod tests {
     }
 
     /// Every flag with a value that is no default, its leaf, and the leaf's value.
-    const FLAGS: [(&str, &str, &str, &str); 16] = [
+    const FLAGS: [(&str, &str, &str, &str); 17] = [
         ("teaming", "iphash", "teaming.policy", "iphash"),
         ("active", "eth2,eth1", "teaming.active", "eth2,eth1"),
         ("standby", "eth3", "teaming.standby", "eth3"),
@@ -199,6 +205,7 @@ mod tests {
         ("learning-flood", "no", "macLearning.flood", "no"),
         ("learning-age", "60s", "macLearning.age", "1m"),
         ("bpdu-filter", "enabled", "bpduFilter", "enabled"),
+        ("netflow", "enabled", "netflow", "enabled"),
     ];
 
     #[test]

@@ -1,13 +1,14 @@
 //! `weft portgroup`: port groups of standard switches.
 
 use clap::{Args, Subcommand};
-use weft_api::Portgroup;
+use weft_api::{Portgroup, PortgroupsRequest};
 use weft_model::{
     Inheritable, PortgroupName, PortgroupPatch, PortgroupSecurity, PortgroupSpec, VswitchName,
 };
 use weft_vlan::PortgroupVlan;
 
 use crate::Context;
+use crate::apply;
 use crate::change::{ChangeFlags, EditFlags, report};
 use crate::failure::Failure;
 use crate::output::Style;
@@ -23,7 +24,8 @@ Examples:
   weft portgroup set Lab --promiscuous accept              whatever the switch says
   weft portgroup set Lab --promiscuous inherit             what the switch says
   weft portgroup set Lab --active eth2 --standby eth1      its own order of uplinks
-  weft portgroup set Lab --mac-learning enabled            nested guests behind a port")]
+  weft portgroup set Lab --mac-learning enabled            nested guests behind a port
+  weft portgroup set Lab Web --netflow enabled             two at once")]
 pub(crate) enum Command {
     /// List all port groups
     #[command(after_help = "Examples:\n  weft portgroup list\n  weft portgroup list -o json")]
@@ -42,7 +44,7 @@ Examples:
 
 Unless flags say otherwise: VLAN 0, which is no tag, and the policy that the switch has at any time (inherit).")]
     Add(Add),
-    /// Change settings of a port group
+    /// Change settings of port groups
     #[command(after_help = "\
 Examples:
   weft portgroup set Lab --promiscuous accept
@@ -51,10 +53,11 @@ Examples:
   weft portgroup set Lab --active inherit --standby inherit     the order of the switch
   weft portgroup set Lab --shape-in avg=100mbit,peak=200mbit,burst=100KiB --shape-out off
   weft portgroup set Lab --mac-learning enabled --learning-limit 64 --learning-beyond drop
+  weft portgroup set Lab Web Mail --netflow enabled             all of them or none
 
 Who sets --active or --standby sets both: with --active alone none is standby and all others are unused, with --standby alone all \
 others are active.")]
-    Set(Set),
+    Set(Box<Set>),
     /// Delete a port group that has no ports
     #[command(after_help = "Examples:\n  weft portgroup del Lab")]
     Del {
@@ -87,11 +90,12 @@ pub(crate) struct Add {
 }
 
 #[derive(Args)]
-#[command(override_usage = "weft portgroup set [OPTIONS] <NAME> <SETTINGS>...")]
+#[command(override_usage = "weft portgroup set [OPTIONS] <NAME>... <SETTINGS>...")]
 #[group(id = "settings", required = true, multiple = true, arg = "vlan", args = security::IDS, args = policies::IDS)]
 pub(crate) struct Set {
-    /// The port group
-    name: PortgroupName,
+    /// The port groups; several change together, all of them or none
+    #[arg(required = true)]
+    name: Vec<PortgroupName>,
 
     /// 0: no tag; 1-4094: the switch tags; 4095: the guests tag
     #[arg(long, value_name = "N")]
@@ -135,28 +139,39 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<(), Failu
             let result = client.add_portgroup(&spec, change.options()).await?;
             report(context, &result, Some(&detail))
         }
-        Command::Set(Set {
-            name,
-            vlan,
-            security,
-            policies,
-            change,
-        }) => {
-            let patch = patch(vlan, &security, policies);
-            report(
-                context,
-                &client
-                    .set_portgroup(&name, &patch, change.options())
-                    .await?,
-                None,
-            )
-        }
+        Command::Set(set) => run_set(*set, context).await,
         Command::Del { name, change } => report(
             context,
             &client.del_portgroup(&name, change.options()).await?,
             None,
         ),
     }
+}
+
+async fn run_set(set: Set, context: &Context) -> Result<(), Failure> {
+    let Set {
+        name: names,
+        vlan,
+        security,
+        policies,
+        change,
+    } = set;
+    let patch = patch(vlan, &security, policies);
+    let client = &context.client;
+    if let [name] = names.as_slice() {
+        let options = change.options();
+        return report(
+            context,
+            &client.set_portgroup(name, &patch, options).await?,
+            None,
+        );
+    }
+    let options = change.options_of_many("port group")?;
+    let request = PortgroupsRequest {
+        portgroups: names,
+        set: patch,
+    };
+    apply::report(context, &client.set_portgroups(&request, options).await?)
 }
 
 fn patch(

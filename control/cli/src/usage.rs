@@ -12,11 +12,9 @@ const NOT_YET: &[&str] = &[
     "controller",
     "dvportgroup",
     "dvs",
-    "flows",
     "host",
     "migrate",
     "mirror",
-    "netflow",
 ];
 
 /// So many settings are not listed in an error.
@@ -26,7 +24,7 @@ const MANY: usize = 8;
 const FLAGS_NOT_YET: [&str; 2] = ["--context", "--join"];
 
 /// What other systems call our nouns.
-const NOUNS: [(&str, &[&str]); 9] = [
+const NOUNS: [(&str, &[&str]); 11] = [
     (
         "vswitch",
         &[
@@ -52,6 +50,11 @@ const NOUNS: [(&str, &[&str]); 9] = [
     ("fdb", &["mac", "macs", "mac-table", "bridge-table"]),
     ("stats", &["counters", "statistics"]),
     ("policy", &["policies", "security"]),
+    (
+        "netflow",
+        &["ipfix", "sflow", "collector", "collectors", "exporter"],
+    ),
+    ("flows", &["flow", "conversations"]),
     ("lab", &["labs"]),
 ];
 
@@ -80,7 +83,7 @@ const VERBS: [(&str, &[&str]); 5] = [
 ];
 
 /// And our flags.
-const FLAGS: [(&str, &[&str]); 13] = [
+const FLAGS: [(&str, &[&str]); 17] = [
     ("--portgroup", &["--pg", "--port-group", "--network"]),
     ("--vswitch", &["--switch", "--vswitch-name", "--bridge"]),
     (
@@ -96,7 +99,17 @@ const FLAGS: [(&str, &[&str]); 13] = [
         "--teaming",
         &["--load-balancing", "--policy", "--failover-policy"],
     ),
-    ("--active", &["--active-uplinks", "--active-nics"]),
+    (
+        "--active",
+        &["--active-uplinks", "--active-nics", "--active-timeout"],
+    ),
+    ("--idle", &["--idle-timeout", "--inactive-timeout"]),
+    ("--collector", &["--collectors", "--target", "--targets"]),
+    ("--sampling", &["--sampling-rate", "--sample"]),
+    (
+        "--domain",
+        &["--observation-domain", "--domain-id", "--obs-domain-id"],
+    ),
     ("--standby", &["--standby-uplinks", "--standby-nics"]),
     ("--notify", &["--notify-switches"]),
     ("-o", &["--json", "--yaml", "--format"]),
@@ -238,8 +251,12 @@ fn subcommand_tip(asked: &str, error: &clap::Error, command: &Command) -> Option
         let mut verbs = noun.get_subcommands();
         verbs.any(|known| known.get_name() == *verb)
     };
-    ours(asked, &VERBS)
-        .filter(is_known)
+    // What a 'set' makes has no 'add'.
+    let verb = match ours(asked, &VERBS).unwrap_or(asked) {
+        "add" if !is_known(&"add") => Some("set"),
+        _ => ours(asked, &VERBS),
+    };
+    verb.filter(is_known)
         .map(|verb| format!("use 'weft {} {verb}'", noun.get_name()))
         .or_else(|| nearest_of(noun))
 }
@@ -368,6 +385,7 @@ mod tests {
             ("--learning-beyond reject", "is not one of: allow, drop"),
             ("--learning-age 2h", "use 1s-1h"),
             ("--bpdu-filter on", "is not one of: enabled, disabled"),
+            ("--netflow on", "is not one of: enabled, disabled"),
         ] {
             for (noun, inherit) in [("vswitch", false), ("portgroup", true)] {
                 let (text, code) = said(&format!("{noun} set a {flags}"));
@@ -448,6 +466,18 @@ mod tests {
             ("import base.yaml", "use 'weft apply -f FILE'"),
             ("vlan list", "use 'weft portgroup set NAME --vlan N'"),
             ("undo", "use 'weft rollback'"),
+            ("ipfix list", "weft calls it 'netflow'"),
+            ("netflow add S", "use 'weft netflow set'"),
+            ("netflow rm S", "use 'weft netflow del'"),
+            ("flow", "weft calls it 'flows'"),
+            (
+                "netflow set S --active-timeout 60s",
+                "weft calls it '--active'",
+            ),
+            (
+                "netflow set S --target 10.8.0.9:1",
+                "weft calls it '--collector'",
+            ),
             ("log", "use 'weft events'"),
             ("logs", "use 'weft events'"),
             ("portgroup set a --vswitch b", "to its switch for life"),

@@ -40,7 +40,7 @@ Examples:
   weft vswitch add vSwitch2 --promiscuous accept --dry-run
 
 Unless flags say otherwise: no uplink, MTU 1500, promiscuous reject, MAC changes accept, forged transmits accept, teaming srcid with all \
-uplinks active, failback and notify yes, shaping off, MAC learning and BPDU filter disabled.")]
+uplinks active, failback and notify yes, shaping off, MAC learning, BPDU filter and NetFlow disabled.")]
     Add(Add),
     /// Change settings of a switch
     #[command(after_help = "\
@@ -258,12 +258,13 @@ mod tests {
             shaping,
             mac_learning,
             bpdu_filter,
+            netflow,
             ..
         } = VswitchSpec::new("vSwitch1".parse().unwrap());
         assert!(uplinks.is_empty());
         let defaults = format!(
             "no uplink, MTU {mtu}, promiscuous {}, MAC changes {}, forged transmits {}, teaming {} with {} uplinks active, \
-             failback and notify {}, shaping {}, MAC learning and BPDU filter {}.",
+             failback and notify {}, shaping {}, MAC learning, BPDU filter and NetFlow {}.",
             security.promiscuous,
             security.mac_changes,
             security.forged_transmits,
@@ -275,6 +276,7 @@ mod tests {
         );
         assert_eq!(teaming.failback, teaming.notify);
         assert_eq!(shaping.ingress, shaping.egress);
+        assert_eq!(bpdu_filter, netflow);
         assert!(!mac_learning.enabled.0);
         let help = help.unwrap().to_string();
         assert!(help.ends_with(&defaults), "{help}");

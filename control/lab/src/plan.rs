@@ -8,8 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 use weft_api::ProblemKind;
 use weft_model::{
-    Change, HostSpec, Intent, InterfaceName, Manifest, ModelError, ObjectKind, VmEngine,
-    VmkSection, VswitchSection, nearest,
+    Change, HostSpec, Intent, InterfaceName, Manifest, ModelError, NetflowSection, ObjectKind,
+    VmEngine, VmkSection, VswitchSection, nearest,
 };
 use weft_packet::MacAddr;
 
@@ -94,6 +94,7 @@ impl Plan {
         }
         let vms = vms::plan(lab, manifest, &specs, &mut hosts)?;
         plan_vmks(manifest, &specs, &mut hosts)?;
+        plan_netflow(manifest, &specs, &mut hosts)?;
         hosts.iter().try_for_each(check_configuration)?;
         let fabric = hosts
             .iter()
@@ -183,6 +184,43 @@ fn plan_vmks(manifest: &Manifest, specs: &[HostSpec], hosts: &mut [Host]) -> Res
         vmks.push(VmkSection {
             host: None,
             ..vmk.clone()
+        });
+    }
+    Ok(())
+}
+
+/// Gives the NetFlow of a switch to the host that has the switch.
+fn plan_netflow(
+    manifest: &Manifest,
+    specs: &[HostSpec],
+    hosts: &mut [Host],
+) -> Result<(), LabError> {
+    for section in manifest.netflow() {
+        let object = format!("netflow {}", section.vswitch);
+        let named = section.host.as_ref().map(|host| host.as_str());
+        let place = resolve(&object, named, specs)?;
+        let host = hosts
+            .iter_mut()
+            .find(|host| host.name == place.name.as_str());
+        let host = host.expect("every spec of a host was planned");
+        let switches = host.manifest.vswitches();
+        if !switches.iter().any(|switch| switch.name == section.vswitch) {
+            let known = switches.iter().map(|switch| switch.name.as_str());
+            let near = nearest(section.vswitch.as_str(), known);
+            return Err(LabError::new(
+                ProblemKind::NotFound,
+                format!("host {}: {object}", host.name),
+                format!("standard switch {} does not exist", section.vswitch),
+            )
+            .hint(near.map_or_else(
+                || "add it under 'vswitches:'".to_owned(),
+                |near| format!("did you mean {near}?"),
+            )));
+        }
+        let netflow = host.manifest.netflow.get_or_insert_default();
+        netflow.push(NetflowSection {
+            host: None,
+            ..section.clone()
         });
     }
     Ok(())
@@ -411,6 +449,11 @@ fn hint(host: &Host, error: &ModelError) -> String {
         } => format!("add it under 'uplinks:' of {switch}"),
         ModelError::StandbyWithIpHash { .. } => {
             "choose another policy, or have none standby".to_owned()
+        }
+        ModelError::NoCollector { switch, .. } => {
+            format!(
+                "name its collectors: netflow: [{{vswitch: {switch}, collectors: [\"ADDR:PORT\"]}}]"
+            )
         }
         _ => error.remedy(),
     }

@@ -262,6 +262,7 @@ async fn configure(client: &Client, host: &Host) -> Result<(), LabError> {
             Change::AddPortgroup(spec) => client.add_portgroup(spec, options).await,
             Change::AddPort(spec) => client.add_port(spec, options).await,
             Change::AddVmk(spec) => client.add_vmk(spec, options).await,
+            Change::PutNetflow(spec) => client.put_netflow(spec, options).await,
             // A manifest only adds; another kind of change would be a field that labs do not know yet.
             other => {
                 return Err(LabError::failed(

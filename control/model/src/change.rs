@@ -7,9 +7,11 @@ use crate::error::ModelError;
 use crate::fields::{Compared, FieldChange, differing};
 use crate::intent::{Intent, Object, ObjectKind, ObjectRef, ResourceVersion};
 use crate::name::{InterfaceName, PortName, PortgroupName, VmkName, VswitchName, nearest};
-use crate::patch::{PortPatch, PortgroupPatch, VmkPatch, VswitchPatch};
+use crate::patch::{NetflowPatch, PortPatch, PortgroupPatch, VmkPatch, VswitchPatch};
 use crate::rules;
-use crate::spec::{PortSpec, PortgroupSpec, PortgroupTeaming, SwitchTeaming, VmkSpec, VswitchSpec};
+use crate::spec::{
+    NetflowSpec, PortSpec, PortgroupSpec, PortgroupTeaming, SwitchTeaming, VmkSpec, VswitchSpec,
+};
 
 /// One change of a host's configuration.
 #[derive(Clone, Debug, PartialEq)]
@@ -42,12 +44,18 @@ pub enum Change {
     AddUplink(VswitchName, InterfaceName),
     /// Takes an uplink from a switch.
     DelUplink(VswitchName, InterfaceName),
+    /// Changes settings of a switch's NetFlow, and makes it where there is none and collectors are named.
+    SetNetflow(VswitchName, NetflowPatch),
+    /// Deletes the NetFlow of a switch.
+    DelNetflow(VswitchName),
     /// Makes a switch so, whether it exists or not.
     PutVswitch(VswitchSpec),
     /// Makes a port group so, whether it exists or not.
     PutPortgroup(PortgroupSpec),
     /// Makes a port so, whether it exists or not.
     PutPort(PortSpec),
+    /// Makes the NetFlow of a switch so, whether it exists or not.
+    PutNetflow(NetflowSpec),
 }
 
 impl Change {
@@ -61,6 +69,8 @@ impl Change {
             Self::SetVmk(name, _) | Self::DelVmk(name) => name.into(),
             Self::SetPortgroup(name, _) | Self::DelPortgroup(name) => name.into(),
             Self::SetPort(name, _) | Self::DelPort(name) => name.into(),
+            Self::PutNetflow(spec) => spec.into(),
+            Self::SetNetflow(name, _) | Self::DelNetflow(name) => ObjectRef::netflow_of(name),
             Self::SetVswitch(name, _)
             | Self::DelVswitch(name)
             | Self::AddUplink(name, _)
@@ -149,6 +159,24 @@ impl Intent {
                     &mut intent.ports
                 })
             }
+            Change::SetNetflow(name, patch) => {
+                self.vswitch(name)?;
+                let mut spec = match (self.netflow_of(name), &patch.collectors) {
+                    (Ok(found), _) => found.spec.clone(),
+                    (Err(_), Some(collectors)) => {
+                        NetflowSpec::new(name.clone(), collectors.clone())
+                    }
+                    (Err(unknown), None) => return Err(unknown),
+                };
+                patch.apply(&mut spec);
+                put(self, name, &spec, |intent| &mut intent.netflow)
+            }
+            Change::DelNetflow(name) => {
+                deletable(self.netflow_of(name))?;
+                self.netflow.remove(name);
+                self.revision += 1;
+                Outcome::Deleted
+            }
             Change::AddUplink(name, interface) => {
                 let mut spec = self.vswitch(name)?.spec.clone();
                 if !spec.uplinks.contains(interface) {
@@ -170,6 +198,8 @@ impl Intent {
                     self.portgroups_of(name).map(|group| (&group.name).into()),
                 )?;
                 self.vswitches.remove(name);
+                // It is a part of the switch that has a form of its own.
+                self.netflow.remove(name);
                 self.revision += 1;
                 Outcome::Deleted
             }
@@ -201,6 +231,9 @@ impl Intent {
                 put(self, &spec.name, spec, |intent| &mut intent.portgroups)
             }
             Change::PutPort(spec) => put(self, &spec.name, spec, |intent| &mut intent.ports),
+            Change::PutNetflow(spec) => {
+                put(self, &spec.vswitch, spec, |intent| &mut intent.netflow)
+            }
         })
     }
 
@@ -261,6 +294,7 @@ impl Intent {
             ObjectKind::Port | ObjectKind::Vmk => {
                 between(name.parse().ok(), &earlier.ports, &self.ports)
             }
+            ObjectKind::Netflow => between(name.parse().ok(), &earlier.netflow, &self.netflow),
             ObjectKind::Host | ObjectKind::Uplink | ObjectKind::Interface => Vec::new(),
         }
     }
@@ -279,6 +313,10 @@ impl Intent {
                 .map(|found| found.resource_version),
             ObjectKind::Port | ObjectKind::Vmk => self
                 .ports
+                .get(&name.parse().ok()?)
+                .map(|found| found.resource_version),
+            ObjectKind::Netflow => self
+                .netflow
                 .get(&name.parse().ok()?)
                 .map(|found| found.resource_version),
             ObjectKind::Host | ObjectKind::Uplink | ObjectKind::Interface => None,

@@ -1,5 +1,6 @@
 //! From names, inheritance and intent to what the data path reads.
 
+mod netflow;
 mod teams;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,6 +17,7 @@ use crate::policy::{EffectivePolicy, inherited};
 use crate::spec::{
     BeyondLimit, Decision, EffectiveLearning, LinkSetting, PortSpec, Shaping, Toggle,
 };
+pub use netflow::{NetflowExport, netflow_exports};
 use teams::Teams;
 
 /// Something that is a port to the data path.
@@ -50,9 +52,13 @@ pub struct Realisation {
 /// What the data path is to do. Switches and ports without a number are left out.
 pub fn compile(intent: &Intent, realisation: &Realisation) -> Config {
     let mut config = Config::default();
+    let mut meters = BTreeMap::new();
     for (name, &id) in &realisation.switches {
         if intent.vswitches.contains_key(name) {
             config.switches.push(SwitchConfig::new(id));
+        }
+        if let Some(netflow) = intent.netflow.get(name) {
+            meters.insert(id, netflow::meter(&netflow.spec));
         }
     }
     let mut teams = Teams::default();
@@ -64,6 +70,13 @@ pub fn compile(intent: &Intent, realisation: &Realisation) -> Config {
             PortKey::Uplink(interface) => uplink(intent, realisation, interface, realised),
         };
         config.ports.extend(port);
+    }
+    for switch in &mut config.switches {
+        let mut ports = config.ports.iter();
+        // A switch none of whose ports is metered pays for no meter.
+        if ports.any(|port| port.metered && port.switch == switch.id) {
+            switch.meter = meters.get(&switch.id).copied();
+        }
     }
     config.switches.sort_by_key(|switch| switch.id);
     config.ports.sort_by_key(|port| port.id);
@@ -139,13 +152,15 @@ fn vm_port(
         learning: learning(&policy.mac_learning),
         shape_in: shape(policy.shaping.ingress.value),
         shape_out: shape(policy.shaping.egress.value),
+        metered: policy.netflow.value == Toggle::Enabled,
         ..PortConfig::vm(realised.id, *switch, policy.vlan.value.into())
     })
 }
 
 fn learning(policy: &EffectiveLearning) -> Option<LearningConfig> {
     policy.enabled.value.0.then(|| LearningConfig {
-        limit: policy.limit.value.number(),
+        limit: u16::try_from(policy.limit.value.number())
+            .expect("a port learns at most 4096 addresses"),
         beyond: match policy.beyond.value {
             BeyondLimit::Allow => Beyond::Allow,
             BeyondLimit::Drop => Beyond::Drop,

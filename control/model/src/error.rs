@@ -5,9 +5,9 @@ use std::net::IpAddr;
 use weft_packet::MacAddr;
 
 use crate::fields::FieldChange;
-use crate::intent::{ObjectRef, ResourceVersion};
+use crate::intent::{ObjectKind, ObjectRef, ResourceVersion};
 use crate::name::VswitchName;
-use crate::spec::Mtu;
+use crate::spec::{Collector, Mtu, NetflowVersion, Sampling, SourceIp};
 
 /// Why a change is refused. The text says what is wrong; [`ModelError::remedy`] says what to do.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -202,6 +202,46 @@ pub enum ModelError {
         /// The interface.
         object: ObjectRef,
     },
+    /// Flows of a port group are to be counted, and nobody would be told of them.
+    #[error("{object}: flows are to be told, and standard switch {switch} has no collector")]
+    NoCollector {
+        /// The switch or port group that was to change.
+        object: ObjectRef,
+        /// The switch.
+        switch: Box<VswitchName>,
+    },
+    /// The NetFlow of a switch cannot go while port groups have it enabled.
+    #[error("{object} is in use by {}", named(.users))]
+    NetflowInUse {
+        /// The NetFlow.
+        object: ObjectRef,
+        /// The switch and the port groups that enable it.
+        users: Vec<ObjectRef>,
+    },
+    /// More packets for each that is counted than the format can tell.
+    #[error("{object}: {sampling} is out of range; version {version} tells up to {most}")]
+    SamplingBeyondVersion {
+        /// The NetFlow.
+        object: ObjectRef,
+        /// What it asked for.
+        sampling: Sampling,
+        /// The format.
+        version: NetflowVersion,
+        /// The most that it can tell.
+        most: u32,
+    },
+    /// Messages cannot come from an address of the other family.
+    #[error(
+        "{object}: {source_ip} cannot send to collector {collector}: one is IPv4 and the other IPv6"
+    )]
+    SourceOfOtherFamily {
+        /// The NetFlow.
+        object: ObjectRef,
+        /// The source.
+        source_ip: SourceIp,
+        /// The collector.
+        collector: Collector,
+    },
     /// Somebody else wrote the object since it was read.
     #[error("{object} has changed since it was read: it is at version {}, not {}", .current.0, .expected.0)]
     Stale {
@@ -245,6 +285,10 @@ impl ModelError {
             | Self::MtuBelowVmk { object, .. }
             | Self::NameTaken { object, .. }
             | Self::IsVmk { object }
+            | Self::NoCollector { object, .. }
+            | Self::NetflowInUse { object, .. }
+            | Self::SamplingBeyondVersion { object, .. }
+            | Self::SourceOfOtherFamily { object, .. }
             | Self::Stale { object, .. }
             | Self::Inconsistent { object, .. } => object,
         }
@@ -267,11 +311,15 @@ impl ModelError {
             Self::IpTaken { .. } => Some("ip".to_owned()),
             Self::MtuBeyondSwitch { .. } | Self::MtuBelowVmk { .. } => Some("mtu".to_owned()),
             Self::NameTaken { .. } => Some("name".to_owned()),
+            Self::NoCollector { .. } => Some("netflow".to_owned()),
+            Self::SamplingBeyondVersion { .. } => Some("sampling".to_owned()),
+            Self::SourceOfOtherFamily { .. } => Some("sourceIp".to_owned()),
             Self::Stale { .. } => Some("resourceVersion".to_owned()),
             Self::Unknown { .. }
             | Self::NothingToDelete { .. }
             | Self::InUse { .. }
             | Self::IsVmk { .. }
+            | Self::NetflowInUse { .. }
             | Self::Inconsistent { .. } => None,
         }
     }
@@ -279,6 +327,9 @@ impl ModelError {
     /// What the operator can do about it.
     pub fn remedy(&self) -> String {
         match self {
+            Self::Unknown { object, .. } if object.kind == ObjectKind::Netflow => {
+                format!("make it with '{}'", collecting(&object.name))
+            }
             Self::Unknown { object, suggestion }
             | Self::UnknownTarget {
                 target: object,
@@ -346,6 +397,17 @@ impl ModelError {
             Self::IsVmk { object } => {
                 format!("run 'weft vmk del {}'", quoted(&object.name))
             }
+            Self::NoCollector { switch, .. } => {
+                format!("first run '{}'", collecting(switch.as_str()))
+            }
+            Self::NetflowInUse { users, .. } => disabling(users),
+            Self::SamplingBeyondVersion { most, .. } => {
+                format!("use 0-{most}, or another version")
+            }
+            Self::SourceOfOtherFamily { object, .. } => format!(
+                "use a source of the collectors' family, or none with '{} --source-ip none'",
+                setting(object)
+            ),
             Self::Stale { .. } => "read the object again and repeat the change".to_owned(),
             Self::Inconsistent { .. } => "correct it and try again".to_owned(),
         }
@@ -414,6 +476,24 @@ fn exists_remedy(object: &ObjectRef, differing: &[FieldChange]) -> String {
 fn setting(object: &ObjectRef) -> String {
     let noun = object.kind.noun().unwrap_or("vswitch");
     format!("weft {noun} set {}", quoted(&object.name))
+}
+
+/// The command that names a collector of a switch.
+fn collecting(switch: &str) -> String {
+    format!("weft netflow set {} --collector ADDR:PORT", quoted(switch))
+}
+
+/// What to run so that nobody has NetFlow enabled.
+fn disabling(users: &[ObjectRef]) -> String {
+    let commands = [ObjectKind::Portgroup, ObjectKind::Vswitch].map(|kind| {
+        let of_kind = users.iter().filter(|user| user.kind == kind);
+        let names: Vec<_> = of_kind.map(|user| quoted(&user.name)).collect();
+        let noun = kind.noun().filter(|_| !names.is_empty())?;
+        let names = names.join(" ");
+        Some(format!("'weft {noun} set {names} --netflow disabled'"))
+    });
+    let commands: Vec<_> = commands.into_iter().flatten().collect();
+    format!("first run {}", commands.join(" and "))
 }
 
 /// A name as a shell takes it, within a command that stands in single quotes.

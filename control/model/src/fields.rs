@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::spec::{PortSpec, PortgroupSpec, Shaping, VmkSpec, VswitchSpec};
+use crate::spec::{NetflowSpec, PortSpec, PortgroupSpec, Shaping, VmkSpec, VswitchSpec};
 
 /// One field that differs.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -39,18 +39,20 @@ fn unset(field: &str) -> &'static str {
         "block" => "no",
         "engine" => "af-xdp",
         "mtu" => "as its switch",
+        "domain" => "auto",
         leaf if POLICIES.iter().any(|policy| leaf.starts_with(policy)) => "inherit",
         _ => "none",
     }
 }
 
 /// Of a port group: what it does not set is left to its switch. A switch has every leaf of these.
-const POLICIES: [&str; 5] = [
+const POLICIES: [&str; 6] = [
     "security.",
     "teaming.",
     "shaping.",
     "macLearning.",
     "bpduFilter",
+    "netflow",
 ];
 
 /// Fields that are one value, whatever they consist of.
@@ -85,6 +87,8 @@ pub(crate) trait Compared: Serialize {
 
 impl Compared for PortgroupSpec {}
 
+impl Compared for NetflowSpec {}
+
 /// The fields of the host's own interface stand side by side, as its administrator sets them.
 impl Compared for PortSpec {
     fn in_full(&self) -> Value {
@@ -104,6 +108,7 @@ impl Compared for VswitchSpec {
         fields["shaping"] = self.shaping.in_full();
         fields["macLearning"] = self.mac_learning.in_full();
         fields["bpduFilter"] = self.bpdu_filter.to_string().into();
+        fields["netflow"] = self.netflow.to_string().into();
         fields
     }
 }

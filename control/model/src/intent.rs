@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::ModelError;
 use crate::name::{InterfaceName, PortName, PortgroupName, VmkName, VswitchName, nearest};
-use crate::spec::{Attachment, PortSpec, PortgroupSpec, VswitchSpec};
+use crate::spec::{Attachment, NetflowSpec, PortSpec, PortgroupSpec, VswitchSpec};
 
 /// Tells one life of an object from another of the same name. Never used twice on a host.
 #[derive(
@@ -54,6 +54,8 @@ pub enum ObjectKind {
     Vmk,
     /// An uplink, by its interface.
     Uplink,
+    /// The NetFlow of a switch, by the switch.
+    Netflow,
     /// A network interface.
     Interface,
 }
@@ -68,6 +70,7 @@ impl ObjectKind {
             Self::Port => Some("port"),
             Self::Vmk => Some("vmk"),
             Self::Uplink => Some("uplink"),
+            Self::Netflow => Some("netflow"),
             Self::Interface => None,
         }
     }
@@ -82,6 +85,7 @@ impl fmt::Display for ObjectKind {
             Self::Port => "port",
             Self::Vmk => "vmk",
             Self::Uplink => "uplink",
+            Self::Netflow => "netflow",
             Self::Interface => "interface",
         })
     }
@@ -106,6 +110,11 @@ impl ObjectRef {
             kind,
             name: name.to_string(),
         }
+    }
+
+    /// The NetFlow of a switch.
+    pub fn netflow_of(vswitch: &VswitchName) -> Self {
+        Self::new(ObjectKind::Netflow, vswitch)
     }
 }
 
@@ -139,6 +148,12 @@ impl From<&PortgroupSpec> for ObjectRef {
     }
 }
 
+impl From<&NetflowSpec> for ObjectRef {
+    fn from(netflow: &NetflowSpec) -> Self {
+        Self::netflow_of(&netflow.vswitch)
+    }
+}
+
 /// The port as what it is to its administrator.
 impl From<&PortSpec> for ObjectRef {
     fn from(port: &PortSpec) -> Self {
@@ -164,6 +179,9 @@ pub struct Intent {
     pub portgroups: BTreeMap<PortgroupName, Object<PortgroupSpec>>,
     /// The ports.
     pub ports: BTreeMap<PortName, Object<PortSpec>>,
+    /// Who is told of the flows of switches, by switch.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub netflow: BTreeMap<VswitchName, Object<NetflowSpec>>,
 }
 
 impl Intent {
@@ -205,6 +223,20 @@ impl Intent {
                 suggestion: nearest(name.as_str(), known).map(str::to_owned),
             }
         })
+    }
+
+    /// The NetFlow of a switch.
+    ///
+    /// # Errors
+    /// [`ModelError::Unknown`], of the switch or of its NetFlow.
+    pub fn netflow_of(&self, vswitch: &VswitchName) -> Result<&Object<NetflowSpec>, ModelError> {
+        self.vswitch(vswitch)?;
+        self.netflow
+            .get(vswitch)
+            .ok_or_else(|| ModelError::Unknown {
+                object: ObjectRef::netflow_of(vswitch),
+                suggestion: None,
+            })
     }
 
     /// The port groups of a switch, by name.

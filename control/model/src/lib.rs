@@ -38,30 +38,33 @@ mod rules;
 mod spec;
 
 pub use change::{Change, Outcome};
-pub use compile::{PortKey, Realisation, Realised, compile};
+pub use compile::{NetflowExport, PortKey, Realisation, Realised, compile, netflow_exports};
 pub use error::ModelError;
 pub use fields::FieldChange;
 pub use ids::IdPool;
 pub use intent::{Intent, Object, ObjectKind, ObjectRef, ResourceVersion, Uid};
 pub use manifest::{
-    HostSpec, Manifest, ManifestError, PortgroupSection, VmEngine, VmSpec, VmkSection,
-    VswitchSection, from_text,
+    HostSpec, Manifest, ManifestError, NetflowSection, PortgroupSection, VmEngine, VmSpec,
+    VmkSection, VswitchSection, from_text,
 };
 pub use name::{
     HostName, InterfaceName, NameError, PortName, PortgroupName, SocketPath, VmkName, VswitchName,
     nearest,
 };
 pub use patch::{
-    PortPatch, PortgroupPatch, SecurityPatch, SwitchSecurityPatch, VmkPatch, VswitchPatch,
+    NetflowPatch, PortPatch, PortgroupPatch, SecurityPatch, SwitchSecurityPatch, VmkPatch,
+    VswitchPatch,
 };
 pub use policy::{EffectivePolicy, Leaf};
 pub use spec::{
-    ActiveUplinks, Attachment, BeyondLimit, Burst, Decision, EffectiveLearning, EffectiveShaping,
-    EffectiveTeaming, Inheritable, IpCidr, IpCidrError, Kind, LbtPeriod, LbtThreshold, LearningAge,
-    LearningLimit, LearningPatch, Limit, LinkSetting, Mtu, MtuError, Number, PortSpec,
-    PortgroupLearning, PortgroupSecurity, PortgroupShaping, PortgroupSpec, PortgroupTeaming,
-    Quantity, Rate, Setting, Shaping, ShapingPatch, SocketRole, SwitchLearning,
-    SwitchLearningPatch, SwitchSecurity, SwitchShaping, SwitchShapingPatch, SwitchTeaming,
-    SwitchTeamingPatch, TeamingPatch, TeamingPolicy, Time, Toggle, UpDelay, Uplinks, VethEngine,
-    VhostUser, Vmk, VmkSpec, VswitchSpec, WithDefault, YesNo, vmk_mac,
+    ActiveTimeout, ActiveUplinks, Attachment, BeyondLimit, Burst, Collector, Collectors, Decision,
+    EffectiveLearning, EffectiveShaping, EffectiveTeaming, FlowDirection, FlowRoom, IdleTimeout,
+    Inheritable, IpCidr, IpCidrError, Kind, LbtPeriod, LbtThreshold, LearningAge, LearningLimit,
+    LearningPatch, Limit, LinkSetting, Mtu, MtuError, NetflowSpec, NetflowVersion, Number,
+    PortSpec, PortgroupLearning, PortgroupSecurity, PortgroupShaping, PortgroupSpec,
+    PortgroupTeaming, Quantity, Rate, Sampling, Setting, Shaping, ShapingPatch, SocketRole,
+    SourceIp, SwitchLearning, SwitchLearningPatch, SwitchSecurity, SwitchShaping,
+    SwitchShapingPatch, SwitchTeaming, SwitchTeamingPatch, TeamingPatch, TeamingPolicy, Time,
+    Toggle, UpDelay, Uplinks, VethEngine, VhostUser, Vmk, VmkSpec, VswitchSpec, WithDefault, YesNo,
+    vmk_mac,
 };

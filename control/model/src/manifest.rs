@@ -1,5 +1,6 @@
 //! Manifests: the configuration of a host, or of a lab, as one file.
 
+mod netflow;
 mod text;
 
 use std::collections::BTreeSet;
@@ -21,6 +22,7 @@ use crate::spec::{
     PortgroupSpec, PortgroupTeaming, Setting, SwitchLearning, SwitchSecurity, SwitchShaping,
     SwitchTeaming, Toggle, VmkSpec, VswitchSpec, is_default,
 };
+pub use netflow::NetflowSection;
 pub use text::{ManifestError, from_text};
 
 /// The configuration of a host, or of a lab.
@@ -46,6 +48,9 @@ pub struct Manifest {
     /// The host's own interfaces.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub vmks: Option<Vec<VmkSection>>,
+    /// Who is told of the flows of switches.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub netflow: Option<Vec<NetflowSection>>,
 }
 
 /// Ports that are not the host's own interfaces, which have a section of their own.
@@ -147,6 +152,9 @@ pub struct VswitchSection {
     /// Whether spanning tree frames of guests are dropped.
     #[serde(default, skip_serializing_if = "is_default")]
     pub bpdu_filter: Toggle,
+    /// Whether flows are counted and told to the collectors of the switch.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub netflow: Toggle,
     /// Its port groups.
     #[serde(default)]
     pub portgroups: Vec<PortgroupSection>,
@@ -176,6 +184,9 @@ pub struct PortgroupSection {
     /// Whether spanning tree frames of guests are dropped.
     #[serde(default, skip_serializing_if = "is_default")]
     pub bpdu_filter: Setting<Toggle>,
+    /// Whether flows are counted and told to the collectors of the switch.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub netflow: Setting<Toggle>,
 }
 
 /// One of the host's own interfaces.
@@ -267,6 +278,7 @@ impl VswitchSection {
             shaping,
             mac_learning,
             bpdu_filter,
+            netflow,
             ..
         } = self.clone();
         VswitchSpec {
@@ -278,6 +290,7 @@ impl VswitchSection {
             shaping,
             mac_learning,
             bpdu_filter,
+            netflow,
         }
     }
 
@@ -292,6 +305,7 @@ impl VswitchSection {
                  shaping,
                  mac_learning,
                  bpdu_filter,
+                 netflow,
              }| PortgroupSpec {
                 name,
                 vswitch: self.name.clone(),
@@ -301,6 +315,7 @@ impl VswitchSection {
                 shaping,
                 mac_learning,
                 bpdu_filter,
+                netflow,
             },
         )
     }
@@ -329,6 +344,11 @@ impl Manifest {
         self.vmks.as_deref().unwrap_or_default()
     }
 
+    /// Who is told of the flows of switches.
+    pub fn netflow(&self) -> &[NetflowSection] {
+        self.netflow.as_deref().unwrap_or_default()
+    }
+
     /// What adds all objects of a host's manifest, in an order in which each finds what it refers to.
     pub fn changes(&self) -> Vec<Change> {
         let switches = self.vswitches().iter().map(VswitchSection::spec);
@@ -336,6 +356,9 @@ impl Manifest {
         let ports = self.ports().iter().cloned().map(Change::AddPort);
         let switches = switches.map(Change::AddVswitch);
         let vmks = self.vmks().iter().map(VmkSection::spec).map(Change::AddVmk);
+        let netflow = self.netflow().iter().map(NetflowSection::spec);
+        let netflow = netflow.map(Change::PutNetflow);
+        let switches = switches.chain(netflow);
         switches.chain(groups).chain(ports).chain(vmks).collect()
     }
 
@@ -360,6 +383,11 @@ impl Manifest {
             groups: once(groups.iter().map(|spec| &spec.name))?,
             ports: once(self.ports().iter().chain(&vmks).map(|spec| &spec.name))?,
         };
+        let netflow: Vec<_> = self.netflow().iter().map(NetflowSection::spec).collect();
+        let told = once_of(
+            netflow.iter().map(|spec| &spec.vswitch),
+            ObjectRef::netflow_of,
+        )?;
         let mut changes: Vec<_> = switches.iter().cloned().map(Change::PutVswitch).collect();
         changes.extend(groups.iter().cloned().map(Change::PutPortgroup));
         if self.ports.is_none() || self.vmks.is_none() {
@@ -378,6 +406,11 @@ impl Manifest {
                 _ => {}
             }
         }
+        if self.netflow.is_some() {
+            let gone = intent.netflow.values().map(|object| &object.spec);
+            let gone = gone.filter(|spec| !told.contains(&spec.vswitch));
+            changes.extend(gone.map(|spec| Change::DelNetflow(spec.vswitch.clone())));
+        }
         if self.vswitches.is_some() {
             let gone = intent.portgroups.keys();
             let gone = gone.filter(|name| !named.groups.contains(name));
@@ -386,6 +419,8 @@ impl Manifest {
             let gone = gone.filter(|name| !named.switches.contains(name));
             changes.extend(gone.cloned().map(Change::DelVswitch));
         }
+        // Behind the switches that go: with one goes its NetFlow, and who names one that goes is refused.
+        changes.extend(netflow.iter().cloned().map(Change::PutNetflow));
         Ok(changes)
     }
 
@@ -401,6 +436,7 @@ impl Manifest {
                 shaping,
                 mac_learning,
                 bpdu_filter,
+                netflow,
             } = spec.clone();
             let groups = intent.portgroups_of(&spec.name).cloned();
             let portgroups = groups.map(
@@ -412,6 +448,7 @@ impl Manifest {
                      shaping,
                      mac_learning,
                      bpdu_filter,
+                     netflow,
                      ..
                  }| PortgroupSection {
                     name,
@@ -421,6 +458,7 @@ impl Manifest {
                     shaping,
                     mac_learning,
                     bpdu_filter,
+                    netflow,
                 },
             );
             VswitchSection {
@@ -434,16 +472,19 @@ impl Manifest {
                 shaping,
                 mac_learning,
                 bpdu_filter,
+                netflow,
             }
         };
         let switches = intent.vswitches.values();
         let ports = intent.ports.values().map(|object| &object.spec);
+        let netflow = intent.netflow.values();
         let (vmks, ports): (Vec<_>, Vec<_>) = ports.partition(|port| port.is_vmk());
         let vmks = vmks.into_iter().filter_map(VmkSpec::of);
         Self {
             vswitches: Some(switches.map(|object| section(&object.spec)).collect()),
             ports: Some(ports.into_iter().cloned().collect()),
             vmks: Some(vmks.map(VmkSection::from).collect()),
+            netflow: Some(netflow.map(|object| object.spec.clone().into()).collect()),
             ..Self::default()
         }
     }
@@ -461,11 +502,19 @@ fn once<'a, N: Ord>(names: impl Iterator<Item = &'a N>) -> Result<BTreeSet<&'a N
 where
     ObjectRef: From<&'a N>,
 {
+    once_of(names, ObjectRef::from)
+}
+
+/// The same, of objects that are not what has the name.
+fn once_of<'a, N: Ord>(
+    names: impl Iterator<Item = &'a N>,
+    object: impl Fn(&'a N) -> ObjectRef,
+) -> Result<BTreeSet<&'a N>, ModelError> {
     let mut seen = BTreeSet::new();
     for name in names {
         if !seen.insert(name) {
             return Err(ModelError::Inconsistent {
-                object: name.into(),
+                object: object(name),
                 problem: "stands twice in the manifest".to_owned(),
             });
         }

@@ -7,9 +7,11 @@ use weft_vlan::PortgroupVlan;
 
 use crate::name::PortgroupName;
 use crate::spec::{
-    Attachment, Decision, Inheritable, IpCidr, LearningPatch, LinkSetting, Mtu, PortSpec,
-    PortgroupSecurity, PortgroupSpec, Setting, ShapingPatch, SwitchLearningPatch, SwitchSecurity,
-    SwitchShapingPatch, SwitchTeamingPatch, TeamingPatch, Toggle, VswitchSpec, is_default,
+    ActiveTimeout, Attachment, Collectors, Decision, FlowDirection, FlowRoom, IdleTimeout,
+    Inheritable, IpCidr, LearningPatch, LinkSetting, Mtu, NetflowSpec, NetflowVersion, PortSpec,
+    PortgroupSecurity, PortgroupSpec, Sampling, Setting, ShapingPatch, SourceIp,
+    SwitchLearningPatch, SwitchSecurity, SwitchShapingPatch, SwitchTeamingPatch, TeamingPatch,
+    Toggle, VswitchSpec, YesNo, is_default,
 };
 
 /// Settings of a switch to change; what is absent stays.
@@ -33,6 +35,9 @@ pub struct VswitchPatch {
     /// Whether spanning tree frames of guests are dropped.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bpdu_filter: Option<Toggle>,
+    /// Whether flows are counted and told to the collectors of the switch.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub netflow: Option<Toggle>,
 }
 
 /// Leaves of a switch's security policy to change.
@@ -71,6 +76,9 @@ pub struct PortgroupPatch {
     /// Whether spanning tree frames of guests are dropped.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bpdu_filter: Option<Setting<Toggle>>,
+    /// Whether flows are counted and told to the collectors of the switch.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub netflow: Option<Setting<Toggle>>,
 }
 
 /// Leaves of a port group's security policy to change; `inherit` gives a leaf back to the switch.
@@ -124,6 +132,42 @@ pub struct VmkPatch {
     pub mtu: Option<Option<Mtu>>,
 }
 
+/// Settings of a switch's NetFlow to change; what is absent stays. Where there is none yet, the collectors make it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct NetflowPatch {
+    /// Who is told, instead of all that were.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub collectors: Option<Collectors>,
+    /// In which format.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub version: Option<NetflowVersion>,
+    /// A flow that goes on is told after so long.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub active: Option<ActiveTimeout>,
+    /// A flow is over when no packet of it came for so long.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub idle: Option<IdleTimeout>,
+    /// One packet in so many is counted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sampling: Option<Sampling>,
+    /// The observation domain; `null` for the one that follows from the names of host and switch.
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "present")]
+    pub domain: Option<Option<u32>>,
+    /// The address that messages come from; `null` for that of the way to the collector.
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "present")]
+    pub source_ip: Option<Option<SourceIp>>,
+    /// Whether only frames between ports of the host are counted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub internal_only: Option<YesNo<false>>,
+    /// Which frames of a port are counted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub direction: Option<FlowDirection>,
+    /// Flows that each poll thread has room for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub flows: Option<FlowRoom>,
+}
+
 /// A field that stands there, even as `null`.
 fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
     deserializer: D,
@@ -148,6 +192,7 @@ impl VswitchPatch {
         self.shaping.apply(&mut spec.shaping);
         self.mac_learning.apply(&mut spec.mac_learning);
         put(&mut spec.bpdu_filter, self.bpdu_filter);
+        put(&mut spec.netflow, self.netflow);
     }
 }
 
@@ -168,6 +213,7 @@ impl PortgroupPatch {
         self.shaping.apply(&mut spec.shaping);
         self.mac_learning.apply(&mut spec.mac_learning);
         put(&mut spec.bpdu_filter, self.bpdu_filter);
+        put(&mut spec.netflow, self.netflow);
     }
 }
 
@@ -192,6 +238,24 @@ impl VmkPatch {
             put(&mut vmk.ip, self.ip);
             put(&mut vmk.mtu, self.mtu);
         }
+    }
+}
+
+impl NetflowPatch {
+    /// Makes the change.
+    pub fn apply(&self, spec: &mut NetflowSpec) {
+        if let Some(collectors) = &self.collectors {
+            spec.collectors = collectors.clone();
+        }
+        put(&mut spec.version, self.version);
+        put(&mut spec.active, self.active);
+        put(&mut spec.idle, self.idle);
+        put(&mut spec.sampling, self.sampling);
+        put(&mut spec.domain, self.domain);
+        put(&mut spec.source_ip, self.source_ip);
+        put(&mut spec.internal_only, self.internal_only);
+        put(&mut spec.direction, self.direction);
+        put(&mut spec.flows, self.flows);
     }
 }
 

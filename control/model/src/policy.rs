@@ -7,10 +7,10 @@ use weft_vlan::PortgroupVlan;
 
 use crate::error::ModelError;
 use crate::intent::{Intent, ObjectRef};
-use crate::name::{PortName, PortgroupName};
+use crate::name::{PortName, PortgroupName, VswitchName};
 use crate::spec::{
     Decision, EffectiveLearning, EffectiveShaping, EffectiveTeaming, Inheritable, Mtu, PortSpec,
-    PortgroupSpec, Toggle, VswitchSpec,
+    PortgroupSpec, Setting, Toggle, VswitchSpec,
 };
 
 /// The value of one policy leaf and who decided it.
@@ -45,6 +45,8 @@ pub struct EffectivePolicy {
     pub mac_learning: EffectiveLearning,
     /// Whether spanning tree frames of the guest are dropped.
     pub bpdu_filter: Leaf<Toggle>,
+    /// Whether the port's flows are counted and told to the collectors of its switch.
+    pub netflow: Leaf<Toggle>,
 }
 
 impl EffectivePolicy {
@@ -61,6 +63,7 @@ impl EffectivePolicy {
         leaves.extend(self.shaping.leaves());
         leaves.extend(self.mac_learning.leaves());
         leaves.push(("bpduFilter", self.bpdu_filter.as_text()));
+        leaves.push(("netflow", self.netflow.as_text()));
         leaves
     }
 }
@@ -94,6 +97,24 @@ impl Intent {
         Ok(inherited(group, switch))
     }
 
+    /// The ports of a switch whose flows are counted.
+    pub fn metered_ports<'a>(
+        &'a self,
+        vswitch: &'a VswitchName,
+    ) -> impl Iterator<Item = &'a PortSpec> {
+        let switch = self.vswitches.get(vswitch).map(|object| &object.spec);
+        let ports = self.ports.values().map(|object| &object.spec);
+        ports.filter(move |port| {
+            let group = self.portgroups.get(&port.portgroup);
+            let group = group.filter(|group| group.spec.vswitch == *vswitch);
+            let toggle = group.zip(switch).map(|(group, switch)| {
+                let own = group.spec.netflow.own();
+                own.copied().unwrap_or(switch.netflow)
+            });
+            toggle == Some(Toggle::Enabled)
+        })
+    }
+
     /// A port with its port group and switch.
     pub(crate) fn chain<'a>(
         &'a self,
@@ -115,6 +136,10 @@ pub(crate) fn inherited(group: &PortgroupSpec, switch: &VswitchSpec) -> Effectiv
         Some(value) => own.decides(value),
         None => default.decides(inherited),
     };
+    let toggle = |leaf: Setting<Toggle>, inherited: Toggle| match leaf.own() {
+        Some(value) => own.decides(*value),
+        None => default.decides(inherited),
+    };
     EffectivePolicy {
         vlan: own.decides(group.vlan),
         mtu: default.decides(switch.mtu),
@@ -134,10 +159,8 @@ pub(crate) fn inherited(group: &PortgroupSpec, switch: &VswitchSpec) -> Effectiv
             (&group.mac_learning, own),
             (&switch.mac_learning, default),
         ),
-        bpdu_filter: match group.bpdu_filter.own() {
-            Some(value) => own.decides(*value),
-            None => default.decides(switch.bpdu_filter),
-        },
+        bpdu_filter: toggle(group.bpdu_filter, switch.bpdu_filter),
+        netflow: toggle(group.netflow, switch.netflow),
     }
 }
 

@@ -1,5 +1,6 @@
 //! What must hold in every configuration, whichever way it came about.
 
+mod netflow;
 mod teams;
 mod vmks;
 
@@ -26,7 +27,8 @@ pub(crate) fn check(intent: &Intent, changed: &[ObjectRef]) -> Result<(), ModelE
     sockets_serve_once(intent, changed)?;
     teams::fit(intent, changed)?;
     addresses_are_unique(intent, changed, |port| port.mac)?;
-    vmks::fit(intent, changed)
+    vmks::fit(intent, changed)?;
+    netflow::fit(intent, changed)
 }
 
 fn targets_exist(intent: &Intent) -> Result<(), ModelError> {
@@ -36,6 +38,16 @@ fn targets_exist(intent: &Intent) -> Result<(), ModelError> {
             return Err(unknown_target(
                 (&group.name).into(),
                 (&group.vswitch).into(),
+                known,
+            ));
+        }
+    }
+    for netflow in intent.netflow.values().map(|object| &object.spec) {
+        if !intent.vswitches.contains_key(&netflow.vswitch) {
+            let known = intent.vswitches.keys().map(VswitchName::as_str);
+            return Err(unknown_target(
+                netflow.into(),
+                (&netflow.vswitch).into(),
                 known,
             ));
         }
@@ -205,6 +217,11 @@ impl Intent {
             self.ports
                 .iter()
                 .map(|(name, object)| (name.into(), *name == object.spec.name)),
+        )
+        .chain(
+            self.netflow
+                .iter()
+                .map(|(name, object)| (ObjectRef::netflow_of(name), *name == object.spec.vswitch)),
         );
         for (object, same) in names {
             if !same {

@@ -4,6 +4,7 @@ mod attachment;
 mod learning;
 mod leaves;
 mod mtu;
+mod netflow;
 mod number;
 mod quantity;
 mod setting;
@@ -25,6 +26,10 @@ pub use learning::{
     SwitchLearning, SwitchLearningPatch,
 };
 pub use mtu::{Mtu, MtuError};
+pub use netflow::{
+    ActiveTimeout, Collector, Collectors, FlowDirection, FlowRoom, IdleTimeout, NetflowSpec,
+    NetflowVersion, Sampling, SourceIp,
+};
 pub use number::{Number, YesNo};
 pub use quantity::{Burst, Kind, Quantity, Rate, Time, WithDefault};
 pub use setting::Setting;
@@ -68,6 +73,9 @@ pub struct VswitchSpec {
     /// Whether spanning tree frames of guests are dropped.
     #[serde(default, skip_serializing_if = "is_default")]
     pub bpdu_filter: Toggle,
+    /// Whether flows are counted and told to the collectors of the switch.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub netflow: Toggle,
 }
 
 impl VswitchSpec {
@@ -82,17 +90,19 @@ impl VswitchSpec {
             shaping: SwitchShaping::default(),
             mac_learning: SwitchLearning::default(),
             bpdu_filter: Toggle::default(),
+            netflow: Toggle::default(),
         }
     }
 
-    /// The leaves of teaming, shaping, MAC learning and the BPDU filter that are not as they are by default, by the names that
-    /// they have in manifests.
+    /// The leaves of policies beyond security that are not as they are by default, by the names that they have in manifests.
     pub fn leaves(&self) -> Vec<(&'static str, String)> {
-        let filter = (!is_default(&self.bpdu_filter)).then(|| self.bpdu_filter.to_string());
+        let toggle = |toggle: Toggle| (!is_default(&toggle)).then(|| toggle.to_string());
+        let (filter, netflow) = (toggle(self.bpdu_filter), toggle(self.netflow));
         let mut leaves = self.teaming.leaves();
         leaves.extend(self.shaping.leaves());
         leaves.extend(self.mac_learning.leaves());
         leaves.extend(filter.map(|filter| ("bpduFilter", filter)));
+        leaves.extend(netflow.map(|netflow| ("netflow", netflow)));
         leaves
     }
 }
@@ -123,6 +133,9 @@ pub struct PortgroupSpec {
     /// Whether spanning tree frames of guests are dropped.
     #[serde(default, skip_serializing_if = "is_default")]
     pub bpdu_filter: Setting<Toggle>,
+    /// Whether flows are counted and told to the collectors of the switch.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub netflow: Setting<Toggle>,
 }
 
 impl PortgroupSpec {
@@ -137,16 +150,19 @@ impl PortgroupSpec {
             shaping: PortgroupShaping::default(),
             mac_learning: PortgroupLearning::default(),
             bpdu_filter: Setting::default(),
+            netflow: Setting::default(),
         }
     }
 
-    /// The leaves of teaming, shaping, MAC learning and the BPDU filter that are set, by the names that they have in manifests.
+    /// The leaves of policies beyond security that are set, by the names that they have in manifests.
     pub fn leaves(&self) -> Vec<(&'static str, String)> {
         let filter = self.bpdu_filter.own().map(ToString::to_string);
+        let netflow = self.netflow.own().map(ToString::to_string);
         let mut leaves = self.teaming.leaves();
         leaves.extend(self.shaping.leaves());
         leaves.extend(self.mac_learning.leaves());
         leaves.extend(filter.map(|filter| ("bpduFilter", filter)));
+        leaves.extend(netflow.map(|netflow| ("netflow", netflow)));
         leaves
     }
 }

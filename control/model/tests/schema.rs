@@ -65,6 +65,7 @@ fn full() -> Value {
             },
             "macLearning": {"enabled": true, "limit": 1, "beyond": "drop", "flood": false, "age": "1h"},
             "bpduFilter": "enabled",
+            "netflow": "enabled",
             "portgroups": [
                 {
                     "name": "Web",
@@ -75,6 +76,7 @@ fn full() -> Value {
                     "shaping": {"in": "off", "out": {"average": "1mbit", "peak": "1mbit", "burst": "64KiB"}},
                     "macLearning": {"enabled": false, "limit": 4096, "beyond": "allow", "flood": true, "age": "1s"},
                     "bpduFilter": "disabled",
+                    "netflow": "disabled",
                 },
                 {
                     "name": "Mail",
@@ -85,6 +87,7 @@ fn full() -> Value {
                     "shaping": {"in": "inherit", "out": false},
                     "macLearning": {"enabled": "inherit", "limit": "inherit", "beyond": "inherit", "flood": "inherit", "age": "inherit"},
                     "bpduFilter": "inherit",
+                    "netflow": "inherit",
                 },
                 {"name": "Lab", "vlan": 4095, "security": {"promiscuous": "inherit"}},
                 {"name": "VM Network", "security": {"macChanges": "accept", "forgedTransmits": "reject"}},
@@ -99,6 +102,11 @@ fn full() -> Value {
             {"name": "vmk0", "portgroup": "Lab", "ip": "10.0.0.11/24", "mac": "02:00:00:00:00:02", "mtu": 1500},
             {"name": "vmk1", "portgroup": "Lab", "ip": "fd00::11/64", "link": "down", "block": true},
         ],
+        "netflow": [{
+            "vswitch": "vSwitch1", "host": "esxi01", "collectors": ["10.8.0.9:2055", "10.8.0.9:65535"], "version": 9,
+            "active": "1h", "idle": "1s", "sampling": 16384, "domain": 4294967295_u32, "sourceIp": "10.8.0.1", "internalOnly": true,
+            "direction": "in", "flows": 1000000,
+        }],
     })
 }
 
@@ -251,6 +259,40 @@ fn what_the_parser_refuses_the_schema_refuses() {
         ("/vmks/0/mac", json!("02:00:00:00:00")),
         ("/vmks/0/tap", json!("tap1")),
         ("/vmks/1/portgroup", json!("a/b")),
+        ("/vswitches/0/netflow", json!("inherit")),
+        ("/vswitches/0/portgroups/0/netflow", json!("on")),
+        ("/netflow", json!({})),
+        ("/netflow/0/vswitch", json!("a/b")),
+        ("/netflow/0/vswitch", json!(null)),
+        ("/netflow/0/host", json!("a".repeat(64))),
+        ("/netflow/0/collectors", json!("10.8.0.9:2055")),
+        ("/netflow/0/collectors", json!([])),
+        ("/netflow/0/collectors", json!(["10.8.0.9:1", "10.8.0.9:1"])),
+        (
+            "/netflow/0/collectors",
+            json!(
+                (1..=9)
+                    .map(|port| format!("10.8.0.9:{port}"))
+                    .collect::<Vec<_>>()
+            ),
+        ),
+        ("/netflow/0/collectors/0", json!("10.8.0.9")),
+        ("/netflow/0/collectors/0", json!("10.8.0.9:02055")),
+        ("/netflow/0/collectors/0", json!("fd00::9:2055")),
+        ("/netflow/0/collectors/0", json!("collector:2055")),
+        ("/netflow/0/version", json!(7)),
+        ("/netflow/0/version", json!("v9")),
+        ("/netflow/0/active", json!("3601s")),
+        ("/netflow/0/active", json!("999ms")),
+        ("/netflow/0/idle", json!("601s")),
+        ("/netflow/0/sampling", json!(16385)),
+        ("/netflow/0/domain", json!(-1)),
+        ("/netflow/0/domain", json!("auto")),
+        ("/netflow/0/sourceIp", json!("10.8.0.1/24")),
+        ("/netflow/0/internalOnly", json!("perhaps")),
+        ("/netflow/0/direction", json!("ingress")),
+        ("/netflow/0/flows", json!(999)),
+        ("/netflow/0/flows", json!(1000001)),
     ];
     for (place, value) in wrong {
         let manifest = with(place, value);
@@ -331,6 +373,13 @@ fn other_value() -> impl Strategy<Value = Value> {
         "10.0.0.0/24",
         "fd00::12/64",
         "::ffff:10.0.0.12/96",
+        "10.0.0.12:2055",
+        "[fd00::12]:4739",
+        "[FD00::12]:65536",
+        "10.0.0.12",
+        "ipfix",
+        "9",
+        "both",
         "/a/",
         "/",
         "//",

@@ -66,7 +66,10 @@ fn policies(inherit: bool) -> impl Strategy<Value = String> {
         words(&["allow", "drop"]),
         words(&["true", "false"]),
         words(&["60s", "300s"]),
-        words(&["enabled", "disabled"]),
+        (
+            words(&["enabled", "disabled"]),
+            words(&["enabled", "disabled"]),
+        ),
     );
     (teaming, others).prop_map(|(teaming, others)| {
         let fields = |fields: &[(&str, Option<String>)]| {
@@ -75,7 +78,7 @@ fn policies(inherit: bool) -> impl Strategy<Value = String> {
             set.collect::<Vec<_>>().join(", ")
         };
         let (policy, active, standby, failback, notify, up_delay, period, threshold) = teaming;
-        let (ingress, egress, enabled, limit, beyond, flood, age, bpdu_filter) = others;
+        let (ingress, egress, enabled, limit, beyond, flood, age, toggles) = others;
         let teaming = fields(&[
             ("policy", policy),
             ("active", active),
@@ -94,9 +97,10 @@ fn policies(inherit: bool) -> impl Strategy<Value = String> {
             ("flood", flood),
             ("age", age),
         ]);
-        let filter = fields(&[("bpduFilter", bpdu_filter)]);
+        let (filter, netflow) = toggles;
+        let toggles = fields(&[("bpduFilter", filter), ("netflow", netflow)]);
         format!(
-            "{{teaming: {{{teaming}}}, shaping: {{{shaping}}}, macLearning: {{{learning}}}, {filter}}}"
+            "{{teaming: {{{teaming}}}, shaping: {{{shaping}}}, macLearning: {{{learning}}}, {toggles}}}"
         )
     })
 }
@@ -165,6 +169,21 @@ fn change() -> impl Strategy<Value = Change> {
             let uplink = format!("eth{uplink}");
             Change::AddUplink("vSwitch1".parse().unwrap(), uplink.parse().unwrap())
         }),
+        (
+            switch(),
+            1..4u16,
+            prop::sample::select(vec!["ipfix", "9", "5"])
+        )
+            .prop_map(|(switch, port, version)| {
+                let patch = format!("{{collectors: ['10.8.0.9:{port}'], version: {version}}}");
+                let patch = weft_model::from_text(&patch).unwrap();
+                Change::SetNetflow(switch.parse().unwrap(), patch)
+            }),
+        (switch(), 16_380..16_385u16).prop_map(|(switch, sampling)| {
+            let patch = weft_model::from_text(&format!("sampling: {sampling}")).unwrap();
+            Change::SetNetflow(switch.parse().unwrap(), patch)
+        }),
+        switch().prop_map(|name| Change::DelNetflow(name.parse().unwrap())),
         (switch(), interface()).prop_map(|(switch, interface)| {
             Change::DelUplink(switch.parse().unwrap(), interface.parse().unwrap())
         }),
@@ -268,6 +287,9 @@ fn teams_are_those_of_the_policies(intent: &Intent, config: &Config) -> Result<(
             [found.shape_in.is_some(), found.shape_out.is_some()],
             shaped
         );
+        prop_assert_eq!(found.metered, policy.netflow.value == Toggle::Enabled);
+        let meter = config.switches.iter().find(|one| one.id == found.switch);
+        prop_assert!(!found.metered || meter.unwrap().meter.is_some());
         prop_assert_eq!(
             found.bpdu_filter,
             policy.bpdu_filter.value == Toggle::Enabled

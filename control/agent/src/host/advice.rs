@@ -108,7 +108,7 @@ fn learners(state: &State) -> impl Iterator<Item = (&PortgroupName, usize)> {
     state.intent.portgroups.keys().filter_map(|name| {
         let policy = state.intent.portgroup_policy(name).ok()?;
         let learning = &policy.mac_learning;
-        let limit = usize::from(learning.limit.value.number());
+        let limit = learning.limit.value.count();
         learning.enabled.value.0.then_some((name, limit))
     })
 }

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use weft_api::{
     ApplyOptions, ApplyResult, ChangeOptions, ChangeResult, EventDetails, EventKind, ObjectChange,
-    Problem, ProblemKind,
+    PortgroupsRequest, Problem, ProblemKind,
 };
 use weft_model::{Attachment, Change, Intent, ObjectRef, Outcome, PortKey, Vmk};
 
@@ -177,6 +177,38 @@ impl Host {
             }
             (Err(problem), _) => Err(problem),
         }
+    }
+
+    /// Changes settings of port groups together; see [`transact`](Self::transact). Blocks.
+    ///
+    /// # Errors
+    /// As [`transact`](Self::transact), and `invalid` where no port group is named.
+    pub(crate) fn set_portgroups(
+        &self,
+        request: &PortgroupsRequest,
+        options: ApplyOptions,
+        by: impl Into<Operator>,
+        durable: impl FnOnce(&ApplyResult),
+    ) -> Result<ApplyResult, Problem> {
+        let PortgroupsRequest { portgroups, set } = request;
+        if portgroups.is_empty() {
+            return Err(
+                Problem::new(ProblemKind::Invalid, "portgroups: none is named")
+                    .in_field("portgroups")
+                    .with_remedy("name the port groups to change"),
+            );
+        }
+        let order = Order::of_many(options, by)?;
+        let plan = |_: &Intent| {
+            let changes = portgroups.iter().cloned();
+            Ok(changes
+                .map(|name| Change::SetPortgroup(name, set.clone()))
+                .collect())
+        };
+        let made = self.transact(&mut self.writer(), &order, plan, |made| {
+            durable(&made.clone().into());
+        })?;
+        Ok(made.into())
     }
 
     /// Makes changes together, whole or not at all. Calls `durable` as soon as nothing can undo them; returns when they are in

@@ -202,7 +202,7 @@ fn of_a_host(manifest: &Manifest) -> Result<(), Problem> {
     let section = match (manifest.hosts.is_empty(), manifest.vms.is_empty()) {
         (true, true) => {
             return match manifest.vswitches().iter().find(|one| one.host.is_some()) {
-                None => Ok(()),
+                None => of_its_host(manifest),
                 Some(one) => Err(of_a_lab(&format!("standard switch {}: host", one.name))
                     .about(&one.name)
                     .in_field("host")),
@@ -212,6 +212,18 @@ fn of_a_host(manifest: &Manifest) -> Result<(), Problem> {
         (true, false) => "vms",
     };
     Err(of_a_lab(section).in_field(section))
+}
+
+fn of_its_host(manifest: &Manifest) -> Result<(), Problem> {
+    match manifest.netflow().iter().find(|one| one.host.is_some()) {
+        None => Ok(()),
+        Some(one) => {
+            let object = ObjectRef::netflow_of(&one.vswitch);
+            Err(of_a_lab(&format!("{object}: host"))
+                .about(object)
+                .in_field("host"))
+        }
+    }
 }
 
 fn of_a_lab(what: &str) -> Problem {

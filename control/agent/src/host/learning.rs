@@ -18,7 +18,7 @@ impl Host {
         let engine = state.engines.get(&PortKey::Port(port.clone()));
         learns(&policy).then(|| PortLearning {
             addresses: engine.map_or(0, |engine| self.plane.datapath().learned_count(engine.id)),
-            limit: policy.mac_learning.limit.value.number().into(),
+            limit: policy.mac_learning.limit.value.count(),
         })
     }
 }

@@ -17,6 +17,7 @@ mod findings;
 mod guests;
 mod interfaces;
 mod learning;
+mod netflow;
 mod teaming;
 mod thousands;
 mod told;

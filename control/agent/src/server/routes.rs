@@ -10,12 +10,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use weft_api::{
     ApplyOptions, ApplyResult, Caller, ChangeOptions, ChangeResult, Confirmed, Event, EventKind,
-    LARGEST_BODY, Problem, ProblemKind, RollbackRequest, TraceReport, TraceRequest, UplinkRequest,
-    Wait,
+    LARGEST_BODY, PortgroupsRequest, Problem, ProblemKind, RollbackRequest, TraceReport,
+    TraceRequest, UplinkRequest, Wait,
 };
 use weft_model::{
-    Change, InterfaceName, Manifest, PortName, PortPatch, PortSpec, PortgroupName, PortgroupPatch,
-    PortgroupSpec, VmkName, VmkPatch, VmkSpec, VswitchName, VswitchPatch, VswitchSpec,
+    Change, InterfaceName, Manifest, NetflowPatch, NetflowSpec, Number, ObjectRef, PortName,
+    PortPatch, PortSpec, PortgroupName, PortgroupPatch, PortgroupSpec, VmkName, VmkPatch, VmkSpec,
+    VswitchName, VswitchPatch, VswitchSpec,
 };
 
 use super::caller::CalledBy;
@@ -81,6 +82,11 @@ fn table() -> Table {
             async |host: Shared| answer(host, |host| Ok(host.portgroups())).await,
         )
         .post("/v1/portgroups", "Adds a port group", add_portgroup)
+        .patch(
+            "/v1/portgroups",
+            "Changes settings of several port groups, in one change",
+            set_portgroups,
+        )
         .get("/v1/portgroups/{name}", "One port group", portgroup)
         .patch(
             "/v1/portgroups/{name}",
@@ -133,6 +139,32 @@ fn table() -> Table {
             async |host: Shared| answer(host, |host| Ok(host.uplinks())).await,
         )
         .post("/v1/uplinks", "Makes an interface an uplink of a standard switch", add_uplink)
+        .get(
+            "/v1/netflow",
+            "Who is told of the flows of switches",
+            async |host: Shared| answer(host, |host| Ok(host.netflows())).await,
+        )
+        .get(
+            "/v1/netflow/{vswitch}",
+            "Who is told of the flows of one standard switch",
+            netflow,
+        )
+        .put(
+            "/v1/netflow/{vswitch}",
+            "Makes the NetFlow of a standard switch so, with defaults for what is absent",
+            put_netflow,
+        )
+        .patch(
+            "/v1/netflow/{vswitch}",
+            "Changes settings of the NetFlow of a standard switch; with collectors, makes it where there is none",
+            set_netflow,
+        )
+        .delete(
+            "/v1/netflow/{vswitch}",
+            "Deletes the NetFlow of a standard switch none of whose port groups has it enabled",
+            del_netflow,
+        )
+        .get("/v1/flows", "The flows that go on, with the most octets first", flows)
         .get("/v1/fdb", "The addresses that switches deliver, with their ports", fdb)
         .get("/v1/stats", "Counters of ports and uplinks", stats)
         .get(
@@ -297,6 +329,74 @@ object_routes! {
         AddPort(PortSpec) SetPort(PortPatch) DelPort;
     vmk add_vmk set_vmk del_vmk: VmkName => weft_api::Vmk;
         AddVmk(VmkSpec) SetVmk(VmkPatch) DelVmk;
+}
+
+async fn set_portgroups(
+    State(host): Shared,
+    CalledBy(caller): CalledBy,
+    Asked(options): Asked<ApplyOptions>,
+    Body(request): Body<PortgroupsRequest>,
+) -> Answer<ApplyResult> {
+    made(options.wait, move |durable| {
+        host.set_portgroups(&request, options, &caller, durable)
+    })
+    .await
+}
+
+async fn netflow(host: Shared, Named(vswitch): Named<VswitchName>) -> Answer<weft_api::Netflow> {
+    answer(host, move |host| host.netflow(&vswitch)).await
+}
+
+async fn put_netflow(
+    State(host): Shared,
+    CalledBy(caller): CalledBy,
+    Named(vswitch): Named<VswitchName>,
+    Asked(options): Options,
+    Body(spec): Body<NetflowSpec>,
+) -> Answer<ChangeResult> {
+    if spec.vswitch != vswitch {
+        let object = ObjectRef::netflow_of(&vswitch);
+        let message = format!("{object}: vswitch is {}", spec.vswitch);
+        let problem = invalid(message).about(object).in_field("vswitch");
+        return Err(problem
+            .with_remedy("name the same switch in path and body")
+            .into());
+    }
+    change(host, Change::PutNetflow(spec), options, caller).await
+}
+
+async fn set_netflow(
+    State(host): Shared,
+    CalledBy(caller): CalledBy,
+    Named(vswitch): Named<VswitchName>,
+    Asked(options): Options,
+    Body(patch): Body<NetflowPatch>,
+) -> Answer<ChangeResult> {
+    change(host, Change::SetNetflow(vswitch, patch), options, caller).await
+}
+
+async fn del_netflow(
+    State(host): Shared,
+    CalledBy(caller): CalledBy,
+    Named(vswitch): Named<VswitchName>,
+    Asked(options): Options,
+) -> Answer<ChangeResult> {
+    change(host, Change::DelNetflow(vswitch), options, caller).await
+}
+
+/// Which flows.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct FlowsQuery {
+    /// Only those that this port, or uplink by its interface, sends or receives.
+    port: Option<String>,
+    /// At most so many: 1-10000, 1000 unless it is said.
+    limit: Option<Number<1, 10_000, 1_000>>,
+}
+
+async fn flows(host: Shared, Asked(query): Asked<FlowsQuery>) -> Answer<Vec<weft_api::FlowEntry>> {
+    let limit = query.limit.unwrap_or_default().count();
+    answer(host, move |host| host.flows(query.port.as_deref(), limit)).await
 }
 
 async fn policy(host: Shared, Named(port): Named<PortName>) -> Answer<weft_api::PolicyReport> {

@@ -58,6 +58,16 @@ impl Table {
         self.with(MethodFilter::POST, "post", path, summary, handler)
     }
 
+    /// What is made so at a path, whether or not it was there.
+    pub(super) fn put<P: 'static, A>(
+        self,
+        path: &str,
+        summary: &str,
+        handler: impl Operation<P, A>,
+    ) -> Self {
+        self.with(MethodFilter::PUT, "put", path, summary, handler)
+    }
+
     /// What is changed at a path.
     pub(super) fn patch<P: 'static, A>(
         self,

@@ -105,7 +105,7 @@ async fn a_switch_with_a_port_is_made_shown_and_removed() {
         switch.name
     );
     assert_eq!(client.uplinks().await.unwrap()[0].interface, uplink);
-    assert_eq!(client.policy(&port.name).await.unwrap().leaves.len(), 21);
+    assert_eq!(client.policy(&port.name).await.unwrap().leaves.len(), 22);
     assert_eq!(client.stats(&[]).await.unwrap().len(), 2);
     assert!(client.fdb(Some(&switch.name)).await.unwrap().is_empty());
     assert!(!client.drops().await.unwrap().reasons.is_empty());
@@ -303,6 +303,69 @@ async fn every_refusal_is_a_problem_with_a_remedy() {
         ("GET /v1/stats?prt=a", b"", Invalid, "prt"),
         ("GET /v1/stats?port=a", b"", NotFound, "a"),
         ("DELETE /v1/ports/a", b"", NotFound, "port a does not exist"),
+        (
+            "GET /v1/netflow/a",
+            b"",
+            NotFound,
+            "standard switch a does not exist",
+        ),
+        (
+            "GET /v1/netflow/vSwitch1",
+            b"",
+            NotFound,
+            "netflow vSwitch1 does not exist",
+        ),
+        (
+            "DELETE /v1/netflow/vSwitch1",
+            b"",
+            NotFound,
+            "netflow vSwitch1 does not exist",
+        ),
+        (
+            "PATCH /v1/netflow/vSwitch1",
+            b"{active: 0s}",
+            Invalid,
+            "1s-1h",
+        ),
+        (
+            "PATCH /v1/netflow/vSwitch1",
+            b"{active: 30s}",
+            NotFound,
+            "netflow vSwitch1",
+        ),
+        (
+            "PUT /v1/netflow/vSwitch1",
+            b"{vswitch: vSwitch2, collectors: ['10.8.0.9:2055']}",
+            Invalid,
+            "vswitch is vSwitch2",
+        ),
+        (
+            "PUT /v1/netflow/vSwitch1",
+            b"{vswitch: vSwitch1, collectors: ['10.8.0.9:2055'], version: 5, sampling: 16384}",
+            Invalid,
+            "use 0-16383",
+        ),
+        (
+            "PATCH /v1/portgroups",
+            b"{portgroups: [], set: {netflow: enabled}}",
+            Invalid,
+            "none is named",
+        ),
+        (
+            "PATCH /v1/portgroups",
+            b"{portgroups: [a], set: {netflow: enabled}}",
+            NotFound,
+            "port group a",
+        ),
+        (
+            "POST /v1/portgroups",
+            b"{name: a, vswitch: vSwitch1, netflow: enabled}",
+            Conflict,
+            "weft netflow set vSwitch1 --collector",
+        ),
+        ("GET /v1/flows?port=a", b"", NotFound, "a"),
+        ("GET /v1/flows?limit=0", b"", Invalid, "use 1-10000"),
+        ("GET /v1/flows?vswitch=a", b"", Invalid, "vswitch"),
         (
             "DELETE /v1/vswitches/vSwitch1/uplinks/eth1",
             b"",

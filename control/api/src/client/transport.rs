@@ -52,12 +52,13 @@ impl Client {
     /// Makes changes together at a path.
     pub(super) async fn transact<B: Serialize>(
         &self,
+        method: Method,
         path: &str,
         body: &B,
         options: ApplyOptions,
     ) -> Answer<ApplyResult> {
         let path = path.to_owned() + &query_of_many(options);
-        self.send(Method::POST, &path, Some(body)).await
+        self.send(method, &path, Some(body)).await
     }
 
     /// Sends a value to a path.

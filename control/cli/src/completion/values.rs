@@ -26,6 +26,8 @@ enum Source {
     PortsAndUplinks,
     Portgroups,
     Vswitches,
+    /// Switches whose flows are told to somebody.
+    Netflow,
     Uplinks,
     /// Uplinks of the switch that the line is about with commas between them, or one of these words.
     UplinkList(Vec<String>),
@@ -122,7 +124,8 @@ fn source(arg: &Arg, path: &[String]) -> Source {
         (["lab", "down"], "LAB") => Source::Labs,
         (["lab", "exec"], "NAME") => Source::LabMembers,
         (["rollback" | "export"], "N") => Source::Generations,
-        (["stats" | "trace"], "PORT") => Source::PortsAndUplinks,
+        (["stats" | "trace" | "flows"], "PORT") => Source::PortsAndUplinks,
+        (["netflow", "show" | "del"], "SWITCH") => Source::Netflow,
         (_, "PORT") => Source::Ports,
         (_, "PG" | "PORTGROUP") => Source::Portgroups,
         (_, "SWITCH" | "VSWITCH") => Source::Vswitches,
@@ -137,7 +140,8 @@ fn source(arg: &Arg, path: &[String]) -> Source {
         (["agent"], "HOW") => words(&["adaptive", "busy"]),
         // A choice that is written out, as in up|down.
         (_, choice) if choice.contains('|') => {
-            let is_word = |word: &&str| word.chars().all(|char| char.is_ascii_lowercase());
+            let is_of_word = |char: char| char.is_ascii_lowercase() || char.is_ascii_digit();
+            let is_word = |word: &&str| word.chars().all(is_of_word);
             let words = choice
                 .split('|')
                 .filter(is_word)
@@ -182,6 +186,7 @@ impl Known {
             | Source::PortsAndUplinks
             | Source::Portgroups
             | Source::Vswitches
+            | Source::Netflow
             | Source::Uplinks => self.objects(source),
             Source::File
             | Source::Directory
@@ -277,6 +282,14 @@ impl Known {
                 .iter()
                 .flatten()
                 .map(|switch| (switch.name.to_string(), "switch".to_owned()))
+                .collect(),
+            Source::Netflow => manifest
+                .netflow()
+                .iter()
+                .map(|netflow| {
+                    let told = format!("{} to {}", netflow.version, netflow.collectors);
+                    (netflow.vswitch.to_string(), told)
+                })
                 .collect(),
             Source::Portgroups => manifest
                 .vswitches
@@ -402,11 +415,19 @@ mod tests {
             ("rollback to", Source::Generations),
             ("export generation", Source::Generations),
             ("vswitch add mtu", Source::Free),
+            ("portgroup set name", Source::Portgroups),
+            ("netflow set vswitch", Source::Vswitches),
+            ("netflow del vswitch", Source::Netflow),
+            ("netflow set collectors", Source::Free),
+            ("flows port", Source::PortsAndUplinks),
         ] {
             assert_eq!(*of(name), source, "{name}");
         }
         let words = |list: &[&str]| Source::Words(list.iter().map(|word| (*word).into()).collect());
         assert_eq!(*of("port set mac"), words(&["none"]));
+        assert_eq!(*of("netflow set version"), words(&["ipfix", "9", "5"]));
+        assert_eq!(*of("netflow set domain"), words(&["auto"]));
+        assert_eq!(*of("netflow set source_ip"), words(&["none"]));
         assert_eq!(*of("port set block"), words(&["yes", "no"]));
         assert_eq!(*of("agent poll"), words(&["adaptive", "busy"]));
         assert_eq!(

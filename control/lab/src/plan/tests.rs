@@ -1,3 +1,5 @@
+use weft_model::Toggle;
+
 use super::*;
 
 fn plan(yaml: &str) -> Result<Plan, LabError> {
@@ -238,4 +240,71 @@ fn a_team_that_cannot_be_is_refused_in_words_of_the_file() {
         assert!(error.to_string().contains(problem), "{error}");
         assert_eq!(error.hint.as_deref(), Some(hint));
     }
+}
+
+/// Two hosts with a switch of the same name, and another one on the first.
+fn told(netflow: &str) -> Result<Plan, LabError> {
+    plan(&format!(
+        "
+hosts: [{{name: a}}, {{name: b}}]
+vswitches:
+  - {{name: s, host: a, netflow: enabled, portgroups: [{{name: Lab}}]}}
+  - {{name: t, host: a}}
+  - {{name: s, host: b}}
+netflow: [{netflow}]
+"
+    ))
+}
+
+#[test]
+fn netflow_belongs_to_the_host_of_its_switch() {
+    let of_a = "{vswitch: s, host: a, collectors: ['10.8.0.9:1'], version: 9, idle: 30s}";
+    let lab = told(of_a).unwrap();
+    let written = Manifest::parse(&format!("netflow: [{of_a}]")).unwrap();
+    let [a, b] = &lab.hosts[..] else {
+        panic!("two hosts");
+    };
+    assert_eq!(a.manifest.netflow()[0].spec(), written.netflow()[0].spec());
+    assert_eq!(
+        a.manifest.netflow()[0].host,
+        None,
+        "an agent knows no other"
+    );
+    assert_eq!(b.manifest.netflow(), []);
+    assert_eq!(a.manifest.vswitches()[0].netflow, Toggle::Enabled);
+    for (netflow, problem, hint) in [
+        (
+            "",
+            "no collector",
+            "name its collectors: netflow: [{vswitch: s,",
+        ),
+        (
+            "{vswitch: s, collectors: ['10.8.0.9:1']}",
+            "netflow s: host is missing in a lab of several hosts",
+            "add 'host: a'",
+        ),
+        (
+            "{vswitch: ss, host: b, collectors: ['10.8.0.9:1']}",
+            "host b: netflow ss: standard switch ss does not exist",
+            "did you mean s?",
+        ),
+        (
+            "{vswitch: s, host: c, collectors: ['10.8.0.9:1']}",
+            "c does not exist",
+            "did you mean a?",
+        ),
+    ] {
+        let error = told(netflow).expect_err(netflow);
+        assert!(
+            error.to_string().replace(": is", " is").contains(problem),
+            "{error}"
+        );
+        assert!(error.hint.as_ref().unwrap().starts_with(hint), "{error:?}");
+    }
+    let twice = told(&format!("{of_a}, {of_a}")).unwrap();
+    assert_eq!(
+        twice.hosts[0].manifest.netflow().len(),
+        2,
+        "the second is the same"
+    );
 }

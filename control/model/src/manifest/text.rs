@@ -6,14 +6,17 @@ use super::Manifest;
 use crate::name::nearest;
 
 /// Sections and fields that manifests are to have and have not yet. Who writes one did not mean another one.
-const NOT_YET: [&str; 3] = ["dvswitches", "mirrors", "netflow"];
+const NOT_YET: [&str; 2] = ["dvswitches", "mirrors"];
 
 /// What numbers may be, for those that do not even fit the type.
-const RANGES: [(&str, &str); 4] = [
+const RANGES: [(&str, &str); 7] = [
     ("vlan", "0-4095"),
     ("mtu", "1280-9000"),
     ("lbtThreshold", "1-100"),
     ("limit", "1-4096"),
+    ("sampling", "0-16384"),
+    ("domain", "0-4294967295"),
+    ("flows", "1000-1000000"),
 ];
 
 /// Why a text is not a manifest.

@@ -11,23 +11,28 @@ use serde::de::{Deserialize, Deserializer, Error, Visitor};
 /// A whole number of a range.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(transparent)]
-pub struct Number<const LEAST: u16, const MOST: u16, const DEFAULT: u16>(u16);
+pub struct Number<const LEAST: u32, const MOST: u32, const DEFAULT: u32>(u32);
 
-impl<const LEAST: u16, const MOST: u16, const DEFAULT: u16> Number<LEAST, MOST, DEFAULT> {
+impl<const LEAST: u32, const MOST: u32, const DEFAULT: u32> Number<LEAST, MOST, DEFAULT> {
     /// The number.
-    pub fn number(self) -> u16 {
+    pub fn number(self) -> u32 {
         self.0
     }
 
+    /// The number, of things that are in memory.
+    pub fn count(self) -> usize {
+        usize::try_from(self.0).expect("weft runs on 64 bits")
+    }
+
     fn new(number: i128) -> Result<Self, String> {
-        let fitting = u16::try_from(number).ok();
+        let fitting = u32::try_from(number).ok();
         let fitting = fitting.filter(|number| (LEAST..=MOST).contains(number));
         let fitting = fitting.map(Self);
         fitting.ok_or_else(|| format!("{number} is out of range; use {LEAST}-{MOST}"))
     }
 }
 
-impl<const LEAST: u16, const MOST: u16, const DEFAULT: u16> Default
+impl<const LEAST: u32, const MOST: u32, const DEFAULT: u32> Default
     for Number<LEAST, MOST, DEFAULT>
 {
     fn default() -> Self {
@@ -35,7 +40,7 @@ impl<const LEAST: u16, const MOST: u16, const DEFAULT: u16> Default
     }
 }
 
-impl<const LEAST: u16, const MOST: u16, const DEFAULT: u16> fmt::Display
+impl<const LEAST: u32, const MOST: u32, const DEFAULT: u32> fmt::Display
     for Number<LEAST, MOST, DEFAULT>
 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -43,7 +48,7 @@ impl<const LEAST: u16, const MOST: u16, const DEFAULT: u16> fmt::Display
     }
 }
 
-impl<const LEAST: u16, const MOST: u16, const DEFAULT: u16> FromStr
+impl<const LEAST: u32, const MOST: u32, const DEFAULT: u32> FromStr
     for Number<LEAST, MOST, DEFAULT>
 {
     type Err = String;
@@ -56,13 +61,13 @@ impl<const LEAST: u16, const MOST: u16, const DEFAULT: u16> FromStr
     }
 }
 
-impl<'de, const LEAST: u16, const MOST: u16, const DEFAULT: u16> Deserialize<'de>
+impl<'de, const LEAST: u32, const MOST: u32, const DEFAULT: u32> Deserialize<'de>
     for Number<LEAST, MOST, DEFAULT>
 {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct InRange<const LEAST: u16, const MOST: u16, const DEFAULT: u16>;
+        struct InRange<const LEAST: u32, const MOST: u32, const DEFAULT: u32>;
 
-        impl<const LEAST: u16, const MOST: u16, const DEFAULT: u16> Visitor<'_>
+        impl<const LEAST: u32, const MOST: u32, const DEFAULT: u32> Visitor<'_>
             for InRange<LEAST, MOST, DEFAULT>
         {
             type Value = Number<LEAST, MOST, DEFAULT>;
@@ -84,7 +89,7 @@ impl<'de, const LEAST: u16, const MOST: u16, const DEFAULT: u16> Deserialize<'de
     }
 }
 
-impl<const LEAST: u16, const MOST: u16, const DEFAULT: u16> JsonSchema
+impl<const LEAST: u32, const MOST: u32, const DEFAULT: u32> JsonSchema
     for Number<LEAST, MOST, DEFAULT>
 {
     fn inline_schema() -> bool {

@@ -20,10 +20,11 @@ fn every_leaf_comes_from_where_it_is_set() {
     let host = |of_switch: &str, of_group: &str| {
         made(&format!(
             "{{vswitches: [{{name: S, uplinks: [e1, e2], {of_switch} portgroups: [{{name: G, {of_group}}}]}}],
-              ports: [{{name: A, portgroup: G, veth: a}}]}}"
+              ports: [{{name: A, portgroup: G, veth: a}}],
+              netflow: [{{vswitch: S, collectors: ['10.8.0.9:2055']}}]}}"
         ))
     };
-    let from = |object: &str, leaves: [(&str, &str); 16]| -> Vec<String> {
+    let from = |object: &str, leaves: [(&str, &str); 17]| -> Vec<String> {
         let leaves = leaves.iter();
         leaves
             .map(|(name, value)| format!("{name} {value} {object}"))
@@ -46,8 +47,9 @@ fn every_leaf_comes_from_where_it_is_set() {
         "macLearning.flood",
         "macLearning.age",
         "bpduFilter",
+        "netflow",
     ];
-    let valued = |values: [&'static str; 16]| {
+    let valued = |values: [&'static str; 17]| {
         let mut index = 0;
         values.map(|value| {
             index += 1;
@@ -56,7 +58,7 @@ fn every_leaf_comes_from_where_it_is_set() {
     };
     let defaults = valued([
         "srcid", "e1,e2", "none", "yes", "yes", "100ms", "30s", "75", "off", "off", "no", "4096",
-        "allow", "yes", "5m", "disabled",
+        "allow", "yes", "5m", "disabled", "disabled",
     ]);
     assert_eq!(leaves(&host("", "")), from("standard switch S", defaults));
     let policies =
@@ -64,7 +66,7 @@ fn every_leaf_comes_from_where_it_is_set() {
                 upDelay: 2s, lbtPeriod: 10s, lbtThreshold: 90},
       shaping: {in: {average: 10mbit}, out: {average: 10mbit, peak: 20mbit, burst: 64KiB}},
       macLearning: {enabled: true, limit: 16, beyond: drop, flood: false, age: 60s},
-      bpduFilter: enabled,";
+      bpduFilter: enabled, netflow: enabled,";
     let set = valued([
         "lbt",
         "e2",
@@ -82,13 +84,14 @@ fn every_leaf_comes_from_where_it_is_set() {
         "no",
         "1m",
         "enabled",
+        "enabled",
     ]);
     assert_eq!(leaves(&host(policies, "")), from("standard switch S", set));
     assert_eq!(leaves(&host("", policies)), from("port group G", set));
     // A default that a port group sets is set.
     let off = "teaming: {policy: srcid, active: all, failback: true, notify: true, upDelay: 100ms, lbtPeriod: 30s, lbtThreshold: 75},
       shaping: {in: off, out: 'off'},
-      macLearning: {enabled: false, limit: 4096, beyond: allow, flood: true, age: 300s}, bpduFilter: disabled,";
+      macLearning: {enabled: false, limit: 4096, beyond: allow, flood: true, age: 300s}, bpduFilter: disabled, netflow: disabled,";
     assert_eq!(leaves(&host(policies, off)), from("port group G", defaults));
 }
 

@@ -24,6 +24,9 @@ pub(super) fn described(
                 } = spec;
                 Some(format!("to {portgroup} on {attachment}"))
             }
+            (Outcome::Created, Change::PutNetflow(spec)) => {
+                Some(format!("{} to {}", spec.version, spec.collectors))
+            }
             _ => None,
         };
         (change.object(), outcome, place)

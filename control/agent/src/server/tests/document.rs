@@ -164,6 +164,26 @@ async fn every_answer_is_as_the_document_says() {
         ("GET /v1/vmks/vmk0", ""),
         ("PATCH /v1/vmks/vmk0", "{ip: null, mtu: null}"),
         ("DELETE /v1/vmks/vmk0?yes=true", ""),
+        (
+            "PUT /v1/netflow/vSwitch1",
+            "{vswitch: vSwitch1, collectors: ['10.8.0.9:2055'], version: 9, sourceIp: 10.8.0.1, domain: 7}",
+        ),
+        (
+            "PATCH /v1/netflow/vSwitch1",
+            "{collectors: ['10.8.0.9:2055', '10.8.0.8:2055'], domain: null}",
+        ),
+        (
+            "PATCH /v1/portgroups",
+            "{portgroups: [Lab], set: {netflow: enabled}}",
+        ),
+        ("GET /v1/netflow", ""),
+        ("GET /v1/netflow/vSwitch1", ""),
+        ("GET /v1/flows?port=eth1&limit=10", ""),
+        (
+            "PATCH /v1/portgroups?dryRun=false",
+            "{portgroups: [Lab], set: {netflow: inherit}}",
+        ),
+        ("DELETE /v1/netflow/vSwitch1", ""),
         ("DELETE /v1/vswitches/vSwitch1/uplinks/eth1", ""),
         ("DELETE /v1/portgroups/Lab?wait=none", ""),
         ("POST /v1/apply?confirm=60", "vswitches: [{name: vSwitch2}]"),

@@ -1,0 +1,154 @@
+//! NetFlow as it is set, shown, kept and gone back from; and port groups that change together.
+
+use weft_api::{ApplyOptions, ApplyResult, PortgroupsRequest, Problem, ProblemKind};
+use weft_model::{Change, Manifest, ObjectKind, ObjectRef, Outcome, VswitchName};
+
+use super::{Bench, LAB};
+
+fn switch() -> VswitchName {
+    "vSwitch1".parse().unwrap()
+}
+
+impl Bench {
+    fn set_netflow(&self, patch: &str) -> Result<Outcome, Problem> {
+        let patch = weft_model::from_text(patch).unwrap();
+        let result = self.change(&Change::SetNetflow(switch(), patch))?;
+        Ok(result.outcome)
+    }
+
+    /// Changes port groups together, as a request in YAML says.
+    fn set_together(&self, request: &str, options: ApplyOptions) -> Result<ApplyResult, Problem> {
+        let request: PortgroupsRequest = weft_model::from_text(request).unwrap();
+        self.host()
+            .set_portgroups(&request, options, "root", |_| {})
+    }
+}
+
+#[test]
+fn netflow_is_made_shown_and_survives_a_restart() {
+    let mut bench = Bench::new(&["p-MyVM1", "p-MyVM2"]);
+    bench.add(LAB);
+    assert_eq!(bench.host().netflows(), []);
+    let made = bench.set_netflow("{collectors: ['10.8.0.9:2055', '10.8.0.8:2055'], version: 9}");
+    assert_eq!(made.unwrap(), Outcome::Created);
+    let shown = bench.host().netflow(&switch()).unwrap();
+    assert_eq!(shown.name, "vSwitch1");
+    assert_eq!(shown.status.ports, 0, "nobody has it enabled");
+    let collectors = shown.status.collectors.iter();
+    let collectors: Vec<_> = collectors.map(|one| one.collector.to_string()).collect();
+    assert_eq!(collectors, ["10.8.0.9:2055", "10.8.0.8:2055"]);
+    assert_ne!(shown.status.domain, 0);
+
+    let enabled = bench
+        .set_together(
+            "{portgroups: [Lab], set: {netflow: enabled}}",
+            ApplyOptions::default(),
+        )
+        .unwrap();
+    assert_eq!(enabled.ports.len(), 2, "new settings are in force on both");
+    assert_eq!(enabled.interrupted, []);
+    let shown = bench.host().netflow(&switch()).unwrap();
+    assert_eq!(shown.status.ports, 2);
+
+    bench.kill();
+    bench.start();
+    assert_eq!(bench.host().netflows(), [shown]);
+    assert_eq!(bench.host().flows(Some("MyVM1"), 10).unwrap(), []);
+    let unknown = bench.host().flows(Some("MyVM"), 10).unwrap_err();
+    assert_eq!(unknown.kind, ProblemKind::NotFound);
+    assert_eq!(unknown.suggestion.as_deref(), Some("MyVM1"));
+}
+
+#[test]
+fn what_is_in_use_is_a_conflict_and_a_rollback_brings_it_back() {
+    let bench = Bench::new(&["p-MyVM1", "p-MyVM2"]);
+    bench.add(LAB);
+    let request = "{portgroups: [Lab], set: {netflow: enabled}}";
+    let early = bench.set_together(request, ApplyOptions::default());
+    let early = early.unwrap_err();
+    assert_eq!(early.kind, ProblemKind::Conflict);
+    assert_eq!(
+        early.remedy.unwrap(),
+        "first run 'weft netflow set vSwitch1 --collector ADDR:PORT'"
+    );
+    bench.set_netflow("collectors: ['10.8.0.9:2055']").unwrap();
+    bench
+        .set_together(request, ApplyOptions::default())
+        .unwrap();
+    let del = Change::DelNetflow(switch());
+    let used = bench.change(&del).unwrap_err();
+    assert_eq!(used.kind, ProblemKind::Conflict);
+    assert_eq!(
+        *used.object.unwrap(),
+        ObjectRef::new(ObjectKind::Netflow, "vSwitch1")
+    );
+    let invalid = bench
+        .set_netflow("{version: 5, sampling: 16384}")
+        .unwrap_err();
+    assert_eq!(invalid.kind, ProblemKind::Invalid);
+
+    let before = bench.host().export();
+    let off = Manifest::parse("{vswitches: [], ports: [], netflow: []}").unwrap();
+    let options = ApplyOptions::default();
+    bench.host().apply(&off, options, "root", |_| {}).unwrap();
+    assert_eq!(bench.host().netflows(), []);
+    let back = bench
+        .host()
+        .rollback(None, options, "root", |_| {})
+        .unwrap();
+    let mut places = back
+        .changes
+        .iter()
+        .filter_map(|change| change.place.as_deref());
+    assert!(places.any(|place| place == "ipfix to 10.8.0.9:2055"));
+    assert_eq!(bench.host().export(), before);
+}
+
+#[test]
+fn port_groups_change_together_or_not_at_all() {
+    let bench = Bench::new(&["p-MyVM1", "p-MyVM2"]);
+    bench.add(LAB);
+    bench.add("vswitches: [{name: vSwitch2, portgroups: [{name: Web}, {name: Mail}]}]");
+    let before = bench.host().export();
+    let refused = bench
+        .set_together(
+            "{portgroups: [Web, Nowhere], set: {vlan: 10}}",
+            ApplyOptions::default(),
+        )
+        .unwrap_err();
+    assert_eq!(refused.kind, ProblemKind::NotFound);
+    assert_eq!(bench.host().export(), before);
+    let all = "{portgroups: [Lab, Web, Mail], set: {vlan: 10, security: {promiscuous: accept}}}";
+    let dry = ApplyOptions {
+        dry_run: true,
+        ..ApplyOptions::default()
+    };
+    let planned = bench.set_together(all, dry).unwrap();
+    assert_eq!((planned.dry_run, planned.changes.len()), (true, 3));
+    assert_eq!(bench.host().export(), before);
+    let generation = bench.host().history().unwrap()[0].generation;
+    let made = bench.set_together(all, ApplyOptions::default()).unwrap();
+    assert_eq!(made.changes, planned.changes);
+    assert_eq!(made.generation, generation + 1, "one change");
+    let again = bench.set_together(all, ApplyOptions::default()).unwrap();
+    assert_eq!(
+        (again.changes.len(), again.generation),
+        (0, made.generation)
+    );
+}
+
+#[test]
+fn a_manifest_of_a_lab_is_not_that_of_a_host() {
+    let bench = Bench::new(&[]);
+    let text = "{vswitches: [{name: vSwitch1}], netflow: [{vswitch: vSwitch1, host: a, collectors: ['10.8.0.9:2055']}]}";
+    let manifest = Manifest::parse(text).unwrap();
+    let refused = bench
+        .host()
+        .apply(&manifest, ApplyOptions::default(), "root", |_| {})
+        .unwrap_err();
+    assert_eq!(refused.kind, ProblemKind::Invalid);
+    assert_eq!(
+        refused.message,
+        "netflow vSwitch1: host: a host has none, only a lab"
+    );
+}
