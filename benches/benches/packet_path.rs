@@ -11,8 +11,8 @@ use weft_datapath::testing::{
     self, AddressTable, CountingAllocator, Rig, allocations, one_switch, one_team,
 };
 use weft_datapath::{
-    Admission, Beyond, Config, LearningConfig, PortConfig, PortId, ShapeConfig, StaticAddress,
-    SwitchId, TeamPolicy,
+    Admission, Beyond, Config, LearningConfig, MeterConfig, PortConfig, PortId, ShapeConfig,
+    StaticAddress, SwitchId, TeamPolicy,
 };
 use weft_packet::{Head, MacAddr};
 use weft_vlan::Policy;
@@ -29,7 +29,11 @@ fn mac(n: u64) -> MacAddr {
 
 /// A UDP frame of `len` octets without FCS.
 fn frame(dst: MacAddr, src: MacAddr, len: usize) -> Vec<u8> {
-    let mut frame = [&dst.octets()[..], &src.octets(), &[0x08, 0x00, 0x45]].concat();
+    let mut frame = [&dst.octets()[..], &src.octets(), &[0x08, 0x00, 0x45, 0]].concat();
+    frame.extend((len as u16 - 14).to_be_bytes());
+    frame.extend([0, 0, 0, 0, 64, 17, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2]);
+    frame.extend([4, 0, 0, 9]);
+    frame.extend((len as u16 - 34).to_be_bytes());
     frame.resize(len, 0);
     frame
 }
@@ -50,6 +54,11 @@ fn two_active(ports: u16, macs: u64, len: usize) -> Rig {
 
 /// The same with other policies than the default ones.
 fn two_active_with(ports: u16, macs: u64, len: usize, set: impl Fn(&mut [PortConfig])) -> Rig {
+    two_active_in(ports, macs, len, |config| set(&mut config.ports))
+}
+
+/// The same in any other configuration.
+fn two_active_in(ports: u16, macs: u64, len: usize, set: impl Fn(&mut Config)) -> Rig {
     let mut rig = Rig::new().expect("an eventfd");
     let address = |side: u64, n: u64| {
         if n == 0 {
@@ -76,9 +85,10 @@ fn two_active_with(ports: u16, macs: u64, len: usize, set: impl Fn(&mut [PortCon
             port: PortId(side as u16),
         })
     };
-    let mut ports: Vec<_> = (0..ports).map(port).collect();
-    set(&mut ports);
-    rig.apply(&switch(more(0).chain(more(1)).collect(), ports));
+    let ports: Vec<_> = (0..ports).map(port).collect();
+    let mut config = switch(more(0).chain(more(1)).collect(), ports);
+    set(&mut config);
+    rig.apply(&config);
     rig
 }
 
@@ -208,6 +218,47 @@ fn shaping(criterion: &mut Criterion) {
             forward(&mut rig, 100_000);
             assert_eq!(allocations() - before, 0, "forwarding allocates");
             let id = BenchmarkId::new(name, format!("{len}B"));
+            group.bench_function(id, |bencher| bencher.iter(|| forward(&mut rig, batch)));
+            rig.audit();
+        }
+    }
+    group.finish();
+}
+
+/// What it costs to count flows: all frames of one switch are in so many.
+fn metering(criterion: &mut Criterion) {
+    let meter = |sampling| MeterConfig {
+        flows: 1_200_000,
+        active: Duration::from_secs(60),
+        idle: Duration::from_secs(15),
+        sampling,
+        ingress: true,
+        egress: true,
+        internal_only: false,
+    };
+    // A switch with a meter of which these ports have no part, then every packet, then one in a hundred.
+    let cases = [
+        ("off", None, true),
+        ("others", Some(meter(1)), false),
+        ("on", Some(meter(1)), true),
+        ("sampled", Some(meter(100)), true),
+    ];
+    let mut group = criterion.benchmark_group("meter");
+    let batch = 2 * BURST as u64;
+    group.throughput(Throughput::Elements(batch));
+    for flows in [2, 10_000, 1_000_000] {
+        for (name, meter, metered) in cases {
+            let mut rig = two_active_in(2, flows / 2, 64, |config| {
+                config.switches[0].meter = meter;
+                for port in &mut config.ports {
+                    port.metered = metered;
+                }
+            });
+            forward(&mut rig, 4_000_000);
+            let before = allocations();
+            forward(&mut rig, 100_000);
+            assert_eq!(allocations() - before, 0, "forwarding allocates");
+            let id = BenchmarkId::new(name, flows);
             group.bench_function(id, |bencher| bencher.iter(|| forward(&mut rig, batch)));
             rig.audit();
         }
@@ -372,6 +423,7 @@ fn look_up(criterion: &mut Criterion) {
 }
 
 criterion_group!(
-    benches, parsing, admission, look_up, forwarding, policies, shaping, uplinks, learning
+    benches, parsing, admission, look_up, forwarding, policies, shaping, metering, uplinks,
+    learning
 );
 criterion_main!(benches);

@@ -47,3 +47,9 @@ fn nanoseconds(clock: ClockId) -> u64 {
     let now = clock_gettime(clock);
     now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
 }
+
+/// Full milliseconds of a time in ns.
+#[inline]
+pub(crate) const fn milliseconds(now: u64) -> u64 {
+    now / 1_000_000
+}

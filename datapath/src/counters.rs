@@ -20,6 +20,12 @@ impl Counter {
         );
     }
 
+    /// Has the counter show something that is counted elsewhere. Only the thread that owns the counter may call this.
+    #[inline]
+    pub(crate) fn show(&self, n: u64) {
+        self.0.store(n, Ordering::Relaxed);
+    }
+
     /// The counter's value, possibly that of a moment ago.
     #[inline]
     pub(crate) fn value(&self) -> u64 {

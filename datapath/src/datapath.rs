@@ -3,6 +3,7 @@
 mod announce;
 mod control;
 mod cores;
+mod flows;
 mod learning;
 mod trace;
 mod uplinks;
@@ -34,6 +35,8 @@ use crate::port::{NO_ADDRESS, Port};
 use crate::snapshot::{Attached, Snapshot};
 pub use announce::Announcement;
 use control::{Attachment, Control};
+use flows::Flows;
+pub use flows::MeterStatus;
 
 /// How long the control side waits for a poll thread to answer before it calls it stalled.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
@@ -165,6 +168,8 @@ pub struct Datapath {
     threads: Vec<Thread>,
     snapshot: Arc<ArcSwap<Snapshot>>,
     control: Mutex<Control>,
+    /// Where the records of flows come out; not behind the lock of changes, which may take their time.
+    flows: Mutex<Flows>,
     /// Hash seed, so that nobody outside can choose addresses that collide.
     seed: u64,
 }
@@ -222,6 +227,7 @@ impl Datapath {
             threads: Vec::new(),
             snapshot: Arc::new(ArcSwap::from_pointee(Snapshot::empty())),
             control: Mutex::default(),
+            flows: Mutex::default(),
             seed: seed(),
         }
     }
@@ -240,6 +246,7 @@ impl Datapath {
             Arc::clone(&self.snapshot),
             receiver,
             events.clone(),
+            self.flows.get_mut().retired(),
         )?;
         self.threads.push(Thread {
             shared,
@@ -431,8 +438,11 @@ impl Datapath {
     /// A poll thread does not answer: the configuration is in force there as soon as the thread goes on.
     pub fn apply(&self, config: &Config) -> Result<(), Stalled> {
         let mut control = self.control.lock();
+        control.follow_lives(config);
         control.config.clone_from(config);
-        self.publish(&mut control)
+        let metered = self.renew_meters(&mut control);
+        let published = self.publish(&mut control);
+        metered.and(published)
     }
 
     /// Compiles and publishes what `control` holds, and waits until all threads have seen it.
@@ -448,6 +458,8 @@ impl Datapath {
             learning,
             config,
             shape_in,
+            meters,
+            lives,
             ..
         } = control;
         learned.retain(|id, _| config.switches.iter().any(|switch| switch.id == *id));
@@ -462,6 +474,8 @@ impl Datapath {
             ways: &decision.ways,
             shape_in,
             learning,
+            meters,
+            lives,
         };
         let snapshot = Arc::new(Snapshot::build(config, &attached, self.seed));
         snapshot.offer_learned();

@@ -5,6 +5,7 @@
 //! 1. `admit`: every frame is parsed and admitted, or dropped with a reason; the table lines that the next stage will need
 //!    are asked for.
 //! 2. `destinations`: every admitted frame is looked up, and noted with each of its destinations.
+//!    On a switch that meters flows, `meter` counts it then.
 //! 3. `transmit`: each destination is served once: one lock, one copy per frame, one publish. What a sender left to its
 //!    NIC goes on to a destination that takes it, and is carried out for any other.
 //!
@@ -13,6 +14,7 @@
 mod admit;
 mod destinations;
 mod held_back;
+mod meter;
 mod trace;
 mod transmit;
 
@@ -23,6 +25,7 @@ use weft_vlan::Admitted;
 
 use crate::engine::Flushed;
 use crate::frame::{BURST, Burst};
+use crate::meter::Meters;
 use crate::snapshot::{PortEntry, Snapshot};
 use crate::{Event, PortId};
 
@@ -31,6 +34,7 @@ pub use admit::SourceJudgement;
 pub use destinations::CopyKind;
 use destinations::Destinations;
 use held_back::HeldBack;
+use meter::Reached;
 pub(crate) use trace::trace;
 pub use trace::{Step, Trace};
 use transmit::Rooms;
@@ -76,6 +80,9 @@ pub(crate) struct Forwarder {
     /// By frame.
     edits: [Edits; BURST],
     destinations: Destinations,
+    /// By frame, on a switch with a meter.
+    reached: [Reached; BURST],
+    pub(crate) meters: Meters,
     rooms: Rooms,
     flushes: Flushes,
     held_back: HeldBack,
@@ -104,7 +111,7 @@ impl Flushes {
 }
 
 impl Forwarder {
-    pub(crate) fn new(thread: usize, events: Sender<Event>) -> Self {
+    pub(crate) fn new(thread: usize, events: Sender<Event>, meters: Meters) -> Self {
         let keep = Edits {
             tagged: TagEdit::Keep,
             untagged: TagEdit::Keep,
@@ -114,6 +121,8 @@ impl Forwarder {
             pending: ArrayVec::new(),
             edits: [keep; BURST],
             destinations: Destinations::default(),
+            reached: [Reached::default(); BURST],
+            meters,
             rooms: Rooms::default(),
             flushes: Flushes::default(),
             held_back: HeldBack::default(),
@@ -145,7 +154,14 @@ impl Forwarder {
         let switch = snapshot.switch_of(entry);
 
         self.admit(entry, switch, source, burst, now);
-        let attempted = self.look_up(snapshot, entry, burst, now);
+        let attempted = match &switch.meter {
+            None => self.look_up::<false>(snapshot, entry, burst, now),
+            Some(metering) => {
+                let attempted = self.look_up::<true>(snapshot, entry, burst, now);
+                self.meter(metering, entry, burst, attempted, now);
+                attempted
+            }
+        };
         let delivered = self.transmit(snapshot, burst, now);
 
         counters.rx_delivered.add(u64::from(delivered.count_ones()));

@@ -116,6 +116,8 @@ pub(crate) struct Burst {
     octets: usize,
     /// Once there are as many octets, there is no room.
     most_octets: usize,
+    /// Of every frame as much is read as somebody may want to look at.
+    deep: bool,
 }
 
 // SAFETY: a burst moves between threads only together with the engines that fill it, and between two of their bursts, when
@@ -135,6 +137,7 @@ impl Default for Burst {
             asks: false,
             octets: 0,
             most_octets: usize::MAX,
+            deep: false,
         }
     }
 }
@@ -176,6 +179,13 @@ impl Burst {
         self.most_octets = octets;
     }
 
+    /// From here on [`HEAD`] octets of each frame are read into private memory, where there are as many, or no more than its engine
+    /// wants.
+    #[inline]
+    pub(crate) fn set_deep(&mut self, deep: bool) {
+        self.deep = deep;
+    }
+
     /// Octets at which there is no room any more; `usize::MAX` if nobody set a limit.
     #[inline]
     pub(crate) fn most_octets(&self) -> usize {
@@ -207,6 +217,7 @@ impl Burst {
     #[inline]
     pub(crate) unsafe fn push(&mut self, pieces: &[&[u8]], head_size: usize) {
         debug_assert!(head_size == SHORT_HEAD || head_size == HEAD);
+        let head_size = if self.deep { HEAD } else { head_size };
         if !self.has_room(pieces.len()) {
             return;
         }

@@ -30,6 +30,7 @@ mod frame;
 mod learned;
 mod learning;
 mod mac_table;
+mod meter;
 mod offloads;
 mod packet_socket;
 mod poll;
@@ -48,7 +49,9 @@ pub use config::{
     StaticAddress, SwitchConfig, SwitchId, TeamConfig, TeamId, TeamPolicy,
 };
 pub use counters::PortCounters;
-pub use datapath::{Announcement, Datapath, Event, Options, PollMode, Stalled, ThreadStatus};
+pub use datapath::{
+    Announcement, Datapath, Event, MeterStatus, Options, PollMode, Stalled, ThreadStatus,
+};
 pub use drop_reason::DropReason;
 pub use engine::{
     AttachError, EngineInfo, EngineSpec, RingStatistics, SocketRole, VhostQueue, VhostState,

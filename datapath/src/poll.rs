@@ -17,6 +17,7 @@ use crate::counters::Counter;
 use crate::engine::RxEngine;
 use crate::forward::{Forwarder, Source};
 use crate::frame::Burst;
+use crate::meter::{Inquiry, Meters, ThreadMeter};
 use crate::snapshot::Snapshot;
 use crate::{Event, PollMode, PortId};
 use roster::{Look, Roster};
@@ -44,6 +45,13 @@ pub(crate) enum Command {
     Add { port: PortId, engine: RxEngine },
     /// Stop receiving from a port; its engine is closed when the answer comes.
     Remove { port: PortId, done: Sender<()> },
+    /// Count flows with a meter, which no snapshot in force needs before the answer comes.
+    Meter {
+        meter: Box<ThreadMeter>,
+        done: Sender<()>,
+    },
+    /// Tell which flows go on.
+    Flows(Inquiry),
     /// Answer when every later burst is forwarded by the newest snapshot.
     Sync { done: Sender<()> },
     /// End.
@@ -114,13 +122,14 @@ impl Worker {
         snapshot: Arc<ArcSwap<Snapshot>>,
         commands: Receiver<Command>,
         events: Sender<Event>,
+        retired: Sender<Box<ThreadMeter>>,
     ) -> std::io::Result<Self> {
         Ok(Self {
             roster: Roster::new(shared.doorbell.as_fd())?,
             shared,
             snapshot: Cache::new(snapshot),
             commands,
-            forwarder: Forwarder::new(index, events),
+            forwarder: Forwarder::new(index, events, Meters::new(retired)),
             burst: Box::default(),
             last_wake: clock::cycles(),
             stopped: false,
@@ -220,6 +229,7 @@ impl Worker {
                     }
                     burst.limit(octets);
                 }
+                burst.set_deep(snapshot.switch_of(entry).meter.is_some());
                 engine.receive(burst);
                 forwarder.notify(snapshot);
                 let frames = burst.len();
@@ -247,6 +257,10 @@ impl Worker {
             if !self.forwarder.is_flushed() {
                 self.forwarder.flush_again(self.snapshot.load());
             }
+            if !self.forwarder.meters.is_empty() {
+                let now = clock::milliseconds(clock::coarse_nanoseconds());
+                self.forwarder.meters.look(self.snapshot.load(), now);
+            }
         }
         if frames > 0 {
             self.shared.frames.add(frames as u64);
@@ -267,6 +281,10 @@ impl Worker {
         let openings = [self.forwarder.next_opening(), self.roster.next_opening()];
         if let Some(opens_at) = openings.into_iter().flatten().min() {
             longest = longest.min(Duration::from_nanos(opens_at.saturating_sub(now)));
+        }
+        if let Some(look) = self.forwarder.meters.next_look() {
+            let look = look.saturating_mul(1_000_000);
+            longest = longest.min(Duration::from_nanos(look.saturating_sub(now)));
         }
         self.roster.sleep(longest, now);
         if !self.forwarder.is_flushed() {
@@ -290,6 +308,11 @@ impl Worker {
                     self.roster.remove(port);
                     let _ = done.try_send(());
                 }
+                Command::Meter { meter, done } => {
+                    self.forwarder.meters.add(meter);
+                    let _ = done.try_send(());
+                }
+                Command::Flows(inquiry) => self.forwarder.meters.ask(inquiry),
                 Command::Sync { done } => {
                     // The control side keeps the old snapshot until every thread has answered, so none is freed here.
                     let snapshot = self.snapshot.load();

@@ -15,6 +15,7 @@ use weft_vlan::Policy;
 use crate::config::{Admission, Beyond, Config, PortConfig, Role, SwitchId};
 use crate::learned::LearnedTable;
 use crate::learning::{Learning, LearningTable};
+use crate::meter::{MeterId, Metering};
 use crate::port::{NO_ADDRESS, Port};
 use crate::shaping::Bucket;
 use crate::teaming::Way;
@@ -58,6 +59,10 @@ pub(crate) struct PortEntry {
     pub(crate) shape_in: Option<Arc<Bucket>>,
     /// Whether what is sent to it has a limit, which is with its transmit side.
     pub(crate) shapes_out: bool,
+    /// Its flows are counted, if its switch counts any.
+    pub(crate) metered: bool,
+    /// Tells it from ports that had its number before it.
+    pub(crate) life: u8,
 }
 
 /// What of the data path outlives a snapshot: ports by number, those without an engine too, learned addresses by switch,
@@ -69,6 +74,10 @@ pub(crate) struct Attached<'a> {
     pub(crate) ways: &'a HashMap<PortId, Way>,
     pub(crate) shape_in: &'a HashMap<PortId, Arc<Bucket>>,
     pub(crate) learning: &'a HashMap<SwitchId, Arc<LearningTable>>,
+    /// How many ports had a number before the one that has it.
+    pub(crate) lives: &'a HashMap<PortId, u8>,
+    /// Of each switch that has a meter.
+    pub(crate) meters: &'a HashMap<SwitchId, MeterId>,
 }
 
 impl Snapshot {
@@ -129,7 +138,9 @@ impl Snapshot {
                         .get(&switch.id)
                         .map_or_else(|| Arc::new(LearningTable::new(seed)), Arc::clone)
                 });
-                Switch::build(switch, &members, learned, learning, seed)
+                let meter = attached.meters.get(&switch.id).zip(switch.meter.as_ref());
+                let meter = meter.map(|(id, config)| Metering::new(*id, config));
+                Switch::build(switch, &members, learned, learning, meter, seed)
             })
             .collect();
         let is_shaped = |port: &PortEntry| port.shape_in.is_some() || port.shapes_out;
@@ -152,6 +163,15 @@ impl Snapshot {
             switches: Arc::clone(&self.switches),
             is_shaped: self.is_shaped,
         }
+    }
+
+    /// What a meter is to do, and the position of its switch.
+    pub(crate) fn metering(&self, id: MeterId) -> Option<(usize, &Metering)> {
+        let mut switches = self.switches.iter().enumerate();
+        switches.find_map(|(index, switch)| {
+            let metering = switch.meter.as_ref().filter(|metering| metering.id == id);
+            metering.map(|metering| (index, metering))
+        })
     }
 
     /// One more than the largest port number in use.
@@ -197,6 +217,8 @@ impl PortEntry {
             way: way.cloned().unwrap_or(Way::ISOLATED),
             shape_in: attached.shape_in.get(&config.id).map(Arc::clone),
             shapes_out: config.shape_out.is_some(),
+            metered: config.metered,
+            life: attached.lives.get(&config.id).copied().unwrap_or_default(),
         }
     }
 

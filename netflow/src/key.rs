@@ -6,13 +6,22 @@ use weft_packet::MacAddr;
 
 use crate::{Addresses, Direction, Flow, Interface};
 
+/// An interface that a flow passes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct End {
+    /// Its number; 0 for none, or several.
+    pub interface: u16,
+    /// Tells it from those that had the number before it.
+    pub life: u8,
+}
+
 /// Where a frame passes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Place {
     /// The interface that sent it.
-    pub ingress: u16,
-    /// The interface that it leaves by, 0 for several.
-    pub egress: u16,
+    pub ingress: End,
+    /// The interface that it leaves by.
+    pub egress: End,
     /// How it passes the port that has it metered.
     pub direction: Direction,
     /// The VLAN inside the switch, 0 for none.
@@ -25,7 +34,7 @@ pub struct Place {
 /// |---|---|
 /// | 0 | destination address (48), EtherType (16) |
 /// | 1 | source address (48), VLAN (12), IP version (3), egress (1) |
-/// | 2 | ingress (16), egress (16), protocol (8), type of service (8), 0 |
+/// | 2 | interfaces of ingress (16) and egress (16), protocol (8), type of service (8), lives of ingress (8) and egress (8) |
 /// | 3 | 0, source port (16), destination port (16) |
 /// | 4-7 | IP addresses: two words each, or both in the first where they are of version 4 |
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -46,7 +55,10 @@ impl Key {
         Self([
             dst.to_bits() << 16 | u64::from(ethertype),
             src.to_bits() << 16 | u64::from(place.vlan) << 4 | direction,
-            u64::from(place.ingress) << 48 | u64::from(place.egress) << 32,
+            u64::from(place.ingress.interface) << 48
+                | u64::from(place.egress.interface) << 32
+                | u64::from(place.ingress.life) << 8
+                | u64::from(place.egress.life),
             0,
             0,
             0,
@@ -82,13 +94,19 @@ impl Key {
     }
 
     #[inline]
-    pub(crate) const fn ingress(&self) -> u16 {
-        (self.0[2] >> 48) as u16
+    pub(crate) const fn ingress(&self) -> End {
+        End {
+            interface: (self.0[2] >> 48) as u16,
+            life: (self.0[2] >> 8) as u8,
+        }
     }
 
     #[inline]
-    pub(crate) const fn egress(&self) -> u16 {
-        (self.0[2] >> 32) as u16
+    pub(crate) const fn egress(&self) -> End {
+        End {
+            interface: (self.0[2] >> 32) as u16,
+            life: self.0[2] as u8,
+        }
     }
 
     pub(crate) const fn direction(&self) -> Direction {
@@ -119,8 +137,8 @@ impl Key {
         let wide =
             |high: u64, low: u64| Ipv6Addr::from_bits(u128::from(high) << 64 | u128::from(low));
         Flow {
-            ingress: Interface(self.ingress().into()),
-            egress: Interface(self.egress().into()),
+            ingress: Interface(self.ingress().interface.into()),
+            egress: Interface(self.egress().interface.into()),
             direction: self.direction(),
             vlan: (w1 >> 4) as u16 & 0xfff,
             src_mac: MacAddr::from_bits(w1 >> 16),

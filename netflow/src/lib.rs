@@ -10,7 +10,7 @@ mod meter;
 mod packet;
 mod record;
 
-pub use key::Place;
+pub use key::{End, Place};
 pub use meter::{BATCH, Ended, Ends, Meter, Tally, Timing};
 pub use packet::Packet;
 pub use record::{Addresses, Counts, Direction, EndReason, Flow, Interface, Record};

@@ -9,7 +9,7 @@ use arrayvec::ArrayVec;
 
 use crate::key::Key;
 use crate::packet::Packet;
-use crate::{Counts, Direction, EndReason, Record};
+use crate::{Counts, Direction, End, EndReason, Record};
 use sampler::Sampler;
 use table::{Found, Spot, State, Table};
 
@@ -20,7 +20,7 @@ pub const BATCH: usize = 32;
 const ROUND: u64 = 500;
 
 /// Sets that are looked at in one go.
-const SETS_AT_ONCE: u64 = 64;
+const SETS_AT_ONCE: u64 = 256;
 
 /// How often a thread that has nothing else to do wakes for the flows (ms).
 const LOOK: u64 = 100;
@@ -61,6 +61,11 @@ pub struct Ended {
 }
 
 impl Ended {
+    /// Where it passes.
+    pub fn ends(&self) -> Ends {
+        Ends::of(&self.key)
+    }
+
     /// The same in words.
     pub fn record(&self) -> Record {
         let state = &self.state;
@@ -81,15 +86,25 @@ impl Ended {
     }
 }
 
-/// The ends of a flow that goes on: the interfaces, 0 where there is none or several, and which of them has it metered.
+/// The ends of a flow that goes on, and which of them has it metered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ends {
     /// Where it enters.
-    pub ingress: u16,
+    pub ingress: End,
     /// Where it leaves.
-    pub egress: u16,
+    pub egress: End,
     /// How it passes the port that has it metered.
     pub direction: Direction,
+}
+
+impl Ends {
+    fn of(key: &Key) -> Self {
+        Self {
+            ingress: key.ingress(),
+            egress: key.egress(),
+            direction: key.direction(),
+        }
+    }
 }
 
 /// The meter of one thread.
@@ -304,11 +319,7 @@ fn reason_to_end(
     now: u64,
     stays: impl Fn(&Ends) -> bool,
 ) -> Option<EndReason> {
-    let ends = Ends {
-        ingress: key.ingress(),
-        egress: key.egress(),
-        direction: key.direction(),
-    };
+    let ends = Ends::of(key);
     let quiet = now.saturating_sub(state.last);
     if !stays(&ends) {
         Some(EndReason::Forced)

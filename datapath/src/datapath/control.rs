@@ -7,6 +7,7 @@ use crate::config::{Config, PortConfig, PortId, ShapeConfig, SwitchId};
 use crate::engine::Probe;
 use crate::learned::LearnedTable;
 use crate::learning::LearningTable;
+use crate::meter::MeterId;
 use crate::port::{CounterSet, Port};
 use crate::shaping::{Bucket, EgressQueue};
 use crate::teaming::{Decision, Move, Teams};
@@ -38,6 +39,12 @@ pub(super) struct Control {
     pub(super) shape_in: HashMap<PortId, Arc<Bucket>>,
     /// Of switches where a port learns.
     pub(super) learning: HashMap<SwitchId, Arc<LearningTable>>,
+    /// Of switches that count flows.
+    pub(super) meters: HashMap<SwitchId, MeterId>,
+    /// Meters there were so far.
+    pub(super) last_meter: u32,
+    /// How many ports had a number before the one that has it.
+    pub(super) lives: HashMap<PortId, u8>,
     pub(super) config: Config,
     pub(super) teams: Teams,
     /// Ports that left by another way since they were last asked for.
@@ -71,6 +78,17 @@ impl Control {
             .chain(self.absent.values())
             .map(|port| (port.id, Arc::clone(port)))
             .collect()
+    }
+
+    /// Notes which ports the next configuration has no more: who gets their numbers is another port.
+    pub(super) fn follow_lives(&mut self, next: &Config) {
+        let kept: HashSet<PortId> = next.ports.iter().map(|port| port.id).collect();
+        for port in &self.config.ports {
+            if !kept.contains(&port.id) {
+                let life = self.lives.entry(port.id).or_default();
+                *life = life.wrapping_add(1);
+            }
+        }
     }
 
     /// Decides by which way every port leaves. `now`: monotonic time, ns.

@@ -52,6 +52,8 @@ impl Datapath {
             learning: &learning,
             ways: &decision.ways,
             shape_in: &shapes,
+            meters: &HashMap::new(),
+            lives: &HashMap::new(),
         };
         let snapshot = Snapshot::build(&config, &attached, self.seed);
         snapshot.offer_learned();

@@ -2,6 +2,7 @@
 
 use weft_packet::{Head, MacAddr};
 
+use super::meter::Reached;
 use super::{Forwarder, Pending};
 use crate::frame::{BURST, Burst, Frame};
 use crate::learning::Learning;
@@ -347,10 +348,10 @@ fn control_frame(entry: &PortEntry, dst: MacAddr) -> Option<DropReason> {
 }
 
 impl Forwarder {
-    /// Notes the destinations of every pending frame. Returns the frames, as bits, of which at least one copy counts as
+    /// Notes the destinations of every pending frame, for a meter too where there is one. Returns the frames, as bits, of which at least one copy counts as
     /// delivery.
     #[inline]
-    pub(super) fn look_up(
+    pub(super) fn look_up<const METERED: bool>(
         &mut self,
         snapshot: &Snapshot,
         entry: &PortEntry,
@@ -362,7 +363,16 @@ impl Forwarder {
         let mut attempted = 0;
         let destinations = &mut self.destinations;
         for &Pending { key, frame } in &self.pending {
-            let add = |port, kind| destinations.add(port, FrameCopy::new(frame, kind));
+            let reached = &mut self.reached[usize::from(frame)];
+            if METERED {
+                *reached = Reached::default();
+            }
+            let add = |port, kind| {
+                destinations.add(port, FrameCopy::new(frame, kind));
+                if METERED && kind == CopyKind::Original {
+                    reached.note(snapshot, port);
+                }
+            };
             let query = Query {
                 snapshot,
                 entry,

@@ -12,6 +12,7 @@ use crate::config::{Admission, PortConfig, Role, StaticAddress, SwitchConfig};
 use crate::learned::LearnedTable;
 use crate::learning::{Learning, second};
 use crate::mac_table::{ANY_VLAN, MacTable, key, on_any_vlan, vlan_of};
+use crate::meter::Metering;
 
 /// A switch as the packet path sees it.
 pub(crate) struct Switch {
@@ -28,6 +29,8 @@ pub(crate) struct Switch {
     limited: HashMap<PortId, Policy, foldhash::fast::FixedState>,
     /// There are several uplinks that frames may come in by, so that what left by one may come back by another.
     pub(crate) may_reflect: bool,
+    /// How flows are counted, if they are.
+    pub(crate) meter: Option<Metering>,
 }
 
 impl Switch {
@@ -36,6 +39,7 @@ impl Switch {
         members: &[&PortConfig],
         learned: Arc<LearnedTable>,
         learning: Option<Learning>,
+        meter: Option<Metering>,
         seed: u64,
     ) -> Self {
         let vms = || members.iter().filter(|port| port.role == Role::Vm);
@@ -88,6 +92,7 @@ impl Switch {
                 .map(|port| (port.id, port.vlan.clone()))
                 .collect(),
             may_reflect: uplinks.count() > 1,
+            meter,
         }
     }
 

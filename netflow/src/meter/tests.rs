@@ -12,9 +12,13 @@ const TIMING: Timing = Timing {
     sampling: 0,
 };
 
+const fn end(interface: u16) -> End {
+    End { interface, life: 1 }
+}
+
 const PLACE: Place = Place {
-    ingress: 3,
-    egress: 7,
+    ingress: end(3),
+    egress: end(7),
     direction: Direction::Ingress,
     vlan: 10,
 };
@@ -240,8 +244,8 @@ fn every_field_tells_flows_apart() {
         (3, 7, Direction::Ingress, 11),
     ] {
         let place = Place {
-            ingress,
-            egress,
+            ingress: end(ingress),
+            egress: end(egress),
             direction,
             vlan,
         };
@@ -252,6 +256,15 @@ fn every_field_tells_flows_apart() {
         others.push(Packet::read(&head, &frame, frame.len(), None, &place).key);
     }
     others.push(numbered(2).key);
+    let later = Place {
+        ingress: End { life: 2, ..end(3) },
+        ..PLACE
+    };
+    let mut packet = v4(17, 0, &[0; 8]);
+    packet[16..20].copy_from_slice(&1u32.to_be_bytes());
+    let frame = ethernet(ethertype::IPV4, &packet);
+    let head = Head::parse(&frame, frame.len()).unwrap();
+    others.push(Packet::read(&head, &frame, frame.len(), None, &later).key);
     for other in &others {
         assert_ne!(*other, base);
         assert_ne!(other.hash(7), base.hash(7));

@@ -1,0 +1,215 @@
+//! Meters of flows, as the control side has them: made, asked, emptied and taken back.
+
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+use weft_netflow::Ended;
+
+use super::control::Control;
+use super::{Datapath, Stalled};
+use crate::config::{PortId, SwitchId};
+use crate::meter::{Inquiry, MeterId, Metering, Outlet, ThreadMeter, meter};
+use crate::poll::Command;
+
+/// Meters that wait to be freed.
+const RETIRED: usize = 64;
+
+/// How long the flows of a thread are waited for.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Where records of flows come out.
+pub(super) struct Flows {
+    outlets: Vec<Outlet>,
+    /// Meters that poll threads need no more.
+    retired: (Sender<Box<ThreadMeter>>, Receiver<Box<ThreadMeter>>),
+}
+
+impl Default for Flows {
+    fn default() -> Self {
+        Self {
+            outlets: Vec::new(),
+            retired: bounded(RETIRED),
+        }
+    }
+}
+
+impl Flows {
+    pub(super) fn retired(&self) -> Sender<Box<ThreadMeter>> {
+        self.retired.0.clone()
+    }
+
+    /// Frees what is needed no more.
+    fn tidy(&mut self) {
+        for meter in self.retired.1.try_iter() {
+            drop(meter);
+        }
+        self.outlets
+            .retain(|outlet| !outlet.records.is_abandoned() || !outlet.records.is_empty());
+    }
+}
+
+/// What the meters of a switch have done, on all poll threads, since the switch has the meters that it has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct MeterStatus {
+    /// Flows that go on.
+    pub in_use: u64,
+    /// Flows that there is room for.
+    pub room: u64,
+    /// Packets that were counted.
+    pub packets: u64,
+    /// Flows that began.
+    pub flows: u64,
+    /// Flows that ended because there was no room.
+    pub evicted: u64,
+    /// Records that were lost, since nobody took them in time.
+    pub lost_records: u64,
+    /// The packets in them.
+    pub lost_packets: u64,
+    /// The octets in them.
+    pub lost_octets: u64,
+}
+
+impl Datapath {
+    /// Has a meter of the right size on every thread for every switch that counts flows, and for no other.
+    pub(super) fn renew_meters(&self, control: &mut Control) -> Result<(), Stalled> {
+        let Control {
+            config,
+            meters,
+            last_meter,
+            ..
+        } = control;
+        let mut flows = self.flows.lock();
+        flows.tidy();
+        let room = |flows: &Flows, id: MeterId| {
+            let outlet = flows.outlets.iter().find(|outlet| outlet.id == id);
+            outlet.map(|outlet| outlet.room)
+        };
+        meters.retain(|id, meter| {
+            let switch = config.switches.iter().find(|switch| switch.id == *id);
+            let wanted = switch.and_then(|switch| switch.meter);
+            // One of another size is another one; what it has counted is told first.
+            wanted.is_some_and(|wanted| room(&flows, *meter) == Some(wanted.flows))
+        });
+        let mut waits = Vec::new();
+        for switch in &config.switches {
+            let Some(wanted) = switch.meter.filter(|_| !meters.contains_key(&switch.id)) else {
+                continue;
+            };
+            *last_meter += 1;
+            let id = MeterId(*last_meter);
+            meters.insert(switch.id, id);
+            let timing = Metering::new(id, &wanted).timing;
+            for thread in 0..self.threads.len() {
+                let (meter, outlet) = meter(id, switch.id, wanted.flows, timing, self.seed);
+                flows.outlets.push(outlet);
+                let (done, wait) = bounded(1);
+                self.command(thread, Command::Meter { meter, done });
+                waits.push((thread, wait));
+            }
+        }
+        drop(flows);
+        self.wait_for(waits)
+    }
+
+    /// Hands out the records of flows that ended, or of parts of them, with their switch; at most so many.
+    pub fn take_flows(&self, most: usize, mut take: impl FnMut(SwitchId, &Ended)) -> usize {
+        let mut flows = self.flows.lock();
+        flows.tidy();
+        let mut taken = 0;
+        for outlet in &mut flows.outlets {
+            while taken < most
+                && let Ok(ended) = outlet.records.pop()
+            {
+                take(outlet.switch, &ended);
+                taken += 1;
+            }
+        }
+        taken
+    }
+
+    /// What the meters of a switch have done; `None` where there is none.
+    pub fn meter_status(&self, switch: SwitchId) -> Option<MeterStatus> {
+        let flows = self.flows.lock();
+        let outlets = flows
+            .outlets
+            .iter()
+            .filter(|outlet| outlet.switch == switch);
+        outlets.fold(None, |sum: Option<MeterStatus>, outlet| {
+            let mut sum = sum.unwrap_or_default();
+            let counters = &outlet.counters;
+            sum.in_use += counters.in_use.value();
+            sum.room += outlet.room as u64;
+            sum.packets += counters.packets.value();
+            sum.flows += counters.flows.value();
+            sum.evicted += counters.evicted.value();
+            sum.lost_records += counters.lost_records.value();
+            sum.lost_packets += counters.lost_packets.value();
+            sum.lost_octets += counters.lost_octets.value();
+            Some(sum)
+        })
+    }
+
+    /// The flows that go on, with their switch, of one port or all; about `most` of each thread and switch. The packets and
+    /// octets of each are those since it was last told of.
+    pub fn flows(&self, port: Option<PortId>, most: usize) -> Vec<(SwitchId, Ended)> {
+        let meters: Vec<_> = {
+            let control = self.control.lock();
+            control
+                .meters
+                .iter()
+                .map(|(id, meter)| (*id, *meter))
+                .collect()
+        };
+        let mut all = Vec::new();
+        for (switch, id) in meters {
+            let asked: Vec<_> = (0..self.threads.len())
+                .map(|thread| {
+                    let (answer, flows) = bounded(1);
+                    let inquiry = Inquiry {
+                        id,
+                        flows: Vec::with_capacity(most),
+                        port,
+                        next: 0,
+                        answer,
+                    };
+                    self.command(thread, Command::Flows(inquiry));
+                    flows
+                })
+                .collect();
+            let until = Instant::now() + PATIENCE;
+            for flows in asked {
+                // What a thread that is stalled counts is not known.
+                let flows = flows.recv_deadline(until).unwrap_or_default();
+                all.extend(flows.into_iter().map(|flow| (switch, flow)));
+            }
+        }
+        all
+    }
+
+    /// Ends every flow that goes on, so that what was counted is told before the data path ends; for as long as `patience` lets it.
+    /// What is left is in the records that are taken after that.
+    pub fn end_flows(&self, patience: Duration) {
+        let mut control = self.control.lock();
+        for switch in &mut control.config.switches {
+            switch.meter = None;
+        }
+        if self.renew_meters(&mut control).is_err() || self.publish(&mut control).is_err() {
+            return;
+        }
+        drop(control);
+        let until = Instant::now() + patience;
+        let retired = self.flows.lock().retired.1.clone();
+        loop {
+            let mut flows = self.flows.lock();
+            flows.tidy();
+            let mut outlets = flows.outlets.iter();
+            if outlets.all(|outlet| outlet.records.is_abandoned()) {
+                return;
+            }
+            drop(flows);
+            if retired.recv_deadline(until).is_err() {
+                return;
+            }
+        }
+    }
+}

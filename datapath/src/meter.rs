@@ -1,0 +1,304 @@
+//! Flows that are metered: the meters of a poll thread, and the way of their records to the control side.
+//!
+//! A poll thread owns its meters, which the control side makes and takes back. What ends leaves by a ring of fixed size that
+//! only the two of them use; where it is full, the record is lost and counted, and the poll thread goes on.
+
+use std::sync::Arc;
+
+use crossbeam_channel::Sender;
+use rtrb::{Consumer, Producer, RingBuffer};
+use weft_netflow::{Direction, End, Ended, Ends, Meter, Timing};
+
+use crate::PortId;
+use crate::clock::milliseconds;
+use crate::config::{MeterConfig, SwitchId};
+use crate::counters::Counter;
+use crate::snapshot::Snapshot;
+
+/// Records that may wait for the control side, of each thread and switch: what ends of a million flows within 30 ms.
+const WAITING: usize = 16_384;
+
+/// The number of a meter, never used again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct MeterId(pub(crate) u32);
+
+/// What a snapshot says of the meter of a switch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Metering {
+    pub(crate) id: MeterId,
+    pub(crate) timing: Timing,
+    pub(crate) ingress: bool,
+    pub(crate) egress: bool,
+    pub(crate) internal_only: bool,
+}
+
+impl Metering {
+    pub(crate) fn new(id: MeterId, config: &MeterConfig) -> Self {
+        let ms = |time: std::time::Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        Self {
+            id,
+            timing: Timing {
+                active: ms(config.active),
+                idle: ms(config.idle),
+                sampling: config.sampling,
+            },
+            ingress: config.ingress,
+            egress: config.egress,
+            internal_only: config.internal_only,
+        }
+    }
+}
+
+/// What a meter tells of itself.
+#[derive(Debug, Default)]
+pub(crate) struct MeterCounters {
+    pub(crate) in_use: Counter,
+    pub(crate) packets: Counter,
+    pub(crate) flows: Counter,
+    pub(crate) evicted: Counter,
+    /// What was in records that found no room on their way.
+    pub(crate) lost_records: Counter,
+    pub(crate) lost_packets: Counter,
+    pub(crate) lost_octets: Counter,
+}
+
+/// A meter on its poll thread.
+pub(crate) struct ThreadMeter {
+    id: MeterId,
+    pub(crate) meter: Meter,
+    out: Producer<Ended>,
+    counters: Arc<MeterCounters>,
+}
+
+/// The control side's end of a meter's way.
+pub(crate) struct Outlet {
+    pub(crate) id: MeterId,
+    pub(crate) switch: SwitchId,
+    pub(crate) room: usize,
+    pub(crate) records: Consumer<Ended>,
+    pub(crate) counters: Arc<MeterCounters>,
+}
+
+/// A meter with room for `flows`, and where its records come out.
+pub(crate) fn meter(
+    id: MeterId,
+    switch: SwitchId,
+    flows: usize,
+    timing: Timing,
+    seed: u64,
+) -> (Box<ThreadMeter>, Outlet) {
+    let (out, records) = RingBuffer::new(WAITING);
+    let counters = Arc::new(MeterCounters::default());
+    let meter = ThreadMeter {
+        id,
+        meter: Meter::new(
+            flows,
+            timing,
+            seed,
+            milliseconds(crate::clock::coarse_nanoseconds()),
+        ),
+        out,
+        counters: Arc::clone(&counters),
+    };
+    let outlet = Outlet {
+        id,
+        switch,
+        room: flows,
+        records,
+        counters,
+    };
+    (Box::new(meter), outlet)
+}
+
+impl ThreadMeter {
+    /// Counts what was noted.
+    #[inline]
+    pub(crate) fn count(&mut self, now: u64) {
+        let Self {
+            meter,
+            out,
+            counters,
+            ..
+        } = self;
+        meter.count(now, prefetch, |ended| hand_over(out, counters, ended));
+    }
+
+    /// Looks at flows whose turn it is. Returns whether others are due already.
+    fn look(
+        &mut self,
+        snapshot: &Snapshot,
+        metering: Option<(usize, &Metering)>,
+        now: u64,
+    ) -> bool {
+        let Self {
+            meter,
+            out,
+            counters,
+            ..
+        } = self;
+        if let Some((_, metering)) = metering
+            && metering.timing != meter.timing()
+        {
+            meter.set_timing(metering.timing);
+        }
+        let stays = |ends: &Ends| {
+            metering.is_some_and(|(switch, metering)| stays(snapshot, switch, metering, ends))
+        };
+        let more = meter.look(now, stays, |ended| hand_over(out, counters, ended));
+        let tally = meter.tally();
+        counters.in_use.show(meter.len() as u64);
+        counters.packets.show(tally.packets);
+        counters.flows.show(tally.flows);
+        counters.evicted.show(tally.evicted);
+        more
+    }
+}
+
+#[inline]
+fn prefetch(address: *const u8) {
+    crate::prefetch::prefetch_at(address);
+}
+
+fn hand_over(out: &mut Producer<Ended>, counters: &MeterCounters, ended: &Ended) {
+    if out.push(*ended).is_err() {
+        let counts = ended.record().counts;
+        counters.lost_records.add(1);
+        counters.lost_packets.add(counts.packets);
+        counters.lost_octets.add(counts.octets);
+    }
+}
+
+/// Whether both ports of a flow are still those that they were, and that which has it metered still does.
+fn stays(snapshot: &Snapshot, switch: usize, metering: &Metering, ends: &Ends) -> bool {
+    let is_there = |end: &End, needs_meter: bool| {
+        let Some(number) = end.interface.checked_sub(1) else {
+            return true;
+        };
+        snapshot.port(PortId(number)).is_some_and(|entry| {
+            entry.switch == switch && entry.life == end.life && (!needs_meter || entry.metered)
+        })
+    };
+    let (ingress, egress) = match ends.direction {
+        Direction::Ingress => (metering.ingress, false),
+        Direction::Egress => (false, metering.egress),
+    };
+    (ingress || egress) && is_there(&ends.ingress, ingress) && is_there(&ends.egress, egress)
+}
+
+/// Those who ask for the flows that go on.
+pub(crate) struct Inquiry {
+    pub(crate) id: MeterId,
+    /// Has room for all that it is to be told.
+    pub(crate) flows: Vec<Ended>,
+    /// The port that they are about, if it is one.
+    pub(crate) port: Option<PortId>,
+    pub(crate) next: usize,
+    pub(crate) answer: Sender<Vec<Ended>>,
+}
+
+/// The meters of a poll thread.
+pub(crate) struct Meters {
+    #[expect(
+        clippy::vec_box,
+        reason = "one goes back in the box that it came in: a poll thread allocates and frees nothing"
+    )]
+    meters: Vec<Box<ThreadMeter>>,
+    inquiries: Vec<Inquiry>,
+    /// Where those go that are not needed any more: memory is not freed on a poll thread.
+    retired: Sender<Box<ThreadMeter>>,
+}
+
+/// Sets of a table that are shown in one go.
+const SHOWN_AT_ONCE: usize = 256;
+
+impl Meters {
+    pub(crate) fn new(retired: Sender<Box<ThreadMeter>>) -> Self {
+        Self {
+            meters: Vec::with_capacity(64),
+            inquiries: Vec::with_capacity(16),
+            retired,
+        }
+    }
+
+    pub(crate) fn add(&mut self, meter: Box<ThreadMeter>) {
+        self.meters.push(meter);
+    }
+
+    pub(crate) fn ask(&mut self, inquiry: Inquiry) {
+        self.inquiries.push(inquiry);
+    }
+
+    #[inline]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.meters.is_empty()
+    }
+
+    #[inline]
+    pub(crate) fn get(&mut self, id: MeterId) -> Option<&mut ThreadMeter> {
+        self.meters
+            .iter_mut()
+            .find(|meter| meter.id == id)
+            .map(|meter| &mut **meter)
+    }
+
+    /// Looks at flows whose turn it is, at the time `now` (ms), and answers who asks.
+    pub(crate) fn look(&mut self, snapshot: &Snapshot, now: u64) {
+        for meter in &mut self.meters {
+            meter.look(snapshot, snapshot.metering(meter.id), now);
+        }
+        let done = |meter: &mut Box<ThreadMeter>| {
+            meter.meter.is_empty() && snapshot.metering(meter.id).is_none()
+        };
+        if let Some(place) = self.meters.iter_mut().position(done)
+            && !self.retired.is_full()
+        {
+            // Alone it sends there, so that there is still room.
+            let _ = self.retired.try_send(self.meters.swap_remove(place));
+        }
+        let Self {
+            meters, inquiries, ..
+        } = self;
+        inquiries.retain_mut(|inquiry| {
+            let meter = meters.iter().find(|meter| meter.id == inquiry.id);
+            let next = meter.and_then(|meter| inquiry.show(&meter.meter));
+            inquiry.next = next.unwrap_or_default();
+            if next.is_none() {
+                let _ = inquiry.answer.try_send(std::mem::take(&mut inquiry.flows));
+            }
+            next.is_some()
+        });
+    }
+
+    /// When they are to be looked at next (ms); `None` while there is nothing to look at.
+    pub(crate) fn next_look(&self) -> Option<u64> {
+        if !self.inquiries.is_empty() {
+            return Some(0);
+        }
+        self.meters
+            .iter()
+            .filter_map(|meter| meter.meter.next_look())
+            .min()
+    }
+}
+
+impl Inquiry {
+    fn show(&mut self, meter: &Meter) -> Option<usize> {
+        let Self {
+            flows, port, next, ..
+        } = self;
+        let of_port = |ended: &Ended| {
+            port.is_none_or(|port| {
+                let ends = ended.ends();
+                [ends.ingress, ends.egress]
+                    .iter()
+                    .any(|end| end.interface == port.0 + 1)
+            })
+        };
+        let next = meter.show(*next, SHOWN_AT_ONCE, |ended| {
+            if flows.len() < flows.capacity() && of_port(ended) {
+                flows.push(*ended);
+            }
+        });
+        next.filter(|_| flows.len() < flows.capacity())
+    }
+}
