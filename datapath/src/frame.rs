@@ -241,7 +241,12 @@ impl Burst {
             SHORT_HEAD
         } else {
             let taken = only.len().min(head_size);
-            frame.head[..taken].copy_from_slice(&only[..taken]);
+            if taken >= SHORT_HEAD {
+                frame.head[..SHORT_HEAD].copy_from_slice(&only[..SHORT_HEAD]);
+                frame.head[SHORT_HEAD..taken].copy_from_slice(&only[SHORT_HEAD..taken]);
+            } else {
+                frame.head[..taken].copy_from_slice(&only[..taken]);
+            }
             taken
         };
         let rest = &only[taken..];

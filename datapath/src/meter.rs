@@ -208,8 +208,8 @@ pub(crate) struct Meters {
     retired: Sender<Box<ThreadMeter>>,
 }
 
-/// Sets of a table that are shown in one go.
-const SHOWN_AT_ONCE: usize = 256;
+/// Flows that are shown in one go.
+const SHOWN_AT_ONCE: usize = 1024;
 
 impl Meters {
     pub(crate) fn new(retired: Sender<Box<ThreadMeter>>) -> Self {
@@ -260,7 +260,7 @@ impl Meters {
         } = self;
         inquiries.retain_mut(|inquiry| {
             let meter = meters.iter().find(|meter| meter.id == inquiry.id);
-            let next = meter.and_then(|meter| inquiry.show(&meter.meter));
+            let next = meter.and_then(|meter| inquiry.show(&meter.meter, now));
             inquiry.next = next.unwrap_or_default();
             if next.is_none() {
                 let _ = inquiry.answer.try_send(std::mem::take(&mut inquiry.flows));
@@ -282,7 +282,7 @@ impl Meters {
 }
 
 impl Inquiry {
-    fn show(&mut self, meter: &Meter) -> Option<usize> {
+    fn show(&mut self, meter: &Meter, now: u64) -> Option<usize> {
         let Self {
             flows, port, next, ..
         } = self;
@@ -294,7 +294,7 @@ impl Inquiry {
                     .any(|end| end.interface == port.0 + 1)
             })
         };
-        let next = meter.show(*next, SHOWN_AT_ONCE, |ended| {
+        let next = meter.show(*next, SHOWN_AT_ONCE, now, |ended| {
             if flows.len() < flows.capacity() && of_port(ended) {
                 flows.push(*ended);
             }

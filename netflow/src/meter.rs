@@ -11,7 +11,7 @@ use crate::key::Key;
 use crate::packet::Packet;
 use crate::{Counts, Direction, End, EndReason, Record};
 use sampler::Sampler;
-use table::{Found, Spot, State, Table};
+use table::{Flow, Found, Spot, Table};
 
 /// Most packets that are metered at once.
 pub const BATCH: usize = 32;
@@ -19,8 +19,8 @@ pub const BATCH: usize = 32;
 /// Every flow is looked at as often (ms): a record leaves at most so long after its time.
 const ROUND: u64 = 500;
 
-/// Sets that are looked at in one go.
-const SETS_AT_ONCE: u64 = 256;
+/// Flows that are looked at in one go.
+const FLOWS_AT_ONCE: u64 = 1024;
 
 /// How often a thread that has nothing else to do wakes for the flows (ms).
 const LOOK: u64 = 100;
@@ -56,7 +56,14 @@ pub struct Tally {
 #[derive(Clone, Copy, Debug)]
 pub struct Ended {
     key: Key,
-    state: State,
+    packets: u32,
+    octets: u32,
+    layer2_octets: u32,
+    first: u64,
+    last: u64,
+    tcp_flags: u8,
+    min_ttl: u8,
+    max_ttl: u8,
     reason: EndReason,
 }
 
@@ -66,20 +73,36 @@ impl Ended {
         Ends::of(&self.key)
     }
 
+    /// What was counted until `now` (ms), of which the flow has the low bits of its times.
+    fn new(key: Key, flow: &Flow, reason: EndReason, now: u64) -> Self {
+        let past = |time: u32| now - u64::from((now as u32).wrapping_sub(time)).min(now);
+        Self {
+            key,
+            packets: flow.packets,
+            octets: flow.octets,
+            layer2_octets: flow.layer2_octets,
+            first: past(flow.first),
+            last: past(flow.last),
+            tcp_flags: flow.tcp_flags,
+            min_ttl: flow.min_ttl,
+            max_ttl: flow.max_ttl,
+            reason,
+        }
+    }
+
     /// The same in words.
     pub fn record(&self) -> Record {
-        let state = &self.state;
         Record {
             flow: self.key.flow(),
             counts: Counts {
-                packets: state.packets,
-                octets: state.octets,
-                layer2_octets: state.layer2_octets,
-                first: state.first,
-                last: state.last,
-                tcp_flags: state.tcp_flags.into(),
-                min_ttl: state.min_ttl,
-                max_ttl: state.max_ttl,
+                packets: self.packets.into(),
+                octets: self.octets.into(),
+                layer2_octets: self.layer2_octets.into(),
+                first: self.first,
+                last: self.last,
+                tcp_flags: self.tcp_flags.into(),
+                min_ttl: self.min_ttl,
+                max_ttl: self.max_ttl,
             },
             reason: self.reason,
         }
@@ -115,23 +138,26 @@ pub struct Meter {
     seed: u64,
     batch: ArrayVec<(Packet, Spot), BATCH>,
     tally: Tally,
-    /// Since when sets are looked at (ms), and how many were: one after the other, all of them once in a round.
-    started: u64,
+    /// The place that is looked at next.
+    next: usize,
+    /// Until when places were looked at (ms), and what is left of that in flows, times the time of a round.
     looked: u64,
+    due: u64,
 }
 
 impl Meter {
     /// A meter with room for `flows`, from the time `now` (ms) on. `seed` is not known to those whose packets are metered.
     pub fn new(flows: usize, timing: Timing, seed: u64, now: u64) -> Self {
         Self {
-            table: Table::new(flows),
+            table: Table::new(flows, seed),
             timing,
             sampler: Sampler::new(timing.sampling, seed),
             seed,
             batch: ArrayVec::new(),
             tally: Tally::default(),
-            started: now,
-            looked: 0,
+            next: 0,
+            looked: now,
+            due: 0,
         }
     }
 
@@ -181,8 +207,8 @@ impl Meter {
             last.add(&packet);
             return;
         }
-        let spot = self.table.spot(packet.key.hash(self.seed));
-        prefetch(self.table.tags_at(&spot));
+        let spot = self.table.spot(&packet.key);
+        prefetch(self.table.set_at(&spot));
         debug_assert!(!self.batch.is_full(), "more packets than a burst has");
         let _ = self.batch.try_push((packet, spot));
     }
@@ -192,34 +218,34 @@ impl Meter {
     pub fn count(&mut self, now: u64, prefetch: impl Fn(*const u8), mut end: impl FnMut(&Ended)) {
         if self.batch.len() > 1 {
             for (_, spot) in &self.batch {
-                if let Some(place) = self.table.place_at(spot) {
-                    prefetch(place);
-                    prefetch(place.wrapping_add(64));
+                if let Some(flow) = self.table.flow_at(spot) {
+                    prefetch(flow);
                 }
             }
         }
         for (packet, spot) in &self.batch {
             self.tally.packets += u64::from(packet.packets);
-            let place = match self.table.place(spot, &packet.key) {
-                Found::Known(place) => place,
-                Found::New(place) => {
+            let flow = match self.table.flow(spot, &packet.key) {
+                Found::Known(flow) => flow,
+                Found::New(flow) => {
                     self.tally.flows += 1;
-                    place
+                    flow
                 }
-                Found::Instead(place, before) => {
+                Found::Instead(flow, key, before) => {
                     self.tally.flows += 1;
-                    if before.state.packets > 0 {
+                    if before.packets > 0 {
                         self.tally.evicted += 1;
-                        end(&Ended {
-                            key: before.key,
-                            state: before.state,
-                            reason: EndReason::NoRoom,
-                        });
+                        end(&Ended::new(key, &before, EndReason::NoRoom, now));
                     }
-                    place
+                    flow
                 }
             };
-            place.state.add(packet, now);
+            if !flow.has_room(packet) {
+                // It is told of before its counters overflow, and goes on.
+                end(&Ended::new(packet.key, flow, EndReason::Active, now));
+                flow.forget();
+            }
+            flow.add(packet, now);
         }
         self.batch.clear();
     }
@@ -232,79 +258,75 @@ impl Meter {
         stays: impl Fn(&Ends) -> bool,
         mut end: impl FnMut(&Ended),
     ) -> bool {
-        let sets = self.table.sets() as u64;
-        let target = now.saturating_sub(self.started) * sets / ROUND;
-        if self.is_empty() {
-            self.looked = target;
-            return false;
-        }
+        let elapsed = now.saturating_sub(self.looked).min(ROUND);
+        self.looked = now;
+        let top = self.table.top() as u64;
         // One round at most: what was looked at then has been looked at.
-        self.looked = self.looked.max(target.saturating_sub(sets));
-        let due = target.saturating_sub(self.looked);
-        let go = due.min(SETS_AT_ONCE);
-        for _ in 0..go {
-            let timing = &self.timing;
-            let set = (self.looked % sets) as usize;
-            self.looked += 1;
-            self.table.sweep(set, |place| {
-                let reason = reason_to_end(&place.key, &place.state, timing, now, &stays);
-                let Some(reason) = reason else { return true };
-                if place.state.packets > 0 {
-                    end(&Ended {
-                        key: place.key,
-                        state: place.state,
-                        reason,
-                    });
-                }
-                // One that goes on is likely to go on further.
-                let goes_on = reason == EndReason::Active;
-                if goes_on {
-                    place.state = State {
-                        last: place.state.last,
-                        ..State::default()
-                    };
-                }
-                goes_on
-            });
+        self.due = (self.due + elapsed * top).min(top * ROUND);
+        let flows = (self.due / ROUND).min(FLOWS_AT_ONCE);
+        self.due -= flows * ROUND;
+        let timing = &self.timing;
+        for _ in 0..flows {
+            if self.next >= self.table.top() {
+                self.next = 0;
+            }
+            self.table.look(
+                self.next,
+                |key, flow| reason_to_end(key, flow, timing, now, &stays),
+                |key, flow, reason| end(&Ended::new(key, flow, reason, now)),
+            );
+            self.next += 1;
         }
-        due > go
+        self.due >= ROUND
     }
 
     /// When flows are to be looked at next (ms); `None` while there is none.
     pub fn next_look(&self) -> Option<u64> {
-        let looked = self.started + self.looked * ROUND / self.table.sets() as u64;
-        (!self.is_empty()).then_some(looked + LOOK)
+        let behind = if self.due >= ROUND { 0 } else { LOOK };
+        (!self.is_empty()).then_some(self.looked + behind)
     }
 
-    /// The flows of some sets from `first` on, as they are; for those who ask what goes on. Returns the set to go on with, if any is left.
-    pub fn show(&self, first: usize, sets: usize, mut show: impl FnMut(&Ended)) -> Option<usize> {
-        let end = self.table.sets().min(first + sets);
-        for set in first..end {
-            self.table.show(set, |place| {
-                if place.state.packets > 0 {
-                    show(&Ended {
-                        key: place.key,
-                        state: place.state,
-                        reason: EndReason::Active,
-                    });
+    /// The flows of some places from `first` on, as they are at the time `now` (ms), for those who ask what goes on. Returns the
+    /// place to go on with, if any is left.
+    pub fn show(
+        &self,
+        first: usize,
+        places: usize,
+        now: u64,
+        mut show: impl FnMut(&Ended),
+    ) -> Option<usize> {
+        let end = self.table.top().min(first + places);
+        for place in first..end {
+            self.table.show(place, |key, flow| {
+                if flow.packets > 0 {
+                    show(&Ended::new(key, flow, EndReason::Active, now));
                 }
             });
         }
-        (end < self.table.sets()).then_some(end)
+        (end < self.table.top()).then_some(end)
     }
 }
 
-impl State {
+impl Flow {
+    /// Whether its counters take another packet.
+    #[inline]
+    fn has_room(&self, packet: &Packet) -> bool {
+        // Of the three it is the largest.
+        self.layer2_octets
+            .checked_add(packet.layer2_octets)
+            .is_some()
+    }
+
     #[inline]
     fn add(&mut self, packet: &Packet, now: u64) {
         if self.packets == 0 {
-            self.first = now;
+            self.first = now as u32;
             (self.min_ttl, self.max_ttl) = (packet.min_ttl, packet.max_ttl);
         }
-        self.packets += u64::from(packet.packets);
-        self.octets += u64::from(packet.octets);
-        self.layer2_octets += u64::from(packet.layer2_octets);
-        self.last = now;
+        self.packets += packet.packets;
+        self.octets += packet.octets;
+        self.layer2_octets += packet.layer2_octets;
+        self.last = now as u32;
         self.tcp_flags |= packet.tcp_flags;
         self.min_ttl = self.min_ttl.min(packet.min_ttl);
         self.max_ttl = self.max_ttl.max(packet.max_ttl);
@@ -314,20 +336,21 @@ impl State {
 /// Why a record of a flow is to be made, if it is.
 fn reason_to_end(
     key: &Key,
-    state: &State,
+    flow: &Flow,
     timing: &Timing,
     now: u64,
     stays: impl Fn(&Ends) -> bool,
 ) -> Option<EndReason> {
     let ends = Ends::of(key);
-    let quiet = now.saturating_sub(state.last);
+    let since = |time: u32| u64::from((now as u32).wrapping_sub(time));
+    let quiet = since(flow.last);
     if !stays(&ends) {
         Some(EndReason::Forced)
-    } else if state.tcp_flags & FIN_OR_RST != 0 && quiet >= ENDS_AFTER {
+    } else if flow.tcp_flags & FIN_OR_RST != 0 && quiet >= ENDS_AFTER {
         Some(EndReason::Ended)
     } else if quiet >= timing.idle {
         Some(EndReason::Idle)
-    } else if state.packets > 0 && now.saturating_sub(state.first) >= timing.active {
+    } else if flow.packets > 0 && since(flow.first) >= timing.active {
         Some(EndReason::Active)
     } else {
         None

@@ -83,13 +83,12 @@ impl Forwarder {
                 direction,
                 vlan: vlan_of(key),
             };
-            let Ok(head) = burst.parse(usize::from(frame)) else {
-                continue;
-            };
+            let head = || burst.parse(usize::from(frame)).ok();
             let frame = &burst.frames()[usize::from(frame)];
             let cut = frame.offload.segmentation;
-            let packet = Packet::read(&head, frame.head(), frame.len(), cut, &place);
-            meter.meter.note(packet, prefetch_at);
+            if let Some(packet) = Packet::read(head, frame.head(), frame.len(), cut, &place) {
+                meter.meter.note(packet, prefetch_at);
+            }
         }
         meter.count(milliseconds(now));
     }
