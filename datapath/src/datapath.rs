@@ -459,6 +459,7 @@ impl Datapath {
             config,
             shape_in,
             meters,
+            last_meter,
             lives,
             ..
         } = control;
@@ -475,6 +476,7 @@ impl Datapath {
             shape_in,
             learning,
             meters,
+            last_meter: *last_meter,
             lives,
         };
         let snapshot = Arc::new(Snapshot::build(config, &attached, self.seed));

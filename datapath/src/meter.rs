@@ -19,7 +19,7 @@ use crate::snapshot::Snapshot;
 const WAITING: usize = 16_384;
 
 /// The number of a meter, never used again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct MeterId(pub(crate) u32);
 
 /// What a snapshot says of the meter of a switch.
@@ -228,9 +228,10 @@ impl Meters {
         self.inquiries.push(inquiry);
     }
 
+    /// Whether there is nothing to look at, and nobody asks.
     #[inline]
-    pub(crate) fn is_empty(&self) -> bool {
-        self.meters.is_empty()
+    pub(crate) fn is_idle(&self) -> bool {
+        self.meters.is_empty() && self.inquiries.is_empty()
     }
 
     #[inline]
@@ -247,7 +248,9 @@ impl Meters {
             meter.look(snapshot, snapshot.metering(meter.id), now);
         }
         let done = |meter: &mut Box<ThreadMeter>| {
-            meter.meter.is_empty() && snapshot.metering(meter.id).is_none()
+            // One that no snapshot knows yet waits for that.
+            let is_over = meter.id <= snapshot.last_meter && snapshot.metering(meter.id).is_none();
+            is_over && meter.meter.is_empty()
         };
         if let Some(place) = self.meters.iter_mut().position(done)
             && !self.retired.is_full()

@@ -257,10 +257,7 @@ impl Worker {
             if !self.forwarder.is_flushed() {
                 self.forwarder.flush_again(self.snapshot.load());
             }
-            if !self.forwarder.meters.is_empty() {
-                let now = clock::milliseconds(clock::coarse_nanoseconds());
-                self.forwarder.meters.look(self.snapshot.load(), now);
-            }
+            self.look_at_flows();
         }
         if frames > 0 {
             self.shared.frames.add(frames as u64);
@@ -269,6 +266,18 @@ impl Worker {
                 .add(clock::cycles().wrapping_sub(start));
         }
         frames
+    }
+
+    /// Ends flows whose time is up, those whose turn it is to be looked at.
+    #[cfg_attr(
+        not(any(test, feature = "testing")),
+        expect(unreachable_pub, reason = "tests look at flows by hand")
+    )]
+    pub fn look_at_flows(&mut self) {
+        if !self.forwarder.meters.is_idle() {
+            let now = clock::milliseconds(clock::coarse_nanoseconds());
+            self.forwarder.meters.look(self.snapshot.load(), now);
+        }
     }
 
     /// Sleeps until a port has frames, a limit lets some pass, or the control side rings.

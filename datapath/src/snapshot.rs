@@ -29,6 +29,8 @@ pub(crate) struct Snapshot {
     switches: Arc<[Switch]>,
     /// Some port has a limit, so that it matters what time it is.
     pub(crate) is_shaped: bool,
+    /// The last meter that there was when it was made.
+    pub(crate) last_meter: MeterId,
 }
 
 /// A port as the packet path sees it.
@@ -78,6 +80,7 @@ pub(crate) struct Attached<'a> {
     pub(crate) lives: &'a HashMap<PortId, u8>,
     /// Of each switch that has a meter.
     pub(crate) meters: &'a HashMap<SwitchId, MeterId>,
+    pub(crate) last_meter: MeterId,
 }
 
 impl Snapshot {
@@ -87,6 +90,7 @@ impl Snapshot {
             ports: Box::default(),
             switches: Arc::new([]),
             is_shaped: false,
+            last_meter: MeterId::default(),
         }
     }
 
@@ -146,6 +150,7 @@ impl Snapshot {
         let is_shaped = |port: &PortEntry| port.shape_in.is_some() || port.shapes_out;
         Self {
             is_shaped: ports.iter().flatten().any(is_shaped),
+            last_meter: attached.last_meter,
             ports: ports.into_boxed_slice(),
             switches: switches.into(),
         }
@@ -162,6 +167,7 @@ impl Snapshot {
             ports,
             switches: Arc::clone(&self.switches),
             is_shaped: self.is_shaped,
+            last_meter: self.last_meter,
         }
     }
 

@@ -42,7 +42,7 @@ pub(super) struct Control {
     /// Of switches that count flows.
     pub(super) meters: HashMap<SwitchId, MeterId>,
     /// Meters there were so far.
-    pub(super) last_meter: u32,
+    pub(super) last_meter: MeterId,
     /// How many ports had a number before the one that has it.
     pub(super) lives: HashMap<PortId, u8>,
     pub(super) config: Config,

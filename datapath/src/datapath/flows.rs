@@ -1,5 +1,6 @@
 //! Meters of flows, as the control side has them: made, asked, emptied and taken back.
 
+use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
@@ -8,7 +9,7 @@ use weft_netflow::Ended;
 use super::control::Control;
 use super::{Datapath, Stalled};
 use crate::config::{PortId, SwitchId};
-use crate::meter::{Inquiry, MeterId, Metering, Outlet, ThreadMeter, meter};
+use crate::meter::{Inquiry, MeterCounters, MeterId, Metering, Outlet, ThreadMeter, meter};
 use crate::poll::Command;
 
 /// Meters that wait to be freed.
@@ -20,6 +21,8 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// Where records of flows come out.
 pub(super) struct Flows {
     outlets: Vec<Outlet>,
+    /// What meters have done that are not there any more.
+    past: HashMap<SwitchId, MeterStatus>,
     /// Meters that poll threads need no more.
     retired: (Sender<Box<ThreadMeter>>, Receiver<Box<ThreadMeter>>),
 }
@@ -28,6 +31,7 @@ impl Default for Flows {
     fn default() -> Self {
         Self {
             outlets: Vec::new(),
+            past: HashMap::new(),
             retired: bounded(RETIRED),
         }
     }
@@ -43,12 +47,32 @@ impl Flows {
         for meter in self.retired.1.try_iter() {
             drop(meter);
         }
-        self.outlets
-            .retain(|outlet| !outlet.records.is_abandoned() || !outlet.records.is_empty());
+        let is_over =
+            |outlet: &mut Outlet| outlet.records.is_abandoned() && outlet.records.is_empty();
+        for outlet in self.outlets.extract_if(.., is_over) {
+            let past = self.past.entry(outlet.switch).or_default();
+            past.add(&outlet.counters);
+        }
+    }
+
+    fn status(&self, switch: SwitchId) -> Option<MeterStatus> {
+        let mut status = self.past.get(&switch).copied().unwrap_or_default();
+        let mut outlets = self
+            .outlets
+            .iter()
+            .filter(|outlet| outlet.switch == switch)
+            .peekable();
+        outlets.peek()?;
+        for outlet in outlets {
+            status.add(&outlet.counters);
+            status.in_use += outlet.counters.in_use.value();
+            status.room += outlet.room as u64;
+        }
+        Some(status)
     }
 }
 
-/// What the meters of a switch have done, on all poll threads, since the switch has the meters that it has.
+/// What the meters of a switch have done, on all poll threads.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct MeterStatus {
     /// Flows that go on.
@@ -67,6 +91,18 @@ pub struct MeterStatus {
     pub lost_packets: u64,
     /// The octets in them.
     pub lost_octets: u64,
+}
+
+impl MeterStatus {
+    /// Adds what a meter has done so far.
+    fn add(&mut self, counters: &MeterCounters) {
+        self.packets += counters.packets.value();
+        self.flows += counters.flows.value();
+        self.evicted += counters.evicted.value();
+        self.lost_records += counters.lost_records.value();
+        self.lost_packets += counters.lost_packets.value();
+        self.lost_octets += counters.lost_octets.value();
+    }
 }
 
 impl Datapath {
@@ -95,8 +131,8 @@ impl Datapath {
             let Some(wanted) = switch.meter.filter(|_| !meters.contains_key(&switch.id)) else {
                 continue;
             };
-            *last_meter += 1;
-            let id = MeterId(*last_meter);
+            last_meter.0 += 1;
+            let id = *last_meter;
             meters.insert(switch.id, id);
             let timing = Metering::new(id, &wanted).timing;
             for thread in 0..self.threads.len() {
@@ -129,24 +165,9 @@ impl Datapath {
 
     /// What the meters of a switch have done; `None` where there is none.
     pub fn meter_status(&self, switch: SwitchId) -> Option<MeterStatus> {
-        let flows = self.flows.lock();
-        let outlets = flows
-            .outlets
-            .iter()
-            .filter(|outlet| outlet.switch == switch);
-        outlets.fold(None, |sum: Option<MeterStatus>, outlet| {
-            let mut sum = sum.unwrap_or_default();
-            let counters = &outlet.counters;
-            sum.in_use += counters.in_use.value();
-            sum.room += outlet.room as u64;
-            sum.packets += counters.packets.value();
-            sum.flows += counters.flows.value();
-            sum.evicted += counters.evicted.value();
-            sum.lost_records += counters.lost_records.value();
-            sum.lost_packets += counters.lost_packets.value();
-            sum.lost_octets += counters.lost_octets.value();
-            Some(sum)
-        })
+        let mut flows = self.flows.lock();
+        flows.tidy();
+        flows.status(switch)
     }
 
     /// The flows that go on, with their switch, of one port or all; about `most` of each thread and switch. The packets and

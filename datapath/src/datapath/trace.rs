@@ -8,6 +8,7 @@ use super::control::Control;
 use crate::clock;
 use crate::config::{Config, PortId, SwitchId};
 use crate::forward::{self, Trace};
+use crate::meter::MeterId;
 use crate::port::Port;
 use crate::shaping::Bucket;
 use crate::snapshot::{Attached, Snapshot};
@@ -53,6 +54,7 @@ impl Datapath {
             ways: &decision.ways,
             shape_in: &shapes,
             meters: &HashMap::new(),
+            last_meter: MeterId::default(),
             lives: &HashMap::new(),
         };
         let snapshot = Snapshot::build(&config, &attached, self.seed);
