@@ -15,17 +15,42 @@ pub struct End {
     pub life: u8,
 }
 
-/// Where a frame passes.
+/// Where a frame passes: the interfaces, how it passes the one that has it metered, and its VLAN.
+///
+/// Bits as in the words 0, 2 and 3 of a [`Key`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Place {
-    /// The interface that sent it.
-    pub ingress: End,
-    /// The interface that it leaves by.
-    pub egress: End,
-    /// How it passes the port that has it metered.
-    pub direction: Direction,
-    /// The VLAN inside the switch, 0 for none.
-    pub vlan: u16,
+pub struct Place(u64);
+
+impl Place {
+    /// Nobody's.
+    pub(crate) const NONE: Self = Self(u64::MAX);
+
+    /// A frame from one interface to another, in a VLAN of the switch, 0 for none.
+    #[inline(always)]
+    pub const fn new(ingress: End, egress: End, direction: Direction, vlan: u16) -> Self {
+        let egress_bit = match direction {
+            Direction::Ingress => 0,
+            Direction::Egress => 1 << EGRESS,
+        };
+        Self(
+            ingress.interface as u64
+                | (egress.interface as u64) << 16
+                | (ingress.life as u64) << 32
+                | (egress.life as u64) << 40
+                | (vlan as u64 & 0xfff) << VLAN
+                | egress_bit,
+        )
+    }
+
+    /// What words 0, 2 and 3 of a key have of it.
+    #[inline(always)]
+    const fn words(self) -> [u64; 3] {
+        [
+            self.0 & (0x1fff << VLAN),
+            self.0 & (0xffff << 32),
+            self.0 & 0xffff_ffff,
+        ]
+    }
 }
 
 /// Words of a key that every flow has.
@@ -46,7 +71,7 @@ pub(crate) const LONG: usize = 3;
 /// | 3 | interfaces of ingress (16) and egress (16), 0 |
 /// | 4 | source and destination of IPv4; the first half of the source of IPv6 |
 /// | 5-7 | the other halves of IPv6, else 0 |
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Key {
     pub(crate) short: [u64; SHORT],
     pub(crate) long: [u64; LONG],
@@ -57,22 +82,10 @@ const EGRESS: u32 = 60;
 const VERSION: u32 = 61;
 const ADDRESS: u64 = (1 << 48) - 1;
 
-/// Words 0, 2 and 3 of a place, as far as they do not depend on the packet.
-#[derive(Clone, Copy)]
-pub(crate) struct PlaceWords([u64; 3]);
-
-impl PlaceWords {
-    #[inline]
-    pub(crate) fn of(place: &Place) -> Self {
-        let egress = match place.direction {
-            Direction::Ingress => 0,
-            Direction::Egress => 1 << EGRESS,
-        };
-        Self([
-            u64::from(place.vlan) << VLAN | egress,
-            u64::from(place.ingress.life) << 32 | u64::from(place.egress.life) << 40,
-            u64::from(place.ingress.interface) | u64::from(place.egress.interface) << 16,
-        ])
+impl PartialEq for Key {
+    #[inline(always)]
+    fn eq(&self, other: &Self) -> bool {
+        self.has_short(&other.short) && (!self.is_long() || self.long == other.long)
     }
 }
 
@@ -80,8 +93,8 @@ impl Key {
     /// A frame that begins with these octets, whose EtherType is where an untagged frame has it: IPv4 without options, with ports
     /// behind it.
     #[inline(always)]
-    pub(crate) fn plain(place: PlaceWords, frame: &[u8; 38]) -> Self {
-        let [zero, two, three] = place.0;
+    pub(crate) fn plain(place: Place, frame: &[u8; 38]) -> Self {
+        let [zero, two, three] = place.words();
         let word = |at: usize| {
             let octets = frame[at..at + 8].first_chunk().expect("a constant range");
             u64::from_le_bytes(*octets)
@@ -102,8 +115,8 @@ impl Key {
 
     /// A frame of which no more is known than its Ethernet header.
     #[inline]
-    pub(crate) fn layer2(place: PlaceWords, src: MacAddr, dst: MacAddr, ethertype: u16) -> Self {
-        let [zero, two, three] = place.0;
+    pub(crate) fn layer2(place: Place, src: MacAddr, dst: MacAddr, ethertype: u16) -> Self {
+        let [zero, two, three] = place.words();
         Self {
             short: [
                 address_word(dst) | zero,
@@ -165,6 +178,14 @@ impl Key {
         } else {
             Direction::Egress
         }
+    }
+
+    /// Whether the part of a key that every flow has is this one's.
+    #[inline(always)]
+    pub(crate) fn has_short(&self, short: &[u64; SHORT]) -> bool {
+        // A comparison of arrays is a call.
+        let pairs = self.short.iter().zip(short);
+        pairs.fold(0, |differs, (own, other)| differs | (own ^ other)) == 0
     }
 
     #[inline]

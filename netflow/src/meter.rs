@@ -6,9 +6,10 @@ mod table;
 mod tests;
 
 use arrayvec::ArrayVec;
+use weft_packet::{Head, Segmentation};
 
-use crate::key::Key;
-use crate::packet::Packet;
+use crate::key::{Key, Place};
+use crate::packet::{Likeness, Packet};
 use crate::{Counts, Direction, End, EndReason, Record};
 use sampler::Sampler;
 use table::{Flow, Found, Spot, Table};
@@ -137,6 +138,8 @@ pub struct Meter {
     sampler: Sampler,
     seed: u64,
     batch: ArrayVec<(Packet, Spot), BATCH>,
+    /// The last one of the batch.
+    last: Likeness,
     tally: Tally,
     /// The place that is looked at next.
     next: usize,
@@ -154,6 +157,7 @@ impl Meter {
             sampler: Sampler::new(timing.sampling, seed),
             seed,
             batch: ArrayVec::new(),
+            last: Likeness::NONE,
             tally: Tally::default(),
             next: 0,
             looked: now,
@@ -198,15 +202,34 @@ impl Meter {
         self.sampler.takes()
     }
 
-    /// Notes a packet, to be counted with the others of its burst, at most [`BATCH`]. `prefetch` is told which memory will be read.
-    #[inline]
-    pub fn note(&mut self, packet: Packet, prefetch: impl FnOnce(*const u8)) {
-        if let Some((last, _)) = self.batch.last_mut()
-            && last.key == packet.key
+    /// Notes a frame, to be counted with the others of its burst, at most [`BATCH`]. It is `len` octets long and begins with `bytes`,
+    /// which hold at least its Ethernet header; `head` is asked for what they say. `cut` is how its sender wants it cut: it counts as the
+    /// packets that it becomes. `prefetch` is told which memory will be read.
+    #[inline(always)]
+    pub fn note(
+        &mut self,
+        head: impl FnOnce() -> Option<Head>,
+        bytes: &[u8],
+        len: usize,
+        cut: Option<Segmentation>,
+        place: Place,
+        prefetch: impl FnOnce(*const u8),
+    ) {
+        // Most frames of a burst are of one flow.
+        if cut.is_none()
+            && let Some((last, _)) = self.batch.last_mut()
+            && self.last.add(last, bytes, len, place)
         {
-            last.add(&packet);
             return;
         }
+        if let Some(packet) = Packet::read(head, bytes, len, cut, place) {
+            self.last = Likeness::of(bytes, &packet, place);
+            self.note_packet(packet, prefetch);
+        }
+    }
+
+    #[inline(always)]
+    fn note_packet(&mut self, packet: Packet, prefetch: impl FnOnce(*const u8)) {
         let spot = self.table.spot(&packet.key);
         prefetch(self.table.set_at(&spot));
         debug_assert!(!self.batch.is_full(), "more packets than a burst has");
@@ -248,6 +271,7 @@ impl Meter {
             flow.add(packet, now);
         }
         self.batch.clear();
+        self.last = Likeness::NONE;
     }
 
     /// Looks at those flows whose turn it is. `stays` tells of one whether its ports are still metered; `end` is given those whose

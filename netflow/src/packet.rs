@@ -2,7 +2,7 @@
 
 use weft_packet::{Head, Segmentation, ethertype, ip_protocol, ipv4, ipv6};
 
-use crate::key::{Key, Place, PlaceWords};
+use crate::key::{Key, Place};
 
 /// Octets of a header, or of what is looked at of it, up to the TCP flags.
 const TCP_FLAGS: usize = weft_packet::tcp::field::FLAGS;
@@ -16,9 +16,107 @@ const SCTP: u8 = 132;
 const DCCP: u8 = 33;
 const UDP_LITE: u8 = 136;
 
+/// Octets that are looked at of a plain packet: up to the TCP flags.
+const PLAIN: usize = ETHERNET + ipv4::HEADER_LEN + TCP_FLAGS + 1;
+
+/// What is counted of a plain packet.
+struct Counted {
+    octets: u32,
+    tcp_flags: u8,
+    ttl: u8,
+}
+
+impl Counted {
+    /// Of a plain packet; `None` where it is not as long as it says.
+    #[inline(always)]
+    fn of(frame: &[u8; PLAIN], len: usize) -> Option<Self> {
+        let total = u16::from_be_bytes([frame[16], frame[17]]);
+        let is_there = (ipv4::HEADER_LEN..=len - ETHERNET).contains(&usize::from(total));
+        is_there.then(|| Self {
+            octets: total.into(),
+            tcp_flags: if frame[23] == ip_protocol::TCP {
+                frame[PLAIN - 1]
+            } else {
+                0
+            },
+            ttl: frame[22],
+        })
+    }
+}
+
+/// The plain packet before: whoever agrees with it in all that tells flows apart is of its flow.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Likeness {
+    place: Place,
+    words: [u64; WORDS],
+}
+
+/// Words of eight octets that a plain packet's flow stands in.
+const WORDS: usize = 5;
+
+/// What of them tells flows apart, and what says that the packet is plain: addresses, EtherType, version and header length, type of
+/// service, fragmentation, protocol, IP addresses, ports.
+const TELLING: [u64; WORDS] = [
+    u64::MAX,
+    u64::MAX,
+    u64::from_le_bytes([0, 0, 0, 0, 0x3f, 0xff, 0, 0xff]),
+    u64::from_le_bytes([0, 0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff]),
+    u64::from_le_bytes([0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0, 0]),
+];
+
+impl Likeness {
+    pub(crate) const NONE: Self = Self {
+        place: Place::NONE,
+        words: [0; WORDS],
+    };
+
+    #[inline(always)]
+    fn words(frame: &[u8; PLAIN]) -> [u64; WORDS] {
+        std::array::from_fn(|word| {
+            let octets = frame[word * 8..].first_chunk().copied();
+            u64::from_le_bytes(octets.unwrap_or_default()) & TELLING[word]
+        })
+    }
+
+    /// Of a packet that was read; nobody is like one that is not plain.
+    #[inline(always)]
+    pub(crate) fn of(bytes: &[u8], packet: &Packet, place: Place) -> Self {
+        match bytes.first_chunk() {
+            Some(frame) if packet.is_plain => Self {
+                place,
+                words: Self::words(frame),
+            },
+            _ => Self::NONE,
+        }
+    }
+
+    /// Counts a frame to a packet that it is like. Returns whether it is.
+    #[inline(always)]
+    pub(crate) fn add(&self, packet: &mut Packet, bytes: &[u8], len: usize, place: Place) -> bool {
+        let Some(frame) = bytes.first_chunk() else {
+            return false;
+        };
+        let pairs = self.words.iter().zip(Self::words(frame));
+        let differs = pairs.fold(0, |differs, (own, other)| differs | (own ^ other));
+        if differs != 0 || self.place != place {
+            return false;
+        }
+        let Some(counted) = Counted::of(frame, len) else {
+            return false;
+        };
+        packet.packets += 1;
+        packet.octets += counted.octets;
+        packet.layer2_octets += len as u32;
+        packet.tcp_flags |= counted.tcp_flags;
+        packet.min_ttl = packet.min_ttl.min(counted.ttl);
+        packet.max_ttl = packet.max_ttl.max(counted.ttl);
+        true
+    }
+}
+
 /// A frame as far as it is metered, or several of one flow.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Packet {
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Packet {
     pub(crate) key: Key,
     pub(crate) packets: u32,
     pub(crate) octets: u32,
@@ -26,20 +124,20 @@ pub struct Packet {
     pub(crate) tcp_flags: u8,
     pub(crate) min_ttl: u8,
     pub(crate) max_ttl: u8,
+    is_plain: bool,
 }
 
 impl Packet {
     /// Reads a frame that is `len` octets long and begins with `bytes`, which hold at least its Ethernet header; `head` is asked for
     /// what they say. `cut` is how its sender wants it cut: it counts as the packets that it becomes.
     #[inline(always)]
-    pub fn read(
+    pub(crate) fn read(
         head: impl FnOnce() -> Option<Head>,
         bytes: &[u8],
         len: usize,
         cut: Option<Segmentation>,
-        place: &Place,
+        place: Place,
     ) -> Option<Self> {
-        let place = PlaceWords::of(place);
         if cut.is_none()
             && let Some(plain) = Self::plain(bytes, len, place)
         {
@@ -50,35 +148,26 @@ impl Packet {
 
     /// The short way for what most packets are: TCP or UDP in IPv4 without options, whole, in an untagged frame.
     #[inline(always)]
-    fn plain(bytes: &[u8], len: usize, place: PlaceWords) -> Option<Self> {
-        const OCTETS: usize = ETHERNET + ipv4::HEADER_LEN + TCP_FLAGS + 1;
-        let frame: &[u8; OCTETS] = bytes.first_chunk()?;
-        let ip = &frame[ETHERNET..];
-        let field = |range: std::ops::Range<usize>| {
-            u16::from_be_bytes([ip[range.start], ip[range.start + 1]])
-        };
-        let protocol = ip[ipv4::field::PROTOCOL];
-        let total = usize::from(field(ipv4::field::TOTAL_LEN));
+    fn plain(bytes: &[u8], len: usize, place: Place) -> Option<Self> {
+        let frame: &[u8; PLAIN] = bytes.first_chunk()?;
+        let protocol = frame[23];
+        let fragment = u16::from_be_bytes([frame[20], frame[21]]);
         let is_plain = frame[12..15] == [0x08, 0x00, 0x45]
-            && field(ipv4::field::FRAGMENT) & 0x3fff == 0
-            && (protocol == ip_protocol::TCP || protocol == ip_protocol::UDP)
-            && (ipv4::HEADER_LEN..=len - ETHERNET).contains(&total);
+            && fragment & 0x3fff == 0
+            && (protocol == ip_protocol::TCP || protocol == ip_protocol::UDP);
         if !is_plain {
             return None;
         }
-        let ttl = ip[ipv4::field::TTL];
+        let counted = Counted::of(frame, len)?;
         Some(Self {
-            key: Key::plain(place, frame.first_chunk().expect("it is shorter")),
+            key: Key::plain(place, frame.first_chunk()?),
             packets: 1,
-            octets: total as u32,
+            octets: counted.octets,
             layer2_octets: len as u32,
-            tcp_flags: if protocol == ip_protocol::TCP {
-                frame[OCTETS - 1]
-            } else {
-                0
-            },
-            min_ttl: ttl,
-            max_ttl: ttl,
+            tcp_flags: counted.tcp_flags,
+            min_ttl: counted.ttl,
+            max_ttl: counted.ttl,
+            is_plain: true,
         })
     }
 
@@ -88,7 +177,7 @@ impl Packet {
         bytes: &[u8],
         len: usize,
         cut: Option<Segmentation>,
-        place: PlaceWords,
+        place: Place,
     ) -> Self {
         let header_len = usize::from(head.header_len);
         let mut packet = Self {
@@ -99,6 +188,7 @@ impl Packet {
             tcp_flags: 0,
             min_ttl: 0,
             max_ttl: 0,
+            is_plain: false,
         };
         let network = bytes.get(header_len..).unwrap_or_default();
         match head.ethertype {
@@ -187,16 +277,5 @@ impl Packet {
         self.packets = packets as u32;
         self.octets = (packets * headers.saturating_sub(header_len) + payload) as u32;
         self.layer2_octets = (packets * headers + payload) as u32;
-    }
-
-    /// Adds another of the same flow.
-    #[inline]
-    pub(crate) fn add(&mut self, other: &Self) {
-        self.packets += other.packets;
-        self.octets += other.octets;
-        self.layer2_octets += other.layer2_octets;
-        self.tcp_flags |= other.tcp_flags;
-        self.min_ttl = self.min_ttl.min(other.min_ttl);
-        self.max_ttl = self.max_ttl.max(other.max_ttl);
     }
 }

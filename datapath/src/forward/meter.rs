@@ -1,6 +1,6 @@
 //! Between look-up and transmission: frames of metered ports are counted, each once on its switch.
 
-use weft_netflow::{Direction, End, Packet, Place};
+use weft_netflow::{Direction, End, Place};
 
 use super::{Forwarder, Pending};
 use crate::PortId;
@@ -62,6 +62,7 @@ impl Forwarder {
         let Some(meter) = self.meters.get(metering.id) else {
             return;
         };
+        let ingress = end(entry);
         let enters = metering.ingress && entry.metered;
         for &Pending { key, frame } in &self.pending {
             let reached = &self.reached[usize::from(frame)];
@@ -77,18 +78,12 @@ impl Forwarder {
             if !is_counted || !meter.meter.takes() {
                 continue;
             }
-            let place = Place {
-                ingress: end(entry),
-                egress: reached.end,
-                direction,
-                vlan: vlan_of(key),
-            };
+            let place = Place::new(ingress, reached.end, direction, vlan_of(key));
             let head = || burst.parse(usize::from(frame)).ok();
             let frame = &burst.frames()[usize::from(frame)];
             let cut = frame.offload.segmentation;
-            if let Some(packet) = Packet::read(head, frame.head(), frame.len(), cut, &place) {
-                meter.meter.note(packet, prefetch_at);
-            }
+            let (bytes, len) = (frame.head(), frame.len());
+            meter.meter.note(head, bytes, len, cut, place, prefetch_at);
         }
         meter.count(milliseconds(now));
     }

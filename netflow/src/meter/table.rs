@@ -175,7 +175,7 @@ impl Table {
         let mut matching = set.matching(spot.tag);
         while matching != 0 {
             let place = set.places[matching.trailing_zeros() as usize & (WAYS - 1)];
-            if self.flows[place as usize].short == key.short
+            if key.has_short(&self.flows[place as usize].short)
                 && (!key.is_long() || self.long[place as usize] == key.long)
             {
                 return Some(place);

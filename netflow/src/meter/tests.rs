@@ -16,12 +16,7 @@ const fn end(interface: u16) -> End {
     End { interface, life: 1 }
 }
 
-const PLACE: Place = Place {
-    ingress: end(3),
-    egress: end(7),
-    direction: Direction::Ingress,
-    vlan: 10,
-};
+const PLACE: Place = Place::new(end(3), end(7), Direction::Ingress, 10);
 
 fn ethernet(ethertype: u16, payload: &[u8]) -> Vec<u8> {
     let mut frame = vec![2, 0, 0, 0, 0, 2, 2, 0, 0, 0, 0, 1];
@@ -61,7 +56,7 @@ fn tcp(flags: u8, payload: usize) -> Vec<u8> {
 
 fn read(frame: &[u8]) -> Packet {
     let head = Head::parse(frame, frame.len()).unwrap();
-    Packet::read(|| Some(head), frame, frame.len(), None, &PLACE).unwrap()
+    Packet::read(|| Some(head), frame, frame.len(), None, PLACE).unwrap()
 }
 
 /// A packet of the flow of this number.
@@ -89,7 +84,7 @@ impl Bench {
     fn send(&mut self, packets: &[Packet]) {
         for burst in packets.chunks(BATCH) {
             for packet in burst {
-                self.meter.note(*packet, |_| {});
+                self.meter.note_packet(*packet, |_| {});
             }
             let ended = &mut self.ended;
             self.meter
@@ -226,11 +221,54 @@ fn what_is_to_be_cut_counts_as_its_pieces() {
         header_len: 54,
     };
     // The meter sees the first octets only.
-    let packet = Packet::read(|| Some(head), &frame[..64], frame.len(), Some(cut), &PLACE).unwrap();
+    let packet = Packet::read(|| Some(head), &frame[..64], frame.len(), Some(cut), PLACE).unwrap();
     assert_eq!(packet.packets, 3);
     assert_eq!(packet.octets, 3 * 40 + 2500);
     assert_eq!(packet.layer2_octets, 3 * 54 + 2500);
     assert_eq!(packet.tcp_flags, 0x19);
+}
+
+/// Frames of one flow are counted to the packet before them by the octets that tell flows apart; whoever differs in one of these
+/// is not.
+#[test]
+fn frames_that_are_alike_are_of_one_flow_and_no_others() {
+    let plain = ethernet(ethertype::IPV4, &v4(6, 0, &tcp(0x02, 6)));
+    for at in 0..plain.len() {
+        let mut other = plain.clone();
+        other[at] ^= 0x01;
+        let mut frames = vec![plain.clone(), other.clone()];
+        frames.extend([plain.clone(), plain.clone()]);
+        let mut bench = Bench::new(100, TIMING);
+        for frame in &frames {
+            let head = || Head::parse(frame, frame.len()).ok();
+            bench
+                .meter
+                .note(head, frame, frame.len(), None, PLACE, |_| {});
+        }
+        bench.send(&[]);
+        let ended = &mut bench.ended;
+        bench
+            .meter
+            .count(1000, |_| {}, |end| ended.push(end.record()));
+        bench.now += 500;
+        bench.look(false);
+        let mut counted = HashMap::<_, [u64; 3]>::new();
+        for record in &bench.ended {
+            let sum = counted.entry(record.flow).or_default();
+            sum[0] += record.counts.packets;
+            sum[1] += record.counts.octets;
+            sum[2] |= u64::from(record.counts.tcp_flags);
+        }
+        let mut expected = HashMap::<_, [u64; 3]>::new();
+        for frame in &frames {
+            let packet = read(frame);
+            let sum = expected.entry(packet.key.flow()).or_default();
+            sum[0] += 1;
+            sum[1] += u64::from(packet.octets);
+            sum[2] |= u64::from(packet.tcp_flags);
+        }
+        assert_eq!(counted, expected, "octet {at}");
+    }
 }
 
 #[test]
@@ -243,33 +281,26 @@ fn every_field_tells_flows_apart() {
         (3, 7, Direction::Egress, 10),
         (3, 7, Direction::Ingress, 11),
     ] {
-        let place = Place {
-            ingress: end(ingress),
-            egress: end(egress),
-            direction,
-            vlan,
-        };
+        let place = Place::new(end(ingress), end(egress), direction, vlan);
         let mut packet = v4(17, 0, &[0; 8]);
         packet[16..20].copy_from_slice(&1u32.to_be_bytes());
         let frame = ethernet(ethertype::IPV4, &packet);
         let head = Head::parse(&frame, frame.len()).unwrap();
         others.push(
-            Packet::read(|| Some(head), &frame, frame.len(), None, &place)
+            Packet::read(|| Some(head), &frame, frame.len(), None, place)
                 .unwrap()
                 .key,
         );
     }
     others.push(numbered(2).key);
-    let later = Place {
-        ingress: End { life: 2, ..end(3) },
-        ..PLACE
-    };
+    let second = End { life: 2, ..end(3) };
+    let later = Place::new(second, end(7), Direction::Ingress, 10);
     let mut packet = v4(17, 0, &[0; 8]);
     packet[16..20].copy_from_slice(&1u32.to_be_bytes());
     let frame = ethernet(ethertype::IPV4, &packet);
     let head = Head::parse(&frame, frame.len()).unwrap();
     others.push(
-        Packet::read(|| Some(head), &frame, frame.len(), None, &later)
+        Packet::read(|| Some(head), &frame, frame.len(), None, later)
             .unwrap()
             .key,
     );
