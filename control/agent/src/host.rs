@@ -12,7 +12,7 @@ mod health;
 mod history;
 pub(crate) mod learning;
 mod metrics;
-mod netflow;
+pub(crate) mod netflow;
 mod reconcile;
 mod report;
 mod status;
@@ -67,6 +67,8 @@ pub(crate) struct Host {
     events: Arc<Events>,
     /// What the thread that looks after uplinks is told.
     uplinks: uplinks::Words,
+    /// Those who tell of flows.
+    flow_records: netflow::exporter::Flows,
     progress: Mutex<Progress>,
     /// What was wrong with the stored state when it was loaded.
     damaged: Vec<String>,
@@ -119,6 +121,7 @@ impl Host {
             take_back: Mutex::default(),
             events: Arc::default(),
             uplinks: uplinks::Words::default(),
+            flow_records: netflow::exporter::Flows::default(),
             progress: Mutex::default(),
             damaged: loaded.damaged,
         };

@@ -110,6 +110,7 @@ pub async fn run(options: Options) -> Result<(), AgentError> {
     follow_events(&host, seen).map_err(AgentError::Threads)?;
     follow_addresses(&host, changed, &options.state_dir).map_err(AgentError::Threads)?;
     host::uplinks::follow(&host).map_err(AgentError::Threads)?;
+    host::netflow::exporter::export(&host).map_err(AgentError::Threads)?;
     let links = tokio::spawn(follow_links(Arc::downgrade(&host)));
     let exporting = exporter.map(|exporter| tokio::spawn(exporter.serve(Arc::clone(&host))));
     let listener = socket.listener().expect("the listener is taken here only");
@@ -152,6 +153,7 @@ pub async fn run(options: Options) -> Result<(), AgentError> {
     drop(socket);
     let directory = options.state_dir;
     let end = move || {
+        host.end_flows();
         host.keep_addresses(&directory);
         close(host);
     };

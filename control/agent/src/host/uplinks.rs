@@ -132,6 +132,7 @@ impl Host {
     /// Has uplinks looked at, since a configuration or engines changed.
     pub(super) fn uplinks_are_news(&self) {
         self.uplinks.say(Word::Changed);
+        self.flows_are_news();
     }
 
     /// Has the switches beyond the uplinks told of a port that came up.
