@@ -246,7 +246,7 @@ fn read(fields: &Fields, version: Version) -> Record {
     );
     let (first, last) = match version {
         Version::Ipfix => {
-            assert_eq!(number("observationPointId"), point.0.into());
+            assert_eq!(number("observationPointId"), u64::from(point.0));
             assert_eq!(number("dot1qVlanId"), number("vlanId"));
             ("flowStartMilliseconds", "flowEndMilliseconds")
         }
