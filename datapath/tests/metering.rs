@@ -429,7 +429,7 @@ fn flows_that_go_on_are_shown() {
     datapath.end_flows(Duration::from_secs(10));
     let mut packets = 0;
     datapath.take_flows(usize::MAX, |_, ended| {
-        packets += ended.record().counts.packets
+        packets += ended.record().counts.packets;
     });
     assert_eq!(packets, 2);
 }
