@@ -227,8 +227,8 @@ fn shaping(criterion: &mut Criterion) {
 
 /// What it costs to count flows: all frames of one switch are in so many.
 fn metering(criterion: &mut Criterion) {
-    let meter = |sampling| MeterConfig {
-        flows: 1_200_000,
+    let meter = |flows, sampling| MeterConfig {
+        flows,
         active: Duration::from_secs(60),
         idle: Duration::from_secs(15),
         sampling,
@@ -239,17 +239,18 @@ fn metering(criterion: &mut Criterion) {
     // A switch with a meter of which these ports have no part, then every packet, then one in a hundred.
     let cases = [
         ("off", None, true),
-        ("others", Some(meter(1)), false),
-        ("on", Some(meter(1)), true),
-        ("sampled", Some(meter(100)), true),
+        ("others", Some(1), false),
+        ("on", Some(1), true),
+        ("sampled", Some(100), true),
     ];
     let mut group = criterion.benchmark_group("meter");
     let batch = 2 * BURST as u64;
     group.throughput(Throughput::Elements(batch));
-    for flows in [2, 10_000, 1_000_000] {
-        for (name, meter, metered) in cases {
+    // So many, in a table of the usual size, and of one for as many.
+    for (flows, room) in [(2, 65_536), (10_000, 65_536), (1_000_000, 1_200_000)] {
+        for (name, sampling, metered) in cases {
             let mut rig = two_active_in(2, flows / 2, 64, |config| {
-                config.switches[0].meter = meter;
+                config.switches[0].meter = sampling.map(|sampling| meter(room, sampling));
                 for port in &mut config.ports {
                     port.metered = metered;
                 }

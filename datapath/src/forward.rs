@@ -5,7 +5,7 @@
 //! 1. `admit`: every frame is parsed and admitted, or dropped with a reason; the table lines that the next stage will need
 //!    are asked for.
 //! 2. `destinations`: every admitted frame is looked up, and noted with each of its destinations.
-//!    On a switch that meters flows, `meter` counts it then.
+//!    On a switch that meters flows, `meter` notes it then, and counts it behind the third stage.
 //! 3. `transmit`: each destination is served once: one lock, one copy per frame, one publish. What a sender left to its
 //!    NIC goes on to a destination that takes it, and is carried out for any other.
 //!
@@ -34,7 +34,6 @@ pub use admit::SourceJudgement;
 pub use destinations::CopyKind;
 use destinations::Destinations;
 use held_back::HeldBack;
-use meter::Reached;
 pub(crate) use trace::trace;
 pub use trace::{Step, Trace};
 use transmit::Rooms;
@@ -80,8 +79,6 @@ pub(crate) struct Forwarder {
     /// By frame.
     edits: [Edits; BURST],
     destinations: Destinations,
-    /// By frame, on a switch with a meter.
-    reached: [Reached; BURST],
     pub(crate) meters: Meters,
     rooms: Rooms,
     flushes: Flushes,
@@ -121,7 +118,6 @@ impl Forwarder {
             pending: ArrayVec::new(),
             edits: [keep; BURST],
             destinations: Destinations::default(),
-            reached: [Reached::default(); BURST],
             meters,
             rooms: Rooms::default(),
             flushes: Flushes::default(),
@@ -154,15 +150,14 @@ impl Forwarder {
         let switch = snapshot.switch_of(entry);
 
         self.admit(entry, switch, source, burst, now);
-        let attempted = match &switch.meter {
-            None => self.look_up::<false>(snapshot, entry, burst, now),
-            Some(metering) => {
-                let attempted = self.look_up::<true>(snapshot, entry, burst, now);
-                self.meter(metering, entry, burst, attempted, now);
-                attempted
-            }
-        };
+        let attempted = self.look_up(snapshot, entry, burst, now);
+        if let Some(metering) = &switch.meter {
+            self.meter(metering, snapshot, entry, burst, attempted);
+        }
         let delivered = self.transmit(snapshot, burst, now);
+        if let Some(metering) = &switch.meter {
+            self.count_metered(metering, now);
+        }
 
         counters.rx_delivered.add(u64::from(delivered.count_ones()));
         counters
@@ -193,9 +188,10 @@ impl Forwarder {
         self.held_back.next_opening()
     }
 
-    /// Has the next look at held back copies be at all of them: their limits may have changed.
-    pub(crate) fn look_at_limits(&mut self) {
+    /// Has the next look at held back copies, and at flows, be at all of them: limits and ports may be others.
+    pub(crate) fn look_at_all(&mut self) {
         self.held_back.look_at_all();
+        self.meters.look_at_all();
     }
 
     /// Asks the destinations again that could not take everything.

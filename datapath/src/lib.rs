@@ -27,6 +27,7 @@ mod drop_reason;
 pub mod engine;
 mod forward;
 mod frame;
+mod large_pages;
 mod learned;
 mod learning;
 mod mac_table;

@@ -13,6 +13,7 @@ use crate::PortId;
 use crate::clock::milliseconds;
 use crate::config::{MeterConfig, SwitchId};
 use crate::counters::Counter;
+use crate::prefetch::prefetch_at;
 use crate::snapshot::Snapshot;
 
 /// Records that may wait for the control side, of each thread and switch: what ends of a million flows within 30 ms.
@@ -96,6 +97,7 @@ pub(crate) fn meter(
             timing,
             seed,
             milliseconds(crate::clock::coarse_nanoseconds()),
+            crate::large_pages::ask,
         ),
         out,
         counters: Arc::clone(&counters),
@@ -111,6 +113,12 @@ pub(crate) fn meter(
 }
 
 impl ThreadMeter {
+    /// Asks for the memory of what was noted.
+    #[inline]
+    pub(crate) fn look_up(&mut self) {
+        self.meter.look_up(prefetch_at);
+    }
+
     /// Counts what was noted.
     #[inline]
     pub(crate) fn count(&mut self, now: u64) {
@@ -120,7 +128,7 @@ impl ThreadMeter {
             counters,
             ..
         } = self;
-        meter.count(now, prefetch, |ended| hand_over(out, counters, ended));
+        meter.count(now, |ended| hand_over(out, counters, ended));
     }
 
     /// Looks at flows whose turn it is. Returns whether others are due already.
@@ -152,11 +160,6 @@ impl ThreadMeter {
         counters.evicted.show(tally.evicted);
         more
     }
-}
-
-#[inline]
-fn prefetch(address: *const u8) {
-    crate::prefetch::prefetch_at(address);
 }
 
 fn hand_over(out: &mut Producer<Ended>, counters: &MeterCounters, ended: &Ended) {
@@ -240,6 +243,13 @@ impl Meters {
             .iter_mut()
             .find(|meter| meter.id == id)
             .map(|meter| &mut **meter)
+    }
+
+    /// Has all flows looked at: their ports may be others.
+    pub(crate) fn look_at_all(&mut self) {
+        for meter in &mut self.meters {
+            meter.meter.look_at_all();
+        }
     }
 
     /// Looks at flows whose turn it is, at the time `now` (ms), and answers who asks.

@@ -200,7 +200,7 @@ impl Worker {
         let snapshot = self.snapshot.load();
         forwarder.prepare(snapshot);
         if self.roster.renew(snapshot) {
-            forwarder.look_at_limits();
+            forwarder.look_at_all();
         }
         let is_shaped = snapshot.is_shaped || forwarder.next_opening().is_some();
         let now = if is_shaped {
@@ -327,7 +327,7 @@ impl Worker {
                     let snapshot = self.snapshot.load();
                     self.forwarder.prepare(snapshot);
                     if self.roster.renew(snapshot) {
-                        self.forwarder.look_at_limits();
+                        self.forwarder.look_at_all();
                     }
                     let _ = done.try_send(());
                 }

@@ -2,7 +2,7 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use weft_packet::MacAddr;
+use weft_packet::{MacAddr, ip_protocol};
 
 use crate::{Addresses, Direction, Flow, Interface};
 
@@ -17,38 +17,41 @@ pub struct End {
 
 /// Where a frame passes: the interfaces, how it passes the one that has it metered, and its VLAN.
 ///
-/// Bits as in the words 0, 2 and 3 of a [`Key`].
+/// Bits: what words 2, 3 and 4 of a [`Key`] have of it, one behind the other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Place(u64);
 
 impl Place {
-    /// Nobody's.
-    pub(crate) const NONE: Self = Self(u64::MAX);
-
-    /// A frame from one interface to another, in a VLAN of the switch, 0 for none.
+    /// A frame from one interface to another, in no VLAN.
     #[inline(always)]
-    pub const fn new(ingress: End, egress: End, direction: Direction, vlan: u16) -> Self {
+    pub const fn new(ingress: End, egress: End, direction: Direction) -> Self {
         let egress_bit = match direction {
             Direction::Ingress => 0,
-            Direction::Egress => 1 << EGRESS,
+            Direction::Egress => EGRESS,
         };
         Self(
             ingress.interface as u64
                 | (egress.interface as u64) << 16
-                | (ingress.life as u64) << 32
-                | (egress.life as u64) << 40
-                | (vlan as u64 & 0xfff) << VLAN
-                | egress_bit,
+                | egress_bit << 32
+                | (ingress.life as u64) << 48
+                | (egress.life as u64) << 56,
         )
     }
 
-    /// What words 0, 2 and 3 of a key have of it.
+    /// The same in a VLAN of the switch, 0 for none. It is in none yet.
+    #[inline(always)]
+    #[must_use]
+    pub const fn in_vlan(self, vlan: u16) -> Self {
+        Self(self.0 | ((vlan & VLAN) as u64) << 32)
+    }
+
+    /// What words 2, 3 and 4 of a key have of it.
     #[inline(always)]
     const fn words(self) -> [u64; 3] {
         [
-            self.0 & (0x1fff << VLAN),
-            self.0 & (0xffff << 32),
             self.0 & 0xffff_ffff,
+            self.0 >> 32 & 0xffff,
+            self.0 & 0xffff << 48,
         ]
     }
 }
@@ -61,26 +64,37 @@ pub(crate) const LONG: usize = 3;
 
 /// The flow that a packet belongs to. Two packets are of one flow if their keys are equal.
 ///
-/// Octets of a frame stand in a word as they stand in the frame, the first one lowest, so that reading a word is a load.
+/// The first words are the first 40 octets of an untagged frame of IPv4 without options, each octet where it stands in the frame, the
+/// first one lowest; in those that do not tell flows apart stands where it passes. So the key of most packets is a few loads.
 ///
-/// | word | contents, from the lowest bits |
-/// |---|---|
-/// | 0 | destination address (48), VLAN (12), egress (1), IP version (3) |
-/// | 1 | source address (48), EtherType (16) |
-/// | 2 | source port (16), destination port (16), lives of ingress (8) and egress (8), protocol (8), type of service (8) |
-/// | 3 | interfaces of ingress (16) and egress (16), 0 |
-/// | 4 | source and destination of IPv4; the first half of the source of IPv6 |
-/// | 5-7 | the other halves of IPv6, else 0 |
+/// | word | octets of the frame | in the others |
+/// |---|---|---|
+/// | 0 | addresses of the link | |
+/// | 1 | source address, EtherType, version and header length (0x45, 0x60; 0 for no IP), type of service | |
+/// | 2 | (length, identification, fragmentation, time to live,) protocol | interfaces of ingress (16) and egress (16), 0 |
+/// | 3 | (checksum,) IP addresses | VLAN (12), egress (1) |
+/// | 4 | destination address, ports (, behind them) | lives of ingress (8) and egress (8) |
+/// | 5-7 | | of IPv6: what of its addresses has no room where those of IPv4 stand, else 0 |
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Key {
     pub(crate) short: [u64; SHORT],
     pub(crate) long: [u64; LONG],
 }
 
-const VLAN: u32 = 48;
-const EGRESS: u32 = 60;
-const VERSION: u32 = 61;
-const ADDRESS: u64 = (1 << 48) - 1;
+const VLAN: u16 = 0xfff;
+const EGRESS: u64 = 0x1000;
+
+/// What of a plain packet's first octets stands in its key.
+const OF_FRAME: [u64; SHORT] = [
+    u64::MAX,
+    u64::MAX,
+    u64::from_le_bytes([0, 0, 0, 0, 0x3f, 0xff, 0, 0xff]),
+    u64::from_le_bytes([0, 0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff]),
+    u64::from_le_bytes([0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0, 0]),
+];
+
+/// Octets of a frame that its key is read from, where it is plain.
+pub(crate) const OCTETS: usize = 8 * SHORT;
 
 impl PartialEq for Key {
     #[inline(always)]
@@ -89,42 +103,37 @@ impl PartialEq for Key {
     }
 }
 
-impl Key {
-    /// A frame that begins with these octets, whose EtherType is where an untagged frame has it: IPv4 without options, with ports
-    /// behind it.
-    #[inline(always)]
-    pub(crate) fn plain(place: Place, frame: &[u8; 38]) -> Self {
-        let [zero, two, three] = place.words();
-        let word = |at: usize| {
-            let octets = frame[at..at + 8].first_chunk().expect("a constant range");
-            u64::from_le_bytes(*octets)
-        };
-        let ports = u32::from_le_bytes(*frame[34..].first_chunk().expect("a constant range"));
-        let tail = u64::from(frame[23]) << 48 | u64::from(frame[15]) << 56;
-        Self {
-            short: [
-                word(0) & ADDRESS | zero | 4 << VERSION,
-                word(6),
-                two | u64::from(ports) | tail,
-                three,
-                word(26),
-            ],
-            long: [0; LONG],
-        }
-    }
+/// What of the key every flow has, of a frame that begins with these octets. [`is_plain`] tells whether that is what they mean.
+#[inline(always)]
+pub(crate) fn short(place: Place, frame: &[u8; OCTETS]) -> [u64; SHORT] {
+    let [two, three, four] = place.words();
+    let of_place = [0, 0, two, three, four];
+    std::array::from_fn(|word| {
+        let octets = frame[8 * word..].first_chunk().copied();
+        u64::from_le_bytes(octets.unwrap_or_default()) & OF_FRAME[word] | of_place[word]
+    })
+}
 
+/// Whether words read by [`short`] are of an untagged IPv4 packet without options that is no fragment and has ports of TCP or UDP.
+#[inline(always)]
+pub(crate) fn is_plain(short: &[u64; SHORT]) -> bool {
+    const V4: u64 = u64::from_le_bytes([0, 0, 0, 0, 0x08, 0x00, 0x45, 0]);
+    const KIND: u64 = u64::from_le_bytes([0, 0, 0, 0, 0xff, 0xff, 0xff, 0]);
+    let protocol = (short[2] >> 56) as u8;
+    short[1] & KIND == V4
+        && short[2] >> 32 & 0xffff == 0
+        && (protocol == ip_protocol::TCP || protocol == ip_protocol::UDP)
+}
+
+impl Key {
     /// A frame of which no more is known than its Ethernet header.
     #[inline]
     pub(crate) fn layer2(place: Place, src: MacAddr, dst: MacAddr, ethertype: u16) -> Self {
-        let [zero, two, three] = place.words();
+        let [two, three, four] = place.words();
+        let (src, dst) = (address_word(src), address_word(dst));
+        let kind = u64::from(ethertype.swap_bytes()) << 32;
         Self {
-            short: [
-                address_word(dst) | zero,
-                address_word(src) | u64::from(ethertype.swap_bytes()) << 48,
-                two,
-                three,
-                0,
-            ],
+            short: [dst | src << 48, src >> 16 | kind, two, three, four],
             long: [0; LONG],
         }
     }
@@ -132,8 +141,8 @@ impl Key {
     #[inline]
     pub(crate) fn set_v4(&mut self, src: Ipv4Addr, dst: Ipv4Addr) {
         let word = |address: Ipv4Addr| u64::from(u32::from_le_bytes(address.octets()));
-        self.short[0] |= 4 << VERSION;
-        self.short[4] = word(src) | word(dst) << 32;
+        self.short[1] |= 0x45 << 48;
+        self.set_addresses(word(src) | word(dst) << 32);
     }
 
     #[inline]
@@ -143,37 +152,49 @@ impl Key {
             (bits as u64, (bits >> 64) as u64)
         };
         let ((s0, s1), (d0, d1)) = (halves(src), halves(dst));
-        self.short[0] |= 6 << VERSION;
-        self.short[4] = s0;
+        self.short[1] |= 0x60 << 48;
+        self.set_addresses(s0);
         self.long = [s1, d0, d1];
+    }
+
+    /// The eight octets that stand behind the checksum of IPv4.
+    #[inline]
+    fn set_addresses(&mut self, octets: u64) {
+        self.short[3] |= octets << 16;
+        self.short[4] |= octets >> 48;
+    }
+
+    const fn addresses(&self) -> u64 {
+        self.short[3] >> 16 | self.short[4] << 48
     }
 
     #[inline]
     pub(crate) fn set_protocol(&mut self, protocol: u8, tos: u8) {
-        self.short[2] |= u64::from(protocol) << 48 | u64::from(tos) << 56;
+        self.short[2] |= u64::from(protocol) << 56;
+        self.short[1] |= u64::from(tos) << 56;
     }
 
     #[inline]
     pub(crate) fn set_ports(&mut self, src: u16, dst: u16) {
-        self.short[2] |= u64::from(src.swap_bytes()) | u64::from(dst.swap_bytes()) << 16;
+        self.short[4] |= u64::from(src.swap_bytes()) << 16 | u64::from(dst.swap_bytes()) << 32;
     }
 
     pub(crate) const fn ingress(&self) -> End {
         End {
-            interface: self.short[3] as u16,
-            life: (self.short[2] >> 32) as u8,
+            interface: self.short[2] as u16,
+            life: (self.short[4] >> 48) as u8,
         }
     }
 
     pub(crate) const fn egress(&self) -> End {
         End {
-            interface: (self.short[3] >> 16) as u16,
-            life: (self.short[2] >> 40) as u8,
+            interface: (self.short[2] >> 16) as u16,
+            life: (self.short[4] >> 56) as u8,
         }
     }
 
     pub(crate) const fn direction(&self) -> Direction {
-        if self.short[0] >> EGRESS & 1 == 0 {
+        if self.short[3] & EGRESS == 0 {
             Direction::Ingress
         } else {
             Direction::Egress
@@ -183,40 +204,38 @@ impl Key {
     /// Whether the part of a key that every flow has is this one's.
     #[inline(always)]
     pub(crate) fn has_short(&self, short: &[u64; SHORT]) -> bool {
-        // A comparison of arrays is a call.
-        let pairs = self.short.iter().zip(short);
-        pairs.fold(0, |differs, (own, other)| differs | (own ^ other)) == 0
+        are_equal(&self.short, short)
     }
 
     #[inline]
     pub(crate) const fn is_long(&self) -> bool {
-        self.short[0] >> VERSION == 6
+        self.short[1] >> 52 & 0xf == 6
     }
 
-    /// A number that nobody who does not know the seed can have two keys agree in.
-    #[inline]
-    pub(crate) fn hash(&self, seed: u64) -> u64 {
-        let [w0, w1, w2, w3, w4] = self.short;
-        let one = fold(w0 ^ seed, w4 ^ MIX[0]);
-        let two = fold(w1 ^ MIX[1], w2 ^ w3.rotate_left(40) ^ seed.rotate_left(32));
-        let hash = fold(one ^ seed.rotate_left(16), two ^ MIX[2]);
+    /// A number that nobody who does not know the secret can have two keys agree in.
+    #[inline(always)]
+    pub(crate) fn hash(&self, secret: &Secret) -> u64 {
+        let ([w0, w1, w2, w3, w4], Secret(s)) = (self.short, secret);
+        let (one, two) = (fold(w0 ^ s[0], w4 ^ s[1]), fold(w1 ^ s[2], w3 ^ s[3]));
+        let hash = fold(one ^ w2 ^ s[4], two ^ s[5]);
         if self.is_long() {
-            self.hash_long(hash, seed)
+            self.hash_long(hash, secret)
         } else {
             hash
         }
     }
 
     #[inline(never)]
-    fn hash_long(&self, hash: u64, seed: u64) -> u64 {
+    fn hash_long(&self, hash: u64, Secret(s): &Secret) -> u64 {
         let [w5, w6, w7] = self.long;
-        let three = fold(w5 ^ seed, w6 ^ MIX[3]);
-        fold(hash ^ three ^ MIX[1], w7 ^ seed.rotate_left(48))
+        let three = fold(w5 ^ s[6], w6 ^ s[7]);
+        fold(hash ^ three, w7 ^ s[8])
     }
 
     pub(crate) fn flow(&self) -> Flow {
-        let [w0, w1, w2, _, w4] = self.short;
+        let [w0, w1, w2, w3, w4] = self.short;
         let [w5, w6, w7] = self.long;
+        let addresses = self.addresses();
         let wide = |low: u64, high: u64| {
             Ipv6Addr::from((u128::from(high) << 64 | u128::from(low)).to_le_bytes())
         };
@@ -225,21 +244,28 @@ impl Key {
             ingress: Interface(self.ingress().interface.into()),
             egress: Interface(self.egress().interface.into()),
             direction: self.direction(),
-            vlan: (w0 >> VLAN) as u16 & 0xfff,
-            src_mac: word_address(w1),
+            vlan: w3 as u16 & VLAN,
+            src_mac: word_address(w0 >> 48 | w1 << 16),
             dst_mac: word_address(w0),
-            ethertype: ((w1 >> 48) as u16).swap_bytes(),
-            addresses: match w0 >> VERSION {
-                4 => Addresses::V4(narrow(w4), narrow(w4 >> 32)),
-                6 => Addresses::V6(wide(w4, w5), wide(w6, w7)),
+            ethertype: ((w1 >> 32) as u16).swap_bytes(),
+            addresses: match w1 >> 52 & 0xf {
+                4 => Addresses::V4(narrow(addresses), narrow(addresses >> 32)),
+                6 => Addresses::V6(wide(addresses, w5), wide(w6, w7)),
                 _ => Addresses::None,
             },
-            protocol: (w2 >> 48) as u8,
-            tos: (w2 >> 56) as u8,
-            src_port: (w2 as u16).swap_bytes(),
-            dst_port: ((w2 >> 16) as u16).swap_bytes(),
+            protocol: (w2 >> 56) as u8,
+            tos: (w1 >> 56) as u8,
+            src_port: ((w4 >> 16) as u16).swap_bytes(),
+            dst_port: ((w4 >> 32) as u16).swap_bytes(),
         }
     }
+}
+
+/// A comparison of arrays is a call.
+#[inline(always)]
+pub(crate) fn are_equal(one: &[u64; SHORT], other: &[u64; SHORT]) -> bool {
+    let pairs = one.iter().zip(other);
+    pairs.fold(0, |differs, (one, other)| differs | (one ^ other)) == 0
 }
 
 fn address_word(address: MacAddr) -> u64 {
@@ -252,13 +278,21 @@ fn word_address(word: u64) -> MacAddr {
     MacAddr::new([a, b, c, d, e, f])
 }
 
-/// Odd numbers without a pattern: digits of pi.
-const MIX: [u64; 4] = [
-    0x243f_6a88_85a3_08d3,
-    0x1319_8a2e_0370_7345,
-    0xa409_3822_299f_31d1,
-    0x082e_fa98_ec4e_6c89,
-];
+/// What hashes are made with, so that those whose packets are metered cannot choose who shares a place.
+pub(crate) struct Secret([u64; 9]);
+
+impl Secret {
+    /// Words that a seed stands for (SplitMix64, Steele et al. 2014).
+    pub(crate) fn new(seed: u64) -> Self {
+        let mut state = seed;
+        Self(std::array::from_fn(|_| {
+            state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+            let mixed = (state ^ state >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+            let mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+            mixed ^ mixed >> 31
+        }))
+    }
+}
 
 /// Both halves of the product in one word.
 #[inline]

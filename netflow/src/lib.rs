@@ -12,5 +12,5 @@ mod record;
 
 pub use key::{End, Place};
 pub use meter::{BATCH, Ended, Ends, Meter, Tally, Timing};
-
+pub use packet::PLAIN;
 pub use record::{Addresses, Counts, Direction, EndReason, Flow, Interface, Record};

@@ -5,14 +5,13 @@ mod table;
 #[cfg(test)]
 mod tests;
 
-use arrayvec::ArrayVec;
 use weft_packet::{Head, Segmentation};
 
 use crate::key::{Key, Place};
-use crate::packet::{Likeness, Packet};
+use crate::packet::{PLAIN, Packet, Plain};
 use crate::{Counts, Direction, End, EndReason, Record};
 use sampler::Sampler;
-use table::{Flow, Found, Spot, Table};
+use table::{Flow, Found, Spot, Table, Time, WAYS};
 
 /// Most packets that are metered at once.
 pub const BATCH: usize = 32;
@@ -20,8 +19,8 @@ pub const BATCH: usize = 32;
 /// Every flow is looked at as often (ms): a record leaves at most so long after its time.
 const ROUND: u64 = 500;
 
-/// Flows that are looked at in one go.
-const FLOWS_AT_ONCE: u64 = 1024;
+/// Places for flows that are looked at in one go.
+const PLACES_AT_ONCE: u64 = 1024;
 
 /// How often a thread that has nothing else to do wakes for the flows (ms).
 const LOOK: u64 = 100;
@@ -76,7 +75,7 @@ impl Ended {
 
     /// What was counted until `now` (ms), of which the flow has the low bits of its times.
     fn new(key: Key, flow: &Flow, reason: EndReason, now: u64) -> Self {
-        let past = |time: u32| now - u64::from((now as u32).wrapping_sub(time)).min(now);
+        let past = |time: Time| now - time.until(now).min(now);
         Self {
             key,
             packets: flow.packets,
@@ -131,37 +130,67 @@ impl Ends {
     }
 }
 
+/// Packets that were noted, and where their flows are looked for. They are written where they stay.
+#[derive(Default)]
+struct Batch {
+    packets: [(Packet, Spot); BATCH],
+    len: usize,
+    /// The last one is a plain packet.
+    ends_plain: bool,
+}
+
+impl Batch {
+    #[inline(always)]
+    fn next(&mut self) -> Option<&mut (Packet, Spot)> {
+        debug_assert!(self.len < BATCH, "more packets than a burst has");
+        self.packets.get_mut(self.len)
+    }
+
+    #[inline(always)]
+    fn last(&mut self) -> Option<&mut Packet> {
+        let (packet, _) = self.packets.get_mut(self.len.checked_sub(1)?)?;
+        Some(packet)
+    }
+}
+
 /// The meter of one thread.
 pub struct Meter {
     table: Table,
     timing: Timing,
     sampler: Sampler,
     seed: u64,
-    batch: ArrayVec<(Packet, Spot), BATCH>,
-    /// The last one of the batch.
-    last: Likeness,
+    batch: Batch,
     tally: Tally,
-    /// The place that is looked at next.
+    /// The set of places that is looked at next.
     next: usize,
-    /// Until when places were looked at (ms), and what is left of that in flows, times the time of a round.
+    /// Until when sets were looked at (ms), and what is left of that in sets, times the time of a round.
     looked: u64,
     due: u64,
+    /// Sets that are looked at whether something is due or not.
+    urgent: usize,
 }
 
 impl Meter {
-    /// A meter with room for `flows`, from the time `now` (ms) on. `seed` is not known to those whose packets are metered.
-    pub fn new(flows: usize, timing: Timing, seed: u64, now: u64) -> Self {
+    /// A meter with room for `flows`, from the time `now` (ms) on. `seed` is not known to those whose packets are metered. `prepare` is
+    /// told of the meter's memory, by address and octets, before it is first written.
+    pub fn new(
+        flows: usize,
+        timing: Timing,
+        seed: u64,
+        now: u64,
+        prepare: impl Fn(*const u8, usize),
+    ) -> Self {
         Self {
-            table: Table::new(flows, seed),
+            table: Table::new(flows, seed, prepare),
             timing,
             sampler: Sampler::new(timing.sampling, seed),
             seed,
-            batch: ArrayVec::new(),
-            last: Likeness::NONE,
+            batch: Batch::default(),
             tally: Tally::default(),
             next: 0,
             looked: now,
             due: 0,
+            urgent: 0,
         }
     }
 
@@ -174,6 +203,12 @@ impl Meter {
             );
         }
         self.timing = timing;
+        self.look_at_all();
+    }
+
+    /// Has every flow looked at within a round: their ports may be others, or have others' numbers.
+    pub fn look_at_all(&mut self) {
+        self.urgent = self.table.sets();
     }
 
     /// How flows are metered.
@@ -202,62 +237,103 @@ impl Meter {
         self.sampler.takes()
     }
 
-    /// Notes a frame, to be counted with the others of its burst, at most [`BATCH`]. It is `len` octets long and begins with `bytes`,
-    /// which hold at least its Ethernet header; `head` is asked for what they say. `cut` is how its sender wants it cut: it counts as the
-    /// packets that it becomes. `prefetch` is told which memory will be read.
+    /// Notes a frame that begins with these octets, is `len` octets long and is sent as it is, to be counted with the others of its
+    /// burst, at most [`BATCH`], if it is what most are: TCP or UDP in IPv4 without options or fragments, untagged. Returns whether it
+    /// is. `prefetch` is told which memory will be read.
     #[inline(always)]
+    pub fn note_plain(
+        &mut self,
+        frame: &[u8; PLAIN],
+        len: usize,
+        place: Place,
+        prefetch: impl FnOnce(*const u8),
+    ) -> bool {
+        let Some(plain) = Plain::read(frame, len, place) else {
+            return false;
+        };
+        // Most frames of a burst are of one flow.
+        if self.batch.ends_plain
+            && let Some(last) = self.batch.last()
+            && last.add(&plain)
+        {
+            return true;
+        }
+        if !plain.is_plain() {
+            return false;
+        }
+        self.note_packet(|packet| packet.set_plain(&plain), prefetch);
+        self.batch.ends_plain = true;
+        true
+    }
+
+    /// Notes any frame: it is `len` octets long and begins with `bytes`, which hold at least its Ethernet header, `head`. `cut` is how its
+    /// sender wants it cut: it counts as the packets that it becomes.
+    #[inline(never)]
     pub fn note(
         &mut self,
-        head: impl FnOnce() -> Option<Head>,
+        head: &Head,
         bytes: &[u8],
         len: usize,
         cut: Option<Segmentation>,
         place: Place,
         prefetch: impl FnOnce(*const u8),
     ) {
-        // Most frames of a burst are of one flow.
-        if cut.is_none()
-            && let Some((last, _)) = self.batch.last_mut()
-            && self.last.add(last, bytes, len, place)
-        {
-            return;
-        }
-        if let Some(packet) = Packet::read(head, bytes, len, cut, place) {
-            self.last = Likeness::of(bytes, &packet, place);
-            self.note_packet(packet, prefetch);
-        }
+        let read = |packet: &mut Packet| *packet = Packet::read(head, bytes, len, cut, place);
+        self.note_packet(read, prefetch);
+        self.batch.ends_plain = false;
     }
 
     #[inline(always)]
-    fn note_packet(&mut self, packet: Packet, prefetch: impl FnOnce(*const u8)) {
-        let spot = self.table.spot(&packet.key);
-        prefetch(self.table.set_at(&spot));
-        debug_assert!(!self.batch.is_full(), "more packets than a burst has");
-        let _ = self.batch.try_push((packet, spot));
+    fn note_packet(&mut self, set: impl FnOnce(&mut Packet), prefetch: impl FnOnce(*const u8)) {
+        let Some((packet, spot)) = self.batch.next() else {
+            return;
+        };
+        set(packet);
+        *spot = self.table.spot(&packet.key);
+        prefetch(self.table.set_at(spot));
+        self.batch.len += 1;
+    }
+
+    /// Asks for the memory of the flows that were noted. A moment later they are counted without waiting for it.
+    #[inline(always)]
+    pub fn look_up(&mut self, prefetch: impl Fn(*const u8)) {
+        let Self { batch, table, .. } = self;
+        for (_, spot) in batch.packets.iter_mut().take(batch.len) {
+            if let Some(flow) = table.look_up(spot) {
+                prefetch(flow);
+            }
+        }
+    }
+
+    /// Whether something was noted and not counted.
+    #[inline(always)]
+    pub const fn has_noted(&self) -> bool {
+        self.batch.len > 0
     }
 
     /// Counts what was noted, at the time `now` (ms). `end` is given what had to go.
     #[inline]
-    pub fn count(&mut self, now: u64, prefetch: impl Fn(*const u8), mut end: impl FnMut(&Ended)) {
-        if self.batch.len() > 1 {
-            for (_, spot) in &self.batch {
-                if let Some(flow) = self.table.flow_at(spot) {
-                    prefetch(flow);
-                }
-            }
-        }
-        for (packet, spot) in &self.batch {
-            self.tally.packets += u64::from(packet.packets);
-            let flow = match self.table.flow(spot, &packet.key) {
+    pub fn count(&mut self, now: u64, mut end: impl FnMut(&Ended)) {
+        let Self {
+            batch,
+            table,
+            tally,
+            timing,
+            ..
+        } = self;
+        let due = Time::new(now).after(timing.active.min(timing.idle));
+        for (packet, spot) in batch.packets.iter().take(batch.len) {
+            tally.packets += u64::from(packet.packets);
+            let flow = match table.flow(spot, &packet.key, due) {
                 Found::Known(flow) => flow,
                 Found::New(flow) => {
-                    self.tally.flows += 1;
+                    tally.flows += 1;
                     flow
                 }
                 Found::Instead(flow, key, before) => {
-                    self.tally.flows += 1;
+                    tally.flows += 1;
                     if before.packets > 0 {
-                        self.tally.evicted += 1;
+                        tally.evicted += 1;
                         end(&Ended::new(key, &before, EndReason::NoRoom, now));
                     }
                     flow
@@ -269,9 +345,12 @@ impl Meter {
                 flow.forget();
             }
             flow.add(packet, now);
+            if packet.tcp_flags & FIN_OR_RST != 0 {
+                table.hasten(spot, Time::new(now).after(ENDS_AFTER));
+            }
         }
-        self.batch.clear();
-        self.last = Likeness::NONE;
+        batch.len = 0;
+        batch.ends_plain = false;
     }
 
     /// Looks at those flows whose turn it is. `stays` tells of one whether its ports are still metered; `end` is given those whose
@@ -284,22 +363,29 @@ impl Meter {
     ) -> bool {
         let elapsed = now.saturating_sub(self.looked).min(ROUND);
         self.looked = now;
-        let top = self.table.top() as u64;
+        if self.is_empty() {
+            self.due = 0;
+            return false;
+        }
+        let all = self.table.sets() as u64;
         // One round at most: what was looked at then has been looked at.
-        self.due = (self.due + elapsed * top).min(top * ROUND);
-        let flows = (self.due / ROUND).min(FLOWS_AT_ONCE);
-        self.due -= flows * ROUND;
+        self.due = (self.due + elapsed * all).min(all * ROUND);
+        let sets = (self.due / ROUND).min(PLACES_AT_ONCE / WAYS as u64);
+        self.due -= sets * ROUND;
         let timing = &self.timing;
-        for _ in 0..flows {
-            if self.next >= self.table.top() {
+        for _ in 0..sets {
+            if self.next >= self.table.sets() {
                 self.next = 0;
             }
             self.table.look(
                 self.next,
+                Time::new(now),
+                self.urgent > 0,
                 |key, flow| reason_to_end(key, flow, timing, now, &stays),
                 |key, flow, reason| end(&Ended::new(key, flow, reason, now)),
             );
             self.next += 1;
+            self.urgent = self.urgent.saturating_sub(1);
         }
         self.due >= ROUND
     }
@@ -319,15 +405,16 @@ impl Meter {
         now: u64,
         mut show: impl FnMut(&Ended),
     ) -> Option<usize> {
-        let end = self.table.top().min(first + places);
-        for place in first..end {
-            self.table.show(place, |key, flow| {
+        let sets = first / WAYS..self.table.sets().min((first + places).div_ceil(WAYS));
+        let next = sets.end;
+        for set in sets {
+            self.table.show(set, |key, flow| {
                 if flow.packets > 0 {
                     show(&Ended::new(key, flow, EndReason::Active, now));
                 }
             });
         }
-        (end < self.table.top()).then_some(end)
+        (next < self.table.sets()).then_some(next * WAYS)
     }
 }
 
@@ -344,39 +431,53 @@ impl Flow {
     #[inline]
     fn add(&mut self, packet: &Packet, now: u64) {
         if self.packets == 0 {
-            self.first = now as u32;
+            self.first = Time::new(now);
             (self.min_ttl, self.max_ttl) = (packet.min_ttl, packet.max_ttl);
         }
         self.packets += packet.packets;
         self.octets += packet.octets;
         self.layer2_octets += packet.layer2_octets;
-        self.last = now as u32;
+        self.last = Time::new(now);
         self.tcp_flags |= packet.tcp_flags;
         self.min_ttl = self.min_ttl.min(packet.min_ttl);
         self.max_ttl = self.max_ttl.max(packet.max_ttl);
     }
 }
 
-/// Why a record of a flow is to be made, if it is.
+/// Why a record of a flow is to be made, or until when none is.
 fn reason_to_end(
     key: &Key,
     flow: &Flow,
     timing: &Timing,
     now: u64,
     stays: impl Fn(&Ends) -> bool,
-) -> Option<EndReason> {
-    let ends = Ends::of(key);
-    let since = |time: u32| u64::from((now as u32).wrapping_sub(time));
-    let quiet = since(flow.last);
-    if !stays(&ends) {
-        Some(EndReason::Forced)
-    } else if flow.tcp_flags & FIN_OR_RST != 0 && quiet >= ENDS_AFTER {
-        Some(EndReason::Ended)
-    } else if quiet >= timing.idle {
-        Some(EndReason::Idle)
-    } else if flow.packets > 0 && since(flow.first) >= timing.active {
-        Some(EndReason::Active)
+) -> Result<EndReason, Time> {
+    let quiet = flow.last.until(now);
+    let is_ending = flow.tcp_flags & FIN_OR_RST != 0;
+    let patience = if is_ending {
+        timing.idle.min(ENDS_AFTER)
     } else {
-        None
+        timing.idle
+    };
+    // One of which nothing is counted since it was told of begins anew with its next packet.
+    let is_counted = flow.packets > 0;
+    let begun = if is_counted {
+        flow.first
+    } else {
+        Time::new(now)
+    };
+    if !stays(&Ends::of(key)) {
+        Ok(EndReason::Forced)
+    } else if is_ending && quiet >= ENDS_AFTER {
+        Ok(EndReason::Ended)
+    } else if quiet >= timing.idle {
+        Ok(EndReason::Idle)
+    } else if is_counted && begun.until(now) >= timing.active {
+        Ok(EndReason::Active)
+    } else {
+        Err(flow
+            .last
+            .after(patience)
+            .or_earlier(begun.after(timing.active)))
     }
 }

@@ -2,7 +2,7 @@
 
 use weft_packet::{Head, Segmentation, ethertype, ip_protocol, ipv4, ipv6};
 
-use crate::key::{Key, Place};
+use crate::key::{self, Key, Place, SHORT};
 
 /// Octets of a header, or of what is looked at of it, up to the TCP flags.
 const TCP_FLAGS: usize = weft_packet::tcp::field::FLAGS;
@@ -17,105 +17,10 @@ const DCCP: u8 = 33;
 const UDP_LITE: u8 = 136;
 
 /// Octets that are looked at of a plain packet: up to the TCP flags.
-const PLAIN: usize = ETHERNET + ipv4::HEADER_LEN + TCP_FLAGS + 1;
-
-/// What is counted of a plain packet.
-struct Counted {
-    octets: u32,
-    tcp_flags: u8,
-    ttl: u8,
-}
-
-impl Counted {
-    /// Of a plain packet; `None` where it is not as long as it says.
-    #[inline(always)]
-    fn of(frame: &[u8; PLAIN], len: usize) -> Option<Self> {
-        let total = u16::from_be_bytes([frame[16], frame[17]]);
-        let is_there = (ipv4::HEADER_LEN..=len - ETHERNET).contains(&usize::from(total));
-        is_there.then(|| Self {
-            octets: total.into(),
-            tcp_flags: if frame[23] == ip_protocol::TCP {
-                frame[PLAIN - 1]
-            } else {
-                0
-            },
-            ttl: frame[22],
-        })
-    }
-}
-
-/// The plain packet before: whoever agrees with it in all that tells flows apart is of its flow.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Likeness {
-    place: Place,
-    words: [u64; WORDS],
-}
-
-/// Words of eight octets that a plain packet's flow stands in.
-const WORDS: usize = 5;
-
-/// What of them tells flows apart, and what says that the packet is plain: addresses, EtherType, version and header length, type of
-/// service, fragmentation, protocol, IP addresses, ports.
-const TELLING: [u64; WORDS] = [
-    u64::MAX,
-    u64::MAX,
-    u64::from_le_bytes([0, 0, 0, 0, 0x3f, 0xff, 0, 0xff]),
-    u64::from_le_bytes([0, 0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff]),
-    u64::from_le_bytes([0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0, 0]),
-];
-
-impl Likeness {
-    pub(crate) const NONE: Self = Self {
-        place: Place::NONE,
-        words: [0; WORDS],
-    };
-
-    #[inline(always)]
-    fn words(frame: &[u8; PLAIN]) -> [u64; WORDS] {
-        std::array::from_fn(|word| {
-            let octets = frame[word * 8..].first_chunk().copied();
-            u64::from_le_bytes(octets.unwrap_or_default()) & TELLING[word]
-        })
-    }
-
-    /// Of a packet that was read; nobody is like one that is not plain.
-    #[inline(always)]
-    pub(crate) fn of(bytes: &[u8], packet: &Packet, place: Place) -> Self {
-        match bytes.first_chunk() {
-            Some(frame) if packet.is_plain => Self {
-                place,
-                words: Self::words(frame),
-            },
-            _ => Self::NONE,
-        }
-    }
-
-    /// Counts a frame to a packet that it is like. Returns whether it is.
-    #[inline(always)]
-    pub(crate) fn add(&self, packet: &mut Packet, bytes: &[u8], len: usize, place: Place) -> bool {
-        let Some(frame) = bytes.first_chunk() else {
-            return false;
-        };
-        let pairs = self.words.iter().zip(Self::words(frame));
-        let differs = pairs.fold(0, |differs, (own, other)| differs | (own ^ other));
-        if differs != 0 || self.place != place {
-            return false;
-        }
-        let Some(counted) = Counted::of(frame, len) else {
-            return false;
-        };
-        packet.packets += 1;
-        packet.octets += counted.octets;
-        packet.layer2_octets += len as u32;
-        packet.tcp_flags |= counted.tcp_flags;
-        packet.min_ttl = packet.min_ttl.min(counted.ttl);
-        packet.max_ttl = packet.max_ttl.max(counted.ttl);
-        true
-    }
-}
+pub const PLAIN: usize = ETHERNET + ipv4::HEADER_LEN + TCP_FLAGS + 1;
 
 /// A frame as far as it is metered, or several of one flow.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct Packet {
     pub(crate) key: Key,
     pub(crate) packets: u32,
@@ -124,55 +29,81 @@ pub(crate) struct Packet {
     pub(crate) tcp_flags: u8,
     pub(crate) min_ttl: u8,
     pub(crate) max_ttl: u8,
-    is_plain: bool,
 }
 
-impl Packet {
-    /// Reads a frame that is `len` octets long and begins with `bytes`, which hold at least its Ethernet header; `head` is asked for
-    /// what they say. `cut` is how its sender wants it cut: it counts as the packets that it becomes.
-    #[inline(always)]
-    pub(crate) fn read(
-        head: impl FnOnce() -> Option<Head>,
-        bytes: &[u8],
-        len: usize,
-        cut: Option<Segmentation>,
-        place: Place,
-    ) -> Option<Self> {
-        if cut.is_none()
-            && let Some(plain) = Self::plain(bytes, len, place)
-        {
-            return Some(plain);
-        }
-        Some(Self::read_any(&head()?, bytes, len, cut, place))
-    }
+/// What most packets are: TCP or UDP in IPv4 without options, whole, in an untagged frame.
+#[derive(Clone, Copy)]
+pub(crate) struct Plain {
+    short: [u64; SHORT],
+    octets: u32,
+    layer2_octets: u32,
+    tcp_flags: u8,
+    ttl: u8,
+}
 
-    /// The short way for what most packets are: TCP or UDP in IPv4 without options, whole, in an untagged frame.
+impl Plain {
+    /// Reads a frame that is `len` octets long and begins with these; `None` where it is not as long as it says. What it reads means what
+    /// it seems to only if it [`Self::is_plain`].
     #[inline(always)]
-    fn plain(bytes: &[u8], len: usize, place: Place) -> Option<Self> {
-        let frame: &[u8; PLAIN] = bytes.first_chunk()?;
-        let protocol = frame[23];
-        let fragment = u16::from_be_bytes([frame[20], frame[21]]);
-        let is_plain = frame[12..15] == [0x08, 0x00, 0x45]
-            && fragment & 0x3fff == 0
-            && (protocol == ip_protocol::TCP || protocol == ip_protocol::UDP);
-        if !is_plain {
-            return None;
-        }
-        let counted = Counted::of(frame, len)?;
-        Some(Self {
-            key: Key::plain(place, frame.first_chunk()?),
-            packets: 1,
-            octets: counted.octets,
+    pub(crate) fn read(frame: &[u8; PLAIN], len: usize, place: Place) -> Option<Self> {
+        let total = u16::from_be_bytes([frame[16], frame[17]]);
+        let is_there = (ipv4::HEADER_LEN..=len - ETHERNET).contains(&usize::from(total));
+        is_there.then(|| Self {
+            short: key::short(place, frame.first_chunk().expect("a longer array")),
+            octets: total.into(),
             layer2_octets: len as u32,
-            tcp_flags: counted.tcp_flags,
-            min_ttl: counted.ttl,
-            max_ttl: counted.ttl,
-            is_plain: true,
+            tcp_flags: frame[PLAIN - 1],
+            ttl: frame[22],
         })
     }
 
+    #[inline(always)]
+    pub(crate) fn is_plain(&self) -> bool {
+        key::is_plain(&self.short)
+    }
+
+    /// The flags, if it is one of TCP.
+    #[inline(always)]
+    fn tcp_flags(&self) -> u8 {
+        if (self.short[2] >> 56) as u8 == ip_protocol::TCP {
+            self.tcp_flags
+        } else {
+            0
+        }
+    }
+}
+
+impl Packet {
+    /// Counts another packet with this one, which is plain, if it is of the same flow. Returns whether it is: then it is plain too.
+    #[inline(always)]
+    pub(crate) fn add(&mut self, plain: &Plain) -> bool {
+        if !self.key.has_short(&plain.short) {
+            return false;
+        }
+        self.packets += 1;
+        self.octets += plain.octets;
+        self.layer2_octets += plain.layer2_octets;
+        self.tcp_flags |= plain.tcp_flags();
+        self.min_ttl = self.min_ttl.min(plain.ttl);
+        self.max_ttl = self.max_ttl.max(plain.ttl);
+        true
+    }
+
+    /// Becomes a plain packet. What it has of a key of IPv6 stays: nobody asks for it.
+    #[inline(always)]
+    pub(crate) fn set_plain(&mut self, plain: &Plain) {
+        self.key.short = plain.short;
+        self.packets = 1;
+        self.octets = plain.octets;
+        self.layer2_octets = plain.layer2_octets;
+        self.tcp_flags = plain.tcp_flags();
+        (self.min_ttl, self.max_ttl) = (plain.ttl, plain.ttl);
+    }
+
+    /// Reads any frame, which is `len` octets long and begins with `bytes`. `cut` is how its sender wants it cut: it counts as the
+    /// packets that it becomes.
     #[inline(never)]
-    fn read_any(
+    pub(crate) fn read(
         head: &Head,
         bytes: &[u8],
         len: usize,
@@ -188,7 +119,6 @@ impl Packet {
             tcp_flags: 0,
             min_ttl: 0,
             max_ttl: 0,
-            is_plain: false,
         };
         let network = bytes.get(header_len..).unwrap_or_default();
         match head.ethertype {

@@ -2,7 +2,6 @@
 
 use weft_packet::{Head, MacAddr};
 
-use super::meter::Reached;
 use super::{Forwarder, Pending};
 use crate::frame::{BURST, Burst, Frame};
 use crate::learning::Learning;
@@ -71,6 +70,15 @@ impl Destinations {
             self.touched.reserve(slots);
         }
         grows
+    }
+
+    /// Each destination with its copies.
+    #[inline]
+    pub(super) fn iter(&self) -> impl ExactSizeIterator<Item = (PortId, &[FrameCopy])> {
+        self.touched.iter().map(|&port| {
+            let batch = &self.batches[port.index()];
+            (port, &batch.copies[..usize::from(batch.len)])
+        })
     }
 
     /// Hands each destination with its copies to `serve`, and forgets them.
@@ -348,10 +356,9 @@ fn control_frame(entry: &PortEntry, dst: MacAddr) -> Option<DropReason> {
 }
 
 impl Forwarder {
-    /// Notes the destinations of every pending frame, for a meter too where there is one. Returns the frames, as bits, of which at least one copy counts as
-    /// delivery.
+    /// Notes the destinations of every pending frame. Returns the frames, as bits, of which at least one copy counts as delivery.
     #[inline]
-    pub(super) fn look_up<const METERED: bool>(
+    pub(super) fn look_up(
         &mut self,
         snapshot: &Snapshot,
         entry: &PortEntry,
@@ -363,16 +370,7 @@ impl Forwarder {
         let mut attempted = 0;
         let destinations = &mut self.destinations;
         for &Pending { key, frame } in &self.pending {
-            let reached = &mut self.reached[usize::from(frame)];
-            if METERED {
-                *reached = Reached::default();
-            }
-            let add = |port, kind| {
-                destinations.add(port, FrameCopy::new(frame, kind));
-                if METERED && kind == CopyKind::Original {
-                    reached.note(snapshot, port);
-                }
-            };
+            let add = |port, kind| destinations.add(port, FrameCopy::new(frame, kind));
             let query = Query {
                 snapshot,
                 entry,

@@ -1,11 +1,10 @@
 //! Between look-up and transmission: frames of metered ports are counted, each once on its switch.
 
-use weft_netflow::{Direction, End, Place};
+use weft_netflow::{Direction, End, Meter, Place};
 
 use super::{Forwarder, Pending};
-use crate::PortId;
 use crate::clock::milliseconds;
-use crate::frame::Burst;
+use crate::frame::{BURST, Burst};
 use crate::mac_table::vlan_of;
 use crate::meter::Metering;
 use crate::prefetch::prefetch_at;
@@ -13,7 +12,7 @@ use crate::snapshot::{PortEntry, Snapshot};
 
 /// Whom a frame is delivered to, as far as the meter asks.
 #[derive(Clone, Copy, Default)]
-pub(super) struct Reached {
+struct Reached {
     /// The only one; none where there are several.
     end: End,
     count: u8,
@@ -25,10 +24,7 @@ pub(super) struct Reached {
 
 impl Reached {
     #[inline]
-    pub(super) fn note(&mut self, snapshot: &Snapshot, port: PortId) {
-        let Some(entry) = snapshot.port(port) else {
-            return;
-        };
+    fn note(&mut self, entry: &PortEntry) {
         self.count = self.count.saturating_add(1);
         self.end = if self.count == 1 {
             end(entry)
@@ -48,43 +44,135 @@ fn end(entry: &PortEntry) -> End {
     }
 }
 
-impl Forwarder {
-    /// Counts those frames of a burst that are metered and have a destination, `attempted`.
+/// A burst whose frames are metered, or some of them.
+struct Metered<'a> {
+    metering: &'a Metering,
+    /// The port that sent it.
+    entry: &'a PortEntry,
+    burst: &'a Burst,
+    /// The frames that have a destination, as bits.
+    attempted: u32,
+}
+
+impl Metered<'_> {
+    /// Where a frame with these destinations passes, if it is metered.
+    #[inline]
+    fn place(&self, reached: &Reached) -> Option<Place> {
+        let Self {
+            metering, entry, ..
+        } = self;
+        let direction = if metering.ingress && entry.metered {
+            Direction::Ingress
+        } else if metering.egress && reached.is_metered {
+            Direction::Egress
+        } else {
+            return None;
+        };
+        let leaves = entry.is_uplink || reached.leaves;
+        (!(metering.internal_only && leaves))
+            .then(|| Place::new(end(entry), reached.end, direction))
+    }
+
+    /// Notes the frames of the burst that are metered; `place` tells where one passes.
+    #[inline(always)]
+    fn note(&self, meter: &mut Meter, pending: &[Pending], place: impl Fn(u8) -> Option<Place>) {
+        for &Pending { key, frame } in pending {
+            let Some(place) = place(frame) else {
+                continue;
+            };
+            if self.attempted >> frame & 1 == 0 || !meter.takes() {
+                continue;
+            }
+            let place = place.in_vlan(vlan_of(key));
+            let frame = usize::from(frame);
+            let taken = &self.burst.frames()[frame];
+            let is_noted = taken.offload.segmentation.is_none()
+                && taken
+                    .first()
+                    .is_some_and(|first| meter.note_plain(first, taken.len(), place, prefetch_at));
+            if !is_noted {
+                self.note_other(meter, frame, place);
+            }
+        }
+    }
+
+    #[cold]
     #[inline(never)]
+    fn note_other(&self, meter: &mut Meter, index: usize, place: Place) {
+        // Those that do not parse were dropped.
+        let Ok(head) = self.burst.parse(index) else {
+            return;
+        };
+        let frame = &self.burst.frames()[index];
+        let cut = frame.offload.segmentation;
+        meter.note(&head, frame.head(), frame.len(), cut, place, prefetch_at);
+    }
+}
+
+impl Forwarder {
+    /// Notes those frames of a burst that are metered and have a destination, `attempted`. They are counted once the burst is
+    /// transmitted: until then the memory of their flows has come.
+    #[inline]
     pub(super) fn meter(
         &mut self,
         metering: &Metering,
+        snapshot: &Snapshot,
         entry: &PortEntry,
         burst: &Burst,
         attempted: u32,
-        now: u64,
     ) {
-        let Some(meter) = self.meters.get(metering.id) else {
+        let enters = metering.ingress && entry.metered;
+        let is_metered = |port| snapshot.port(port).is_some_and(|entry| entry.metered);
+        let leaves = || self.destinations.iter().any(|(port, _)| is_metered(port));
+        if enters || metering.egress && leaves() {
+            let metered = Metered {
+                metering,
+                entry,
+                burst,
+                attempted,
+            };
+            self.meter_some(&metered, snapshot);
+        }
+    }
+
+    #[inline(never)]
+    fn meter_some(&mut self, metered: &Metered<'_>, snapshot: &Snapshot) {
+        let Some(thread) = self.meters.get(metered.metering.id) else {
             return;
         };
-        let ingress = end(entry);
-        let enters = metering.ingress && entry.metered;
-        for &Pending { key, frame } in &self.pending {
-            let reached = &self.reached[usize::from(frame)];
-            let direction = if enters {
-                Direction::Ingress
-            } else if metering.egress && reached.is_metered {
-                Direction::Egress
-            } else {
-                continue;
-            };
-            let is_counted = attempted >> frame & 1 != 0
-                && !(metering.internal_only && (entry.is_uplink || reached.leaves));
-            if !is_counted || !meter.meter.takes() {
-                continue;
+        let meter = &mut thread.meter;
+        let mut all = self
+            .destinations
+            .iter()
+            .filter_map(|(port, copies)| Some((snapshot.port(port)?, copies)));
+        if self.destinations.iter().len() == 1 {
+            // All frames go to the same port, as those of most bursts do.
+            let mut reached = Reached::default();
+            if let Some((entry, _)) = all.next() {
+                reached.note(entry);
             }
-            let place = Place::new(ingress, reached.end, direction, vlan_of(key));
-            let head = || burst.parse(usize::from(frame)).ok();
-            let frame = &burst.frames()[usize::from(frame)];
-            let cut = frame.offload.segmentation;
-            let (bytes, len) = (frame.head(), frame.len());
-            meter.meter.note(head, bytes, len, cut, place, prefetch_at);
+            let place = metered.place(&reached);
+            metered.note(meter, &self.pending, |_| place);
+        } else {
+            let mut reached = [Reached::default(); BURST];
+            for (entry, copies) in all {
+                for copy in copies.iter().filter(|copy| copy.delivery() != 0) {
+                    reached[copy.frame()].note(entry);
+                }
+            }
+            let place = |frame: u8| metered.place(&reached[usize::from(frame)]);
+            metered.note(meter, &self.pending, place);
         }
-        meter.count(milliseconds(now));
+        thread.look_up();
+    }
+
+    /// Counts what was noted of the burst.
+    #[inline]
+    pub(super) fn count_metered(&mut self, metering: &Metering, now: u64) {
+        if let Some(thread) = self.meters.get(metering.id)
+            && thread.meter.has_noted()
+        {
+            thread.count(milliseconds(now));
+        }
     }
 }

@@ -1,25 +1,26 @@
 //! The flows of one poll thread, by their keys, in memory of a fixed size.
 //!
-//! Flows stand side by side in a pool, one cache line each (those of IPv6 have part of their key in another), and an index
-//! finds them: a flow is named in one of two sets of eight, by 15 bits of its hash. A set is one cache line. So a look-up reads
-//! that line and, as a rule, the one of the flow.
+//! A flow lies in one of two sets of eight, one cache line a flow (those of IPv6 have part of their key in another). An index has 15
+//! bits of the hash of each: it is small enough to stay in the processor's cache, so that a look-up waits for the flow alone.
 
 use crate::EndReason;
-use crate::key::{Key, LONG, SHORT};
+use crate::key::{Key, LONG, SHORT, Secret};
 
-/// Flows that one set names.
-const WAYS: usize = 8;
+/// Flows of one set.
+pub(super) const WAYS: usize = 8;
 
 /// Those that could give way to another one, of which so many are looked at.
 const CANDIDATES: usize = 8;
 
-/// Nobody's place.
-const NOBODY: u32 = u32::MAX;
+/// No place.
+const NOWHERE: u32 = u32::MAX;
+
+/// Most sets of a table.
+const MOST_SETS: usize = NOWHERE as usize / WAYS;
 
 /// What is known of how often a flow was seen, for who has to give way.
-const UNUSED: u8 = 0;
-const ONCE: u8 = 1;
-const AGAIN: u8 = 2;
+const ONCE: u8 = 0;
+const AGAIN: u8 = 1;
 
 /// A flow: the part of its key that every flow has, and what is counted of it since it was last told of.
 #[derive(Clone, Copy, Debug, Default)]
@@ -29,21 +30,20 @@ pub(super) struct Flow {
     pub(super) packets: u32,
     pub(super) octets: u32,
     pub(super) layer2_octets: u32,
-    /// Low bits of the time in ms.
-    pub(super) first: u32,
-    pub(super) last: u32,
+    pub(super) first: Time,
+    pub(super) last: Time,
     pub(super) tcp_flags: u8,
     pub(super) min_ttl: u8,
     pub(super) max_ttl: u8,
     seen: u8,
 }
 
-// A million flows take less than 256 MiB: each a line and the rest of its key, its share of the index, which is used to seven tenths,
-// and its place among the free ones.
+// A million flows take less than 256 MiB, where seven places in ten are used: each a line, the rest of its key and its tag, and
+// the time of its set.
 const _: () = {
-    let flow = size_of::<Flow>() + size_of::<[u64; LONG]>() + size_of::<u32>();
-    assert!(size_of::<Flow>() == 64 && size_of::<Set>() == 64);
-    assert!(1_000_000 * (flow + size_of::<Set>() * 10 / 7 / WAYS) < 256 << 20);
+    let flow = size_of::<Flow>() + size_of::<[u64; LONG]>() + size_of::<u16>() + 1;
+    assert!(size_of::<Flow>() == 64 && size_of::<Set>() == 16);
+    assert!(1_000_000 * flow * 10 / 7 < 256 << 20);
 };
 
 impl Flow {
@@ -58,47 +58,101 @@ impl Flow {
     }
 }
 
-/// Flows whose hashes have one number, by tag; one that is not used has the tag 0.
-#[derive(Clone, Copy)]
-#[repr(C, align(64))]
-struct Set {
-    tags: [u16; WAYS],
-    places: [u32; WAYS],
-}
+/// A time by its low bits (ms), which is never compared with one further away than three weeks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Time(u32);
 
-impl Set {
-    const EMPTY: Self = Self {
-        tags: [0; WAYS],
-        places: [NOBODY; WAYS],
-    };
+impl Time {
+    pub(super) const fn new(time: u64) -> Self {
+        Self(time as u32)
+    }
 
-    /// The ways that have a tag, as bits.
-    #[inline]
-    fn matching(&self, tag: u16) -> u8 {
-        (0..WAYS).fold(0, |bits, way| bits | u8::from(self.tags[way] == tag) << way)
+    /// What has passed since then.
+    pub(super) const fn until(self, now: u64) -> u64 {
+        (now as u32).wrapping_sub(self.0) as u64
+    }
+
+    pub(super) const fn after(self, ms: u64) -> Self {
+        Self(self.0.wrapping_add(ms as u32))
+    }
+
+    const fn is_before(self, other: Self) -> bool {
+        (self.0.wrapping_sub(other.0) as i32) < 0
+    }
+
+    pub(super) const fn or_earlier(self, other: Self) -> Self {
+        if other.is_before(self) { other } else { self }
     }
 }
 
-/// Where a key may be named, and by which tag.
-#[derive(Clone, Copy, Debug)]
+/// The tags of a set's flows; that of a place that is free is 0.
+#[derive(Clone, Copy, Default)]
+#[repr(C, align(16))]
+struct Set {
+    tags: [u16; WAYS],
+}
+
+impl Set {
+    /// The ways that have a tag.
+    #[inline(always)]
+    fn matching(&self, tag: u16) -> Ways {
+        Ways(u64::from_le_bytes(
+            self.tags.map(|own| u8::from(own == tag)),
+        ))
+    }
+}
+
+/// Ways of a set: one octet each, which is 1 or 0, so that eight are compared at once.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Ways(u64);
+
+impl Ways {
+    const NONE: Self = Self(0);
+
+    #[inline(always)]
+    const fn first(self) -> usize {
+        (self.0.trailing_zeros() / 8) as usize & (WAYS - 1)
+    }
+
+    #[inline(always)]
+    const fn without_first(self) -> Self {
+        Self(self.0 & self.0.wrapping_sub(1))
+    }
+
+    const fn count(self) -> u32 {
+        self.0.count_ones()
+    }
+}
+
+/// Where a key may lie.
+#[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Spot {
-    set: u32,
-    other: u32,
-    tag: u16,
+    hash: u64,
+    /// Where its flow was likely to lie when it was looked up.
+    place: u32,
+}
+
+impl Spot {
+    #[inline(always)]
+    const fn tag(&self) -> u16 {
+        let tag = self.hash as u16;
+        if tag == 0 { 1 } else { tag }
+    }
 }
 
 pub(super) struct Table {
     sets: Box<[Set]>,
     flows: Box<[Flow]>,
+    /// Before this time no record is to be made of a flow of the set, but for its ports; of one without flows it says nothing.
+    due: Box<[Time]>,
     /// The rest of the keys, by place.
     long: Box<[[u64; LONG]]>,
-    /// Places that nobody has.
-    free: Vec<u32>,
-    /// Places from here on were never used, or are not any more.
-    top: usize,
+    /// Flows that there are, and that there may be.
+    len: usize,
+    most: usize,
     /// Who is asked first to give way; any number will do.
     turn: u32,
-    seed: u64,
+    secret: Secret,
 }
 
 /// A key's flow.
@@ -111,245 +165,285 @@ pub(super) enum Found<'a> {
     Instead(&'a mut Flow, Key, Flow),
 }
 
+/// Memory that is written here, so that the first packets do not wait for the kernel to find it.
+fn filled<T: Copy>(len: usize, value: T, prepare: impl Fn(*const u8, usize)) -> Box<[T]> {
+    let mut all = Vec::<T>::with_capacity(len);
+    prepare(all.as_ptr().cast(), len * size_of::<T>());
+    all.resize(len, value);
+    all.into()
+}
+
 impl Table {
-    /// A table with room for `flows`.
-    pub(super) fn new(flows: usize, seed: u64) -> Self {
-        let flows = flows.clamp(WAYS, NOBODY as usize);
-        // With two choices hardly any set is full up to seven names in ten.
-        let sets = (flows * 10 / 7).div_ceil(WAYS).max(2);
+    /// A table with room for `flows`. `prepare` is told of memory, by address and octets, before it is first written.
+    pub(super) fn new(flows: usize, seed: u64, prepare: impl Fn(*const u8, usize)) -> Self {
+        let most = flows.max(1);
+        // With two choices hardly any set is full while seven places in ten are used.
+        let sets = (most.saturating_mul(10) / 7)
+            .div_ceil(WAYS)
+            .clamp(2, MOST_SETS);
         Self {
-            sets: vec![Set::EMPTY; sets].into(),
-            flows: vec![Flow::default(); flows].into(),
-            long: vec![[0; LONG]; flows].into(),
-            // The last one goes first.
-            free: (0..flows as u32).rev().collect(),
-            top: 0,
+            sets: filled(sets, Set::default(), &prepare),
+            flows: filled(sets * WAYS, Flow::default(), &prepare),
+            due: filled(sets, Time(0), &prepare),
+            long: filled(sets * WAYS, [0; LONG], &prepare),
+            len: 0,
+            most,
             turn: 0,
-            seed,
+            secret: Secret::new(seed),
         }
     }
 
     pub(super) fn len(&self) -> usize {
-        self.flows.len() - self.free.len()
+        self.len
     }
 
-    /// Places that may be used.
-    pub(super) fn top(&self) -> usize {
-        self.top
+    pub(super) fn sets(&self) -> usize {
+        self.sets.len()
     }
 
-    #[inline]
+    #[inline(always)]
     pub(super) fn spot(&self, key: &Key) -> Spot {
-        let hash = key.hash(self.seed);
-        let sets = self.sets.len() as u64;
-        let of = |number: u64| (((number >> 32) * sets) >> 32) as u32;
         Spot {
-            set: of(hash),
-            other: of(hash.wrapping_mul(0x9e37_79b9_7f4a_7c15)),
-            tag: (hash as u16).max(1),
+            hash: key.hash(&self.secret),
+            place: NOWHERE,
         }
+    }
+
+    /// The set that the upper half of a hash stands for.
+    #[inline(always)]
+    fn set_of(&self, hash: u64) -> usize {
+        (((hash >> 32) * self.sets.len() as u64) >> 32) as usize
+    }
+
+    #[inline(always)]
+    fn first_set(&self, spot: &Spot) -> usize {
+        self.set_of(spot.hash)
+    }
+
+    #[inline(always)]
+    fn other_set(&self, spot: &Spot) -> usize {
+        self.set_of(spot.hash.wrapping_mul(0x9e37_79b9_7f4a_7c15))
     }
 
     /// What is read first of a key.
-    #[inline]
+    #[inline(always)]
     pub(super) fn set_at(&self, spot: &Spot) -> *const u8 {
-        (&raw const self.sets[spot.set as usize]).cast()
+        (&raw const self.sets[self.first_set(spot)]).cast()
     }
 
-    /// What is read next, where the key is likely to be.
-    #[inline]
-    pub(super) fn flow_at(&self, spot: &Spot) -> Option<*const u8> {
-        let set = &self.sets[spot.set as usize];
-        let matching = set.matching(spot.tag);
-        if matching == 0 {
-            return None;
-        }
-        let place = set.places[matching.trailing_zeros() as usize & (WAYS - 1)];
-        Some((&raw const self.flows[place as usize]).cast())
+    /// Notes where the flow of a key is likely to lie. Returns what is read there.
+    #[inline(always)]
+    pub(super) fn look_up(&self, spot: &mut Spot) -> Option<*const u8> {
+        let place = self
+            .likely(self.first_set(spot), spot)
+            .or_else(|| self.likely(self.other_set(spot), spot))?;
+        spot.place = place as u32;
+        let flow = self.flows.get(place)?;
+        Some(std::ptr::from_ref(flow).cast())
     }
 
-    /// The place of a key that is named in a set.
+    /// The first place in a set that has the tag.
+    #[inline(always)]
+    fn likely(&self, set: usize, spot: &Spot) -> Option<usize> {
+        let matching = self.sets[set].matching(spot.tag());
+        (matching != Ways::NONE).then(|| set * WAYS + matching.first())
+    }
+
+    /// The place of a key in a set.
     #[inline]
-    fn find(&self, set: u32, spot: &Spot, key: &Key) -> Option<u32> {
-        let set = &self.sets[set as usize];
-        let mut matching = set.matching(spot.tag);
-        while matching != 0 {
-            let place = set.places[matching.trailing_zeros() as usize & (WAYS - 1)];
-            if key.has_short(&self.flows[place as usize].short)
-                && (!key.is_long() || self.long[place as usize] == key.long)
+    fn find(&self, set: usize, spot: &Spot, key: &Key) -> Option<usize> {
+        let mut matching = self.sets[set].matching(spot.tag());
+        while matching != Ways::NONE {
+            let place = set * WAYS + matching.first();
+            if key.has_short(&self.flows[place].short)
+                && (!key.is_long() || self.long[place] == key.long)
             {
                 return Some(place);
             }
-            matching &= matching - 1;
+            matching = matching.without_first();
         }
         None
     }
 
-    /// The flow of a key, which is made if there is none.
-    #[inline]
-    pub(super) fn flow(&mut self, spot: &Spot, key: &Key) -> Found<'_> {
-        let place = self.find(spot.set, spot, key);
-        match place.or_else(|| self.find(spot.other, spot, key)) {
+    /// The flow of a key, which is made if there is none: before `due` no record of it is to be made. Since the spot was looked up, none
+    /// has ended.
+    #[inline(always)]
+    pub(super) fn flow(&mut self, spot: &Spot, key: &Key, due: Time) -> Found<'_> {
+        let place = spot.place as usize;
+        let likely = self.flows.get(place);
+        if !key.is_long() && likely.is_some_and(|flow| key.has_short(&flow.short)) {
+            let flow = &mut self.flows[place];
+            flow.seen = AGAIN;
+            return Found::Known(flow);
+        }
+        self.flow_elsewhere(spot, key, due)
+    }
+
+    /// The same where it does not lie at the first place that it may.
+    #[inline(never)]
+    fn flow_elsewhere(&mut self, spot: &Spot, key: &Key, due: Time) -> Found<'_> {
+        let place = self.find(self.first_set(spot), spot, key);
+        match place.or_else(|| self.find(self.other_set(spot), spot, key)) {
             Some(place) => {
-                let flow = &mut self.flows[place as usize];
+                let flow = &mut self.flows[place];
                 flow.seen = AGAIN;
                 Found::Known(flow)
             }
-            None => self.make(spot, key),
+            None => self.make(spot, key, due),
         }
     }
 
-    #[inline(never)]
-    fn make(&mut self, spot: &Spot, key: &Key) -> Found<'_> {
-        let free = |set: u32| self.sets[set as usize].matching(0);
-        // The other set is asked later, so it takes those for whom the first gets full.
-        let (first, second) = (free(spot.set), free(spot.other));
-        let is_full =
-            first.count_ones() < WAYS as u32 / 2 && second.count_ones() > first.count_ones();
-        let (set, ways) = if is_full {
-            (spot.other, second)
+    fn make(&mut self, spot: &Spot, key: &Key, due: Time) -> Found<'_> {
+        let (first_set, other_set) = (self.first_set(spot), self.other_set(spot));
+        let (first, other) = (
+            self.sets[first_set].matching(0),
+            self.sets[other_set].matching(0),
+        );
+        // The other set is read later, so it has those for whom the first gets full: one in fourteen while seven places in ten are
+        // used. Fewer than one in a thousand finds both full.
+        let is_full = first.count() <= 1 && other.count() > first.count();
+        let (set, free) = if is_full {
+            (other_set, other)
         } else {
-            (spot.set, first)
+            (first_set, first)
         };
-        if ways != 0
-            && let Some(place) = self.free.pop()
-        {
-            self.name(set, ways.trailing_zeros() as usize, place, spot, key);
-            self.top = self.top.max(place as usize + 1);
-            return Found::New(&mut self.flows[place as usize]);
+        let place = set * WAYS + free.first();
+        if free != Ways::NONE && self.len < self.most {
+            self.len += 1;
+            return Found::New(self.put(place, spot, key, due));
         }
-        let (set, way) = self.victim(spot);
-        let place = self.sets[set as usize].places[way];
-        let (gone, before) = (self.key(place), self.flows[place as usize]);
-        // Where there is a way to spare, it is another's that is freed.
-        if ways != 0 {
-            self.sets[set as usize].tags[way] = 0;
-            self.name(
-                if is_full { spot.other } else { spot.set },
-                ways.trailing_zeros() as usize,
-                place,
-                spot,
-                key,
-            );
+        let victim = self.victim([first_set, other_set]);
+        let place = victim.unwrap_or(place);
+        let (gone, before) = (self.key(place), self.flows[place]);
+        let is_new = victim.is_none();
+        // Beyond the room that was asked for, where neither set has a flow that could go.
+        self.len += usize::from(is_new);
+        let flow = self.put(place, spot, key, due);
+        if is_new {
+            Found::New(flow)
         } else {
-            self.name(set, way, place, spot, key);
+            Found::Instead(flow, gone, before)
         }
-        Found::Instead(&mut self.flows[place as usize], gone, before)
+    }
+
+    /// Has a flow lie at a place, with nothing counted yet.
+    fn put(&mut self, place: usize, spot: &Spot, key: &Key, due: Time) -> &mut Flow {
+        let set = place / WAYS;
+        self.sets[set].tags[place % WAYS] = spot.tag();
+        self.due[set] = self.due[set].or_earlier(due);
+        if key.is_long() {
+            self.long[place] = key.long;
+        }
+        let flow = &mut self.flows[place];
+        *flow = Flow {
+            short: key.short,
+            seen: ONCE,
+            ..Flow::default()
+        };
+        flow
     }
 
     /// Who has to give way: one that was seen once, among the first that are asked, or the last of them.
-    fn victim(&mut self, spot: &Spot) -> (u32, usize) {
+    fn victim(&mut self, sets: [usize; 2]) -> Option<usize> {
         self.turn = self.turn.wrapping_mul(0x915f_77f5).wrapping_add(1);
         let turn = (self.turn >> 16) as usize;
         let mut asked = 0;
         let mut last = None;
         for number in 0..2 * WAYS {
             let number = (turn + number) % (2 * WAYS);
-            let (set, way) = ([spot.set, spot.other][number / WAYS], number % WAYS);
-            let names = &self.sets[set as usize];
-            if names.tags[way] == 0 {
+            let (set, way) = (sets[number / WAYS], number % WAYS);
+            if self.sets[set].tags[way] == 0 {
                 continue;
             }
-            last = Some((set, way));
+            let place = set * WAYS + way;
+            last = Some(place);
             asked += 1;
-            if self.flows[names.places[way] as usize].seen == ONCE || asked == CANDIDATES {
+            if self.flows[place].seen == ONCE || asked == CANDIDATES {
                 break;
             }
         }
-        last.unwrap_or_else(|| self.anybody(turn))
-    }
-
-    /// Somebody of the pool, where neither set of a key names anybody.
-    #[cold]
-    fn anybody(&self, turn: usize) -> (u32, usize) {
-        // All places are in use.
-        let place = (turn * 7919 % self.flows.len()) as u32;
-        self.named(place).unwrap_or((0, 0))
-    }
-
-    /// Where a place that is in use is named.
-    fn named(&self, place: u32) -> Option<(u32, usize)> {
-        let spot = self.spot(&self.key(place));
-        [spot.set, spot.other].into_iter().find_map(|set| {
-            let names = &self.sets[set as usize];
-            let is_it = |way: &usize| names.tags[*way] != 0 && names.places[*way] == place;
-            (0..WAYS).find(is_it).map(|way| (set, way))
-        })
+        last
     }
 
     /// The key of a place that is in use.
-    fn key(&self, place: u32) -> Key {
+    fn key(&self, place: usize) -> Key {
         let mut key = Key {
-            short: self.flows[place as usize].short,
+            short: self.flows[place].short,
             long: [0; LONG],
         };
         if key.is_long() {
-            key.long = self.long[place as usize];
+            key.long = self.long[place];
         }
         key
     }
 
-    /// Has a set name a place, which has nothing counted yet.
-    fn name(&mut self, set: u32, way: usize, place: u32, spot: &Spot, key: &Key) {
-        let names = &mut self.sets[set as usize];
-        names.tags[way] = spot.tag;
-        names.places[way] = place;
-        self.flows[place as usize] = Flow {
-            short: key.short,
-            seen: ONCE,
-            ..Flow::default()
-        };
-        if key.is_long() {
-            self.long[place as usize] = key.long;
+    /// The places of a set that are in use.
+    fn used(&self, set: usize) -> impl Iterator<Item = usize> + use<> {
+        let tags = self.sets.get(set).map(|set| set.tags).unwrap_or_default();
+        let ways = (0..WAYS).filter(move |&way| tags[way] != 0);
+        ways.map(move |way| set * WAYS + way)
+    }
+
+    /// Has a record of the flow of a key be made at this time, if it is to be made.
+    #[cold]
+    pub(super) fn hasten(&mut self, spot: &Spot, due: Time) {
+        for set in [self.first_set(spot), self.other_set(spot)] {
+            self.due[set] = self.due[set].or_earlier(due);
         }
     }
 
-    /// Looks at the flow of a place, if there is one: `decide` tells why a record of it is to be made, and `end` makes it.
+    /// Looks at the flows of a set, if something is due or is to be for another reason: `decide` tells why a record of one is to be
+    /// made, or until when none is, and `end` makes it.
     #[inline]
     pub(super) fn look(
         &mut self,
-        place: usize,
-        decide: impl FnOnce(&Key, &Flow) -> Option<EndReason>,
-        end: impl FnOnce(Key, &Flow, EndReason),
+        set: usize,
+        now: Time,
+        is_urgent: bool,
+        decide: impl Fn(&Key, &Flow) -> Result<EndReason, Time>,
+        mut end: impl FnMut(Key, &Flow, EndReason),
     ) {
-        let Some(flow) = self.flows.get_mut(place).filter(|flow| flow.seen != UNUSED) else {
+        if !is_urgent && now.is_before(self.due[set]) {
             return;
-        };
-        // Which ports it passes stands in the part that every key has.
-        let key = Key {
-            short: flow.short,
-            long: [0; LONG],
-        };
-        match decide(&key, flow) {
-            None => flow.seen = ONCE,
-            Some(reason) => self.end(place, reason, end),
+        }
+        let mut next = None::<Time>;
+        for place in self.used(set) {
+            let flow = &mut self.flows[place];
+            // Which ports it passes stands in the part that every key has.
+            let key = Key {
+                short: flow.short,
+                long: [0; LONG],
+            };
+            flow.seen = ONCE;
+            let mut decision = decide(&key, flow);
+            if let Ok(reason) = decision {
+                if flow.packets > 0 {
+                    end(self.key(place), &self.flows[place], reason);
+                }
+                if reason == EndReason::Active {
+                    // One that goes on is likely to go on further.
+                    let flow = &mut self.flows[place];
+                    flow.forget();
+                    decision = decide(&key, flow);
+                }
+            }
+            match decision {
+                Err(due) => next = Some(next.map_or(due, |next| next.or_earlier(due))),
+                Ok(_) => {
+                    self.sets[set].tags[place % WAYS] = 0;
+                    self.len -= 1;
+                }
+            }
+        }
+        if let Some(next) = next {
+            self.due[set] = next;
         }
     }
 
-    fn end(&mut self, place: usize, reason: EndReason, end: impl FnOnce(Key, &Flow, EndReason)) {
-        let flow = &self.flows[place];
-        if flow.packets > 0 {
-            end(self.key(place as u32), flow, reason);
-        }
-        if reason == EndReason::Active {
-            // One that goes on is likely to go on further.
-            self.flows[place].forget();
-            return;
-        }
-        if let Some((set, way)) = self.named(place as u32) {
-            self.sets[set as usize].tags[way] = 0;
-        }
-        self.flows[place].seen = UNUSED;
-        self.free.push(place as u32);
-        while self.top > 0 && self.flows[self.top - 1].seen == UNUSED {
-            self.top -= 1;
-        }
-    }
-
-    /// Shows the flow of a place, if there is one.
-    pub(super) fn show(&self, place: usize, show: impl FnOnce(Key, &Flow)) {
-        if let Some(flow) = self.flows.get(place).filter(|flow| flow.seen != UNUSED) {
-            show(self.key(place as u32), flow);
+    /// Shows the flows of a set.
+    pub(super) fn show(&self, set: usize, mut show: impl FnMut(Key, &Flow)) {
+        for place in self.used(set) {
+            show(self.key(place), &self.flows[place]);
         }
     }
 }
