@@ -209,6 +209,11 @@ fn what_cannot_be_is_refused_and_says_what_can() {
             ["0s is out of range", "use 1s-1h"],
         ),
         (
+            "netflow set vSwitch1 --idle 1500ms",
+            2,
+            ["\"1500ms\" is not a time in whole seconds", "use 1s-10m"],
+        ),
+        (
             "flows --port MyVM",
             3,
             ["port MyVM does not exist", "did you mean MyVM1?"],

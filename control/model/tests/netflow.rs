@@ -481,6 +481,10 @@ fn errors_are_in_words_of_the_file() {
         ("active: 3601s", "use 1s-1h"),
         ("idle: 11m", "use 1s-10m"),
         ("idle: 15", "\"15\" is not a time"),
+        (
+            "active: 1500ms",
+            "\"1500ms\" is not a time in whole seconds",
+        ),
         ("sampling: 16385", "16385 is out of range; use 0-16384"),
         ("sampling: some", "use 0-16384"),
         (

@@ -10,7 +10,7 @@ use serde::de::{Deserializer, Error, Visitor};
 use serde::{Deserialize, Serialize, Serializer};
 
 use super::number::{Number, YesNo};
-use super::quantity::Time;
+use super::quantity::Seconds;
 use super::words::words;
 use crate::name::VswitchName;
 
@@ -51,11 +51,11 @@ pub struct NetflowSpec {
     pub flows: FlowRoom,
 }
 
-/// A flow that goes on is told after so long: 1s-1h, 1m unless set, as in vSphere.
-pub type ActiveTimeout = Time<1_000, 3_600_000, 60_000>;
+/// A flow that goes on is told after so long: 1s-1h, 1m unless set, as in vSphere. Whole seconds, as collectors are told it.
+pub type ActiveTimeout = Seconds<1, 3_600, 60>;
 
 /// A flow is over when no packet of it came for so long: 1s-10m, 15s unless set, as in vSphere.
-pub type IdleTimeout = Time<1_000, 600_000, 15_000>;
+pub type IdleTimeout = Seconds<1, 600, 15>;
 
 /// One packet in so many is counted; every one unless set.
 pub type Sampling = Number<0, 16_384, 0>;

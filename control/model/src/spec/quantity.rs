@@ -47,6 +47,10 @@ pub type Burst = Quantity<BurstKind>;
 pub type Time<const LEAST: u64, const MOST: u64, const DEFAULT: u64> =
     Quantity<TimeKind<LEAST, MOST, DEFAULT>>;
 
+/// A time within a range, in whole seconds, with a default: `60s`.
+pub type Seconds<const LEAST: u64, const MOST: u64, const DEFAULT: u64> =
+    Quantity<SecondsKind<LEAST, MOST, DEFAULT>>;
+
 /// The kind of [`Rate`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum RateKind {}
@@ -106,6 +110,26 @@ impl<const LEAST: u64, const MOST: u64, const DEFAULT: u64> WithDefault
     const DEFAULT: u64 = DEFAULT;
 }
 
+/// The kind of [`Seconds`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum SecondsKind<const LEAST: u64, const MOST: u64, const DEFAULT: u64> {}
+
+impl<const LEAST: u64, const MOST: u64, const DEFAULT: u64> Kind
+    for SecondsKind<LEAST, MOST, DEFAULT>
+{
+    const WHAT: &'static str = "a time in whole seconds";
+    const UNITS: &'static [(&'static str, u64)] = &[("s", 1), ("m", 60), ("h", 3_600)];
+    const LEAST: u64 = LEAST;
+    const MOST: u64 = MOST;
+    const EXAMPLE: &'static str = "60s";
+}
+
+impl<const LEAST: u64, const MOST: u64, const DEFAULT: u64> WithDefault
+    for SecondsKind<LEAST, MOST, DEFAULT>
+{
+    const DEFAULT: u64 = DEFAULT;
+}
+
 impl Rate {
     /// The rate in bits per second.
     pub fn bits_per_second(self) -> u64 {
@@ -124,6 +148,13 @@ impl<const LEAST: u64, const MOST: u64, const DEFAULT: u64> Time<LEAST, MOST, DE
     /// The time.
     pub fn duration(self) -> Duration {
         Duration::from_millis(self.0)
+    }
+}
+
+impl<const LEAST: u64, const MOST: u64, const DEFAULT: u64> Seconds<LEAST, MOST, DEFAULT> {
+    /// The time.
+    pub fn duration(self) -> Duration {
+        Duration::from_secs(self.0)
     }
 }
 
@@ -235,6 +266,7 @@ mod tests {
     use super::*;
 
     type UpDelay = Time<0, 1_800_000, 100>;
+    type Active = Seconds<1, 3_600, 60>;
 
     #[test]
     fn amounts_are_shown_in_their_largest_exact_unit() {
@@ -264,6 +296,14 @@ mod tests {
         ] {
             assert_eq!(text.parse::<UpDelay>().unwrap().to_string(), canonical);
         }
+        for (text, canonical) in [("1s", "1s"), ("60s", "1m"), ("60m", "1h")] {
+            assert_eq!(text.parse::<Active>().unwrap().to_string(), canonical);
+        }
+        assert_eq!(
+            "2m".parse::<Active>().unwrap().duration(),
+            Duration::from_secs(120)
+        );
+        assert_eq!(Active::default().to_string(), "1m");
         assert_eq!("64kbit".parse::<Rate>().unwrap().bits_per_second(), 64_000);
         assert_eq!("10MiB".parse::<Burst>().unwrap().octets(), 10 << 20);
         assert_eq!(
@@ -299,6 +339,18 @@ mod tests {
             );
         }
         assert!("1KiB".parse::<Burst>().is_err());
+        for text in ["1500ms", "60000ms", "1.5s"] {
+            assert_eq!(
+                text.parse::<Active>().unwrap_err(),
+                format!(
+                    "{text:?} is not a time in whole seconds (a whole number and one of s, m, h); use 1s-1h, such as 60s"
+                )
+            );
+        }
+        assert_eq!(
+            "3601s".parse::<Active>().unwrap_err(),
+            "3601s is out of range; use 1s-1h, such as 60s"
+        );
         assert!(
             "31m"
                 .parse::<UpDelay>()
