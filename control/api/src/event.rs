@@ -106,6 +106,14 @@ kinds! {
     AddressConflict = "addressConflict",
     /// A guest sends from an address that its port does not let through.
     SourceRefused = "sourceRefused",
+    /// Flows are told to a collector in vain.
+    CollectorLost = "collectorLost",
+    /// A collector is told flows again.
+    CollectorFound = "collectorFound",
+    /// A switch has more flows than it has room for, or than can be told.
+    FlowsStrained = "flowsStrained",
+    /// The flows of a switch have room again.
+    FlowsEased = "flowsEased",
     /// A generation of the state is not readable, and the one before it is used.
     StateDamaged = "stateDamaged",
     /// A poll thread stands still, and its ports do not forward.

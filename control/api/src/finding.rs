@@ -56,6 +56,8 @@ pub enum Cause {
     AddressConflict,
     /// Frames are being dropped.
     Drops,
+    /// Flows are not told to collectors as they should be.
+    Netflow,
     /// It works, but not as it should.
     Warning,
     /// No VM is connected, as when it is switched off.
@@ -88,7 +90,8 @@ impl Cause {
             | Self::Descriptors
             | Self::Unconfirmed
             | Self::Saturated
-            | Self::Drops => return None,
+            | Self::Drops
+            | Self::Netflow => return None,
         })
     }
 }

@@ -12,7 +12,7 @@ use crate::object::Envelope;
 /// The NetFlow of a switch.
 pub type Netflow = Envelope<NetflowSpec, NetflowStatus>;
 
-/// How the NetFlow of a switch stands. Counters count from the start of the agent, or from when the NetFlow was made.
+/// How the NetFlow of a switch stands. Counters count from the start of the agent.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct NetflowStatus {
@@ -24,8 +24,12 @@ pub struct NetflowStatus {
     pub flows: u64,
     /// Flows that there is room for, on all poll threads.
     pub room: u64,
+    /// Packets that were counted.
+    pub packets: u64,
     /// Flows that were told early because there was no room.
     pub evicted: u64,
+    /// Records that were lost to all collectors, because they came faster than they could be taken.
+    pub lost_records: u64,
     /// The collectors, in the order in which they were named.
     pub collectors: Vec<CollectorStatus>,
 }
@@ -40,9 +44,11 @@ pub struct CollectorStatus {
     pub messages: u64,
     /// Records in them.
     pub records: u64,
-    /// Records that were lost on the way to the network: it took no message, or they came faster than they could be sent.
+    /// Records that were lost to this collector: the network did not take their message, or answered that nobody did.
     pub lost_records: u64,
-    /// Why a message could not be sent the last time that one could not; absent once a later one was.
+    /// Records that the version has no place for: in version 5 those of what is no IPv4.
+    pub unsaid: u64,
+    /// Why messages do not arrive; absent once some were sent and the network did not complain for five seconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_error: Option<String>,
 }
@@ -82,9 +88,15 @@ pub struct FlowEntry {
     /// The transport port that sends, of protocols that have them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub src_port: Option<u16>,
-    /// The one that receives; of ICMP the type in the upper octet and the code in the lower.
+    /// The one that receives.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dst_port: Option<u16>,
+    /// The type of ICMP messages.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub icmp_type: Option<u8>,
+    /// Their code.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub icmp_code: Option<u8>,
     /// Packets, as they are on the wire.
     pub packets: u64,
     /// Octets from the IP header on; of what is no IP those behind the Ethernet header and its tags.

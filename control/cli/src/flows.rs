@@ -1,5 +1,7 @@
 //! `weft flows`: the flows that go on.
 
+mod icmp;
+
 use std::net::IpAddr;
 
 use clap::Args;
@@ -105,8 +107,13 @@ fn table(style: Style, flows: &[FlowEntry]) -> String {
     style.table(&headings, rows)
 }
 
-/// The IP protocol, or what the frames carry instead of IP.
+/// The IP protocol, of ICMP with its message, or what the frames carry instead of IP.
 fn protocol(flow: &FlowEntry) -> String {
+    if let (Some(protocol), Some(icmp_type), Some(code)) =
+        (&flow.protocol, flow.icmp_type, flow.icmp_code)
+    {
+        return format!("{protocol} {}", icmp::message(protocol, icmp_type, code));
+    }
     flow.protocol.clone().unwrap_or_else(|| {
         let named = EtherType::try_from(u64::from(flow.ethertype));
         named.map_or_else(
@@ -153,6 +160,8 @@ mod tests {
             tos: 0,
             src_port: Some(40_000),
             dst_port: Some(80),
+            icmp_type: None,
+            icmp_code: None,
             packets: 12,
             octets: 3_456,
             first: "2026-11-26T03:00:00.000Z".to_owned(),
@@ -190,6 +199,8 @@ mod tests {
             protocol: Some("icmp".to_owned()),
             src_port: None,
             dst_port: None,
+            icmp_type: Some(8),
+            icmp_code: Some(0),
             ..flow()
         };
         let tagged = FlowEntry {
@@ -199,12 +210,12 @@ mod tests {
         assert_eq!(
             table(Style::PLAIN, &[flow(), six, arp, ping, tagged]),
             "\
-IN     OUT    VLAN  PROTOCOL      SOURCE             DESTINATION        PACKETS  OCTETS  DURATION    AGE
-MyVM1  MyVM2    10  tcp           10.0.0.1:40000     10.0.0.2:80             12    3456    61.2 s  0.0 s
-MyVM1  -        10  udp           [fd00::1]:5353     [ff02::fb]:5353         12    3456    61.2 s  0.0 s
-eth1   MyVM2     0  0x0806 (arp)  02:00:00:00:00:01  02:00:00:00:00:02       12    3456    61.2 s  0.0 s
-MyVM1  MyVM2    10  icmp          10.0.0.1           10.0.0.2                12    3456    61.2 s  0.0 s
-eth1   MyVM2     0  0x8100        02:00:00:00:00:01  02:00:00:00:00:02       12    3456    61.2 s  0.0 s
+IN     OUT    VLAN  PROTOCOL           SOURCE             DESTINATION        PACKETS  OCTETS  DURATION    AGE
+MyVM1  MyVM2    10  tcp                10.0.0.1:40000     10.0.0.2:80             12    3456    61.2 s  0.0 s
+MyVM1  -        10  udp                [fd00::1]:5353     [ff02::fb]:5353         12    3456    61.2 s  0.0 s
+eth1   MyVM2     0  0x0806 (arp)       02:00:00:00:00:01  02:00:00:00:00:02       12    3456    61.2 s  0.0 s
+MyVM1  MyVM2    10  icmp echo-request  10.0.0.1           10.0.0.2                12    3456    61.2 s  0.0 s
+eth1   MyVM2     0  0x8100             02:00:00:00:00:01  02:00:00:00:00:02       12    3456    61.2 s  0.0 s
 "
         );
         let mut wide = Style::PLAIN;

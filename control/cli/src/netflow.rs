@@ -237,7 +237,7 @@ fn table(style: Style, all: &[Netflow]) -> String {
         "#LOST",
     ];
     let rows = all.iter().map(|Netflow { spec, status, .. }| {
-        let sum = |count: fn(&CollectorStatus) -> u64| {
+        let sum = |count: &dyn Fn(&CollectorStatus) -> u64| {
             let counts = status.collectors.iter().map(count);
             counts.sum::<u64>().to_string()
         };
@@ -247,9 +247,10 @@ fn table(style: Style, all: &[Netflow]) -> String {
             spec.collectors.to_string(),
             status.ports.to_string(),
             status.flows.to_string(),
-            sum(|one| one.messages),
-            sum(|one| one.records),
-            sum(|one| one.lost_records),
+            sum(&|one| one.messages),
+            sum(&|one| one.records),
+            // What was lost to all is lost to each.
+            sum(&|one| one.lost_records + status.lost_records),
         ]
     });
     style.table(&headings, rows)
@@ -278,8 +279,10 @@ fn fields(style: Style, netflow: &Netflow) -> String {
         ("direction", spec.direction.to_string()),
         ("flows per thread", spec.flows.to_string()),
         ("ports", status.ports.to_string()),
+        ("packets", status.packets.to_string()),
         ("flows", flows),
-        ("evicted", status.evicted.to_string()),
+        ("evicted flows", status.evicted.to_string()),
+        ("lost records", status.lost_records.to_string()),
         ("object version", netflow.resource_version.0.to_string()),
     ]);
     let rows = status.collectors.iter().map(|one| {
@@ -288,10 +291,18 @@ fn fields(style: Style, netflow: &Netflow) -> String {
             one.messages.to_string(),
             one.records.to_string(),
             one.lost_records.to_string(),
-            one.last_error.clone().unwrap_or_default(),
+            one.unsaid.to_string(),
+            or_dash(one.last_error.as_ref()),
         ]
     });
-    let headings = ["COLLECTOR", "#MESSAGES", "#RECORDS", "#LOST", "ERROR"];
+    let headings = [
+        "COLLECTOR",
+        "#MESSAGES",
+        "#RECORDS",
+        "#LOST",
+        "#UNSAID",
+        "ERROR",
+    ];
     text += "\n";
     text + &style.table(&headings, rows)
 }
@@ -417,13 +428,16 @@ mod tests {
                 ports: 2,
                 flows: 10,
                 room: 131_072,
+                packets: 700,
                 evicted: 1,
+                lost_records: 5,
                 collectors: vec![
                     CollectorStatus {
                         collector: "10.8.0.9:2055".parse().unwrap(),
                         messages: 3,
                         records: 40,
                         lost_records: 0,
+                        unsaid: 0,
                         last_error: None,
                     },
                     CollectorStatus {
@@ -431,7 +445,8 @@ mod tests {
                         messages: 1,
                         records: 2,
                         lost_records: 38,
-                        last_error: Some("Connection refused".to_owned()),
+                        unsaid: 3,
+                        last_error: Some("nobody listens there".to_owned()),
                     },
                 ],
             },
@@ -450,20 +465,22 @@ internal only:     no
 direction:         both
 flows per thread:  65536
 ports:             2
+packets:           700
 flows:             10, room for 131072
-evicted:           1
+evicted flows:     1
+lost records:      5
 object version:    4
 
-COLLECTOR      MESSAGES  RECORDS  LOST  ERROR
-10.8.0.9:2055         3       40     0
-10.8.0.8:1            1        2    38  Connection refused
+COLLECTOR      MESSAGES  RECORDS  LOST  UNSAID  ERROR
+10.8.0.9:2055         3       40     0       0  -
+10.8.0.8:1            1        2    38       3  nobody listens there
 "
         );
         assert_eq!(
             table(Style::PLAIN, &[netflow]),
             "\
 SWITCH  VERSION  COLLECTORS                PORTS  FLOWS  MESSAGES  RECORDS  LOST
-S       ipfix    10.8.0.9:2055,10.8.0.8:1      2     10         4       42    38
+S       ipfix    10.8.0.9:2055,10.8.0.8:1      2     10         4       42    48
 "
         );
     }

@@ -31,7 +31,7 @@ pub use netflow::{
     NetflowVersion, Sampling, SourceIp,
 };
 pub use number::{Number, YesNo};
-pub use quantity::{Burst, Kind, Quantity, Rate, Time, WithDefault};
+pub use quantity::{Burst, Kind, Quantity, Rate, Seconds, Time, WithDefault};
 pub use setting::Setting;
 pub use shaping::{
     EffectiveShaping, Limit, PortgroupShaping, Shaping, ShapingPatch, SwitchShaping,

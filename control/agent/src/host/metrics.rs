@@ -21,6 +21,7 @@ impl Host {
         families.extend(self.of_threads());
         families.extend(self.of_ports(&state, "port"));
         families.extend(self.of_ports(&state, "uplink"));
+        families.extend(self.of_netflow());
         let started = self.started_at.duration_since(UNIX_EPOCH);
         Scrape {
             host: self.name.clone(),
@@ -165,6 +166,68 @@ impl Host {
             families.push(learned);
         }
         families
+    }
+
+    fn of_netflow(&self) -> Vec<Family> {
+        let counter = |name, help| Family::counter(format!("netflow_{name}"), None, help);
+        let gauge = |name, help| Family::gauge(format!("netflow_{name}"), help);
+        let mut flows = gauge("flows", "Flows that are counted at this moment");
+        let mut room = gauge("room_flows", "Flows that there is room for");
+        let mut evicted = counter(
+            "evicted_flows",
+            "Flows that were told early because there was no room",
+        );
+        let mut packets = counter("metered_packets", "Packets that were counted");
+        let mut lost = counter(
+            "lost_records",
+            "Records that were lost to all collectors: they came faster than they could be taken",
+        );
+        let mut failing = gauge(
+            "collector_failing",
+            "Whether messages to the collector do not arrive, as far as the network says",
+        );
+        let mut messages = counter("collector_messages", "Messages that were sent to it");
+        let mut records = counter("collector_records", "Flow records in these");
+        let mut lost_records = counter(
+            "collector_lost_records",
+            "Flow records that the network did not take to it, or that nobody took there",
+        );
+        let mut unsaid = counter(
+            "collector_unsaid_records",
+            "Flow records that the version has no place for",
+        );
+        for netflow in self.netflows() {
+            let labels = || -> Labels { vec![("switch", netflow.name.clone())] };
+            let status = &netflow.status;
+            flows.add(labels(), status.flows as f64);
+            room.add(labels(), status.room as f64);
+            evicted.add(labels(), status.evicted as f64);
+            packets.add(labels(), status.packets as f64);
+            lost.add(labels(), status.lost_records as f64);
+            for one in &status.collectors {
+                let labels = || -> Labels {
+                    let collector = ("collector", one.collector.to_string());
+                    labels().into_iter().chain([collector]).collect()
+                };
+                failing.add(labels(), f64::from(one.last_error.is_some()));
+                messages.add(labels(), one.messages as f64);
+                records.add(labels(), one.records as f64);
+                lost_records.add(labels(), one.lost_records as f64);
+                unsaid.add(labels(), one.unsaid as f64);
+            }
+        }
+        vec![
+            flows,
+            room,
+            evicted,
+            packets,
+            lost,
+            failing,
+            messages,
+            records,
+            lost_records,
+            unsaid,
+        ]
     }
 
     /// Every port or every uplink with its switch, and whether it is up.

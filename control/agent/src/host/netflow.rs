@@ -2,7 +2,10 @@
 
 mod collector;
 pub(crate) mod exporter;
+mod findings;
+mod health;
 mod live;
+mod socket;
 
 use weft_api::{CollectorStatus, Netflow, NetflowStatus, Problem};
 use weft_model::{NetflowExport, VswitchName};
@@ -50,24 +53,28 @@ impl Host {
     fn netflow_status(&self, state: &State, export: &NetflowExport) -> NetflowStatus {
         let meters = self.plane.datapath().meter_status(export.id);
         let meters = meters.unwrap_or_default();
-        let told = self.flow_records.told(&export.vswitch);
+        let mut told = self.flow_records.told();
+        let told = told.remove(&export.vswitch).unwrap_or_default().collectors;
         let collectors = export.spec.collectors.all().iter();
         NetflowStatus {
             domain: export.domain,
             ports: state.intent.metered_ports(&export.vswitch).count(),
             flows: meters.in_use,
             room: meters.room,
+            packets: meters.packets,
             evicted: meters.evicted,
+            lost_records: meters.lost_records,
             collectors: collectors
                 .map(|&collector| {
-                    let told = told.get(&collector.address()).cloned().unwrap_or_default();
+                    let told = told.iter().find(|(to, _)| *to == collector.address());
+                    let told = told.map(|(_, told)| told.clone()).unwrap_or_default();
                     CollectorStatus {
                         collector,
                         messages: told.messages,
                         records: told.records,
-                        // What came faster than it could be taken was lost to everybody.
-                        lost_records: told.lost_records + meters.lost_records,
-                        last_error: told.error,
+                        lost_records: told.lost_records,
+                        unsaid: told.unsaid,
+                        last_error: told.trouble.map(|trouble| trouble.reason),
                     }
                 })
                 .collect(),

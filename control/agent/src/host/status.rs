@@ -164,6 +164,7 @@ impl Host {
             .chain(obstacles)
             .chain(conflicts)
             .chain(self.advice(state))
+            .chain(self.netflow_findings(state))
             .chain(self.strains(state, Instant::now()))
             .chain(warnings)
             .collect();

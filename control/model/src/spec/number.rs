@@ -14,6 +14,9 @@ use serde::de::{Deserialize, Deserializer, Error, Visitor};
 pub struct Number<const LEAST: u32, const MOST: u32, const DEFAULT: u32>(u32);
 
 impl<const LEAST: u32, const MOST: u32, const DEFAULT: u32> Number<LEAST, MOST, DEFAULT> {
+    /// The greatest of the range.
+    pub const MOST: u32 = MOST;
+
     /// The number.
     pub fn number(self) -> u32 {
         self.0

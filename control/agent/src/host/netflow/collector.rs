@@ -1,26 +1,26 @@
-//! One collector: what it is told, by which socket, and what became of it.
+//! One collector: what it is told, and what became of it.
 
-use std::io::{Error, ErrorKind};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
-use std::rc::Rc;
+use std::net::{IpAddr, SocketAddr};
 
-use socket2::{Domain, Protocol, Socket, Type};
 use weft_netflow::Record;
 use weft_netflow::export::{Exporter, Message, NamedInterface, Now, Settings, Statistics, Totals};
+
+use super::health::{Health, News, PROBE, Trouble};
+use super::socket::{Line, Sent};
 
 /// How far apart two attempts are to open a socket that could not be opened (ms).
 const OPEN_AGAIN: u64 = 1_000;
 
 /// What became of what a collector was told.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Told {
-    pub(super) messages: u64,
-    pub(super) records: u64,
-    pub(super) lost_records: u64,
+pub(in crate::host) struct Told {
+    pub(in crate::host) messages: u64,
+    pub(in crate::host) records: u64,
+    pub(in crate::host) lost_records: u64,
     /// Records that the version has no place for.
-    pub(super) unsaid: u64,
-    /// Why the last message could not be sent, if it could not.
-    pub(super) error: Option<String>,
+    pub(in crate::host) unsaid: u64,
+    /// Why messages do not arrive, if they do not.
+    pub(in crate::host) trouble: Option<Trouble>,
 }
 
 /// A collector and what it is told.
@@ -29,14 +29,16 @@ pub(super) struct Collector {
     source: Option<IpAddr>,
     settings: Settings,
     exporter: Exporter,
-    socket: Option<Rc<UdpSocket>>,
+    line: Option<Line>,
     /// Not before this time (monotonic, ms) it is tried again to open one.
     open_at: u64,
     statistics: Statistics,
     unsaid: u64,
     /// The records of the last message, of which an error may still tell that nobody took it.
     last: Totals,
-    error: Option<String>,
+    health: Health,
+    /// When templates go out again, in trouble (monotonic, ms).
+    probe: u64,
 }
 
 impl Collector {
@@ -46,18 +48,23 @@ impl Collector {
             source,
             exporter: Exporter::new(settings.clone()),
             settings,
-            socket: None,
+            line: None,
             open_at: 0,
             statistics: Statistics::default(),
             unsaid: 0,
             last: Totals::default(),
-            error: None,
+            health: Health::default(),
+            probe: 0,
         }
     }
 
     /// Whether it is told to this address, from that one.
     pub(super) fn is(&self, to: SocketAddr, source: Option<IpAddr>) -> bool {
         (self.to, self.source) == (to, source)
+    }
+
+    pub(super) fn address(&self) -> SocketAddr {
+        self.to
     }
 
     /// Other settings, or other interfaces: templates and options go out again.
@@ -70,74 +77,79 @@ impl Collector {
         }
     }
 
-    /// When it wants to be told something though there are no records (monotonic, ms).
-    pub(super) fn due(&self) -> Option<u64> {
-        self.exporter.due()
-    }
-
     pub(super) fn told(&self) -> Told {
         Told {
             messages: self.statistics.messages,
             records: self.statistics.flows,
             lost_records: self.statistics.not_sent.flows,
             unsaid: self.unsaid,
-            error: self.error.clone(),
+            trouble: self.health.trouble().cloned(),
         }
     }
 
-    /// Tells it records, and what else is due. `open` gives the socket for an address and a source.
-    pub(super) fn tell(
-        &mut self,
-        now: Now,
-        records: &[Record],
-        interfaces: &[NamedInterface],
-        open: impl FnOnce(SocketAddr, Option<IpAddr>) -> Result<Rc<UdpSocket>, Error>,
-    ) {
-        if self.socket.is_none() && now.monotonic_ms >= self.open_at {
-            match open(self.to, self.source) {
-                Ok(socket) => self.socket = Some(socket),
+    /// Listens to what the network says of messages. Returns what is new.
+    pub(super) fn look(&mut self, now: Now) -> Option<News> {
+        if let Some(error) = self.line.as_ref().and_then(Line::complaint) {
+            lose(&mut self.statistics, &mut self.last);
+            self.health
+                .failed(Trouble::of(&error, self.to, self.source));
+        }
+        let news = self.health.news(now.monotonic_ms);
+        if matches!(news, Some(News::Trouble(_))) {
+            self.probe = now.monotonic_ms + PROBE;
+        } else if self.health.trouble().is_some() && now.monotonic_ms >= self.probe {
+            self.probe = now.monotonic_ms + PROBE;
+            self.exporter.changed();
+        }
+        news
+    }
+
+    /// Tells it records, and what else is due, if there is something to tell.
+    pub(super) fn tell(&mut self, now: Now, records: &[Record], interfaces: &[NamedInterface]) {
+        let is_due = |due: u64| due <= now.monotonic_ms;
+        if records.is_empty() && !self.exporter.due().is_some_and(is_due) {
+            return;
+        }
+        if self.line.is_none() && is_due(self.open_at) {
+            match Line::open(self.to, self.source) {
+                Ok(line) => self.line = Some(line),
                 Err(error) => {
-                    self.error = Some(explained(&error, self.source));
+                    self.health
+                        .failed(Trouble::of(&error, self.to, self.source));
                     self.open_at = now.monotonic_ms + OPEN_AGAIN;
                 }
             }
         }
         let Self {
+            to,
+            source,
             exporter,
-            socket,
+            line,
             statistics,
             last,
-            error,
-            source,
+            health,
             ..
         } = self;
         let before = *statistics;
         let send = |message: Message<'_>| {
-            let Some(socket) = socket else {
+            let Some(line) = line else {
                 statistics.not_sent += message.flows;
                 return;
             };
-            let mut sent = socket.send(message.bytes);
-            if let Err(refused) = &sent
-                && refused.kind() == ErrorKind::ConnectionRefused
-            {
-                // An answer to the message before, which nobody took; this one was not tried yet.
-                statistics.flows -= last.flows;
-                statistics.not_sent += std::mem::take(last);
-                *error = Some(explained(refused, *source));
-                sent = socket.send(message.bytes);
-            } else if sent.is_ok() {
-                *error = None;
-            }
+            let sent = line.send(message.bytes, |error| {
+                lose(statistics, last);
+                health.failed(Trouble::of(&error, *to, *source));
+            });
             match sent {
-                Ok(_) => {
+                Sent::Taken => {
                     statistics.messages += 1;
                     statistics.flows += message.flows.flows;
                     *last = message.flows;
+                    health.sent(now.monotonic_ms);
                 }
-                Err(failed) => {
+                Sent::Refused(error) => {
                     statistics.not_sent += message.flows;
-                    *error = Some(explained(&failed, *source));
+                    health.failed(Trouble::of(&error, *to, *source));
                 }
             }
         };
@@ -146,40 +158,117 @@ impl Collector {
     }
 }
 
-/// Opens a socket to a collector. Where the source is no address of the host, the kernel is asked to send from it all the same.
-pub(super) fn open(to: SocketAddr, source: Option<IpAddr>) -> Result<UdpSocket, Error> {
-    let socket = Socket::new(Domain::for_address(to), Type::DGRAM, Some(Protocol::UDP))?;
-    let any: IpAddr = match to {
-        SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
-        SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
-    };
-    let from = SocketAddr::new(source.unwrap_or(any), 0);
-    match socket.bind(&from.into()) {
-        Err(error) if error.kind() == ErrorKind::AddrNotAvailable => {
-            match to {
-                SocketAddr::V4(_) => socket.set_ip_transparent_v4(true)?,
-                SocketAddr::V6(_) => socket.set_freebind_v6(true)?,
-            }
-            socket.bind(&from.into())?;
-        }
-        bound => bound?,
-    }
-    socket.connect(&to.into())?;
-    socket.set_nonblocking(true)?;
-    Ok(socket.into())
+/// Nobody took the last message.
+fn lose(statistics: &mut Statistics, last: &mut Totals) {
+    statistics.flows -= last.flows;
+    statistics.not_sent += std::mem::take(last);
 }
 
-fn explained(error: &Error, source: Option<IpAddr>) -> String {
-    match error.kind() {
-        ErrorKind::ConnectionRefused => "nobody listens there".to_owned(),
-        ErrorKind::WouldBlock => "the network takes messages too slowly".to_owned(),
-        ErrorKind::NetworkUnreachable | ErrorKind::HostUnreachable => {
-            format!("there is no way to it: {error}")
+#[cfg(test)]
+mod tests {
+    use std::net::UdpSocket;
+
+    use weft_netflow::export::Version;
+    use weft_netflow::{Addresses, Counts, Direction, EndReason, Flow, Interface};
+    use weft_packet::MacAddr;
+
+    use super::*;
+
+    fn record() -> Record {
+        let address = [10, 0, 0, 1].into();
+        Record {
+            flow: Flow {
+                ingress: Interface(1),
+                egress: Interface(2),
+                direction: Direction::Ingress,
+                vlan: 0,
+                src_mac: MacAddr::BROADCAST,
+                dst_mac: MacAddr::BROADCAST,
+                ethertype: 0x0800,
+                addresses: Addresses::V4(address, address),
+                protocol: 17,
+                tos: 0,
+                src_port: 1,
+                dst_port: 2,
+            },
+            counts: Counts {
+                packets: 1,
+                octets: 100,
+                ..Counts::default()
+            },
+            reason: EndReason::Idle,
         }
-        ErrorKind::AddrNotAvailable => match source {
-            Some(source) => format!("the host may not send from {source}: {error}"),
-            None => error.to_string(),
-        },
-        _ => error.to_string(),
+    }
+
+    fn at(monotonic_ms: u64) -> Now {
+        Now {
+            monotonic_ms,
+            unix_ms: 1_750_000_000_000,
+        }
+    }
+
+    fn collector(to: SocketAddr, version: Version) -> Collector {
+        Collector::new(to, None, Settings::new(version, 7, 0))
+    }
+
+    /// An address where nobody listens.
+    fn deserted() -> SocketAddr {
+        let gone = UdpSocket::bind("127.0.0.1:0").unwrap();
+        gone.local_addr().unwrap()
+    }
+
+    #[test]
+    fn what_nobody_takes_is_lost_and_told_once() {
+        let to = deserted();
+        let mut collector = collector(to, Version::V5);
+        for tick in 0..20 {
+            collector.tell(at(tick * 100), &[record()], &[]);
+            let news = collector.look(at(tick * 100));
+            // Over this interface the answer comes at once.
+            assert_eq!(news.is_some(), tick == 0, "{tick}: {news:?}");
+        }
+        let told = collector.told();
+        assert_eq!((told.records, told.lost_records), (0, 20));
+        assert_eq!(told.trouble.unwrap().reason, "nobody listens there");
+
+        let listener = UdpSocket::bind(to).unwrap();
+        collector.tell(at(2_000), &[record()], &[]);
+        assert_eq!(collector.look(at(6_999)), None);
+        assert_eq!(collector.look(at(7_000)), Some(News::Over));
+        let told = collector.told();
+        assert_eq!((told.records, told.lost_records), (1, 20));
+        assert_eq!(told.trouble, None);
+        assert!(listener.recv(&mut [0; 1_500]).unwrap() > 0);
+    }
+
+    #[test]
+    fn one_in_trouble_is_told_templates_until_it_is_back() {
+        let to = deserted();
+        let mut collector = collector(to, Version::Ipfix);
+        collector.tell(at(0), &[], &[]);
+        assert!(matches!(collector.look(at(1)), Some(News::Trouble(_))));
+        let listener = UdpSocket::bind(to).unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let mut back = None;
+        for now in (10_000..60_000).step_by(100) {
+            // Those that are due at the start anyway are over by then.
+            collector.tell(at(now), &[], &[]);
+            if collector.look(at(now)) == Some(News::Over) {
+                back = Some(now);
+                break;
+            }
+        }
+        assert!(back.is_some_and(|back| back <= 20_000), "{back:?}");
+    }
+
+    #[test]
+    fn unsaid_is_what_the_version_has_no_place_for() {
+        let listener = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let mut collector = collector(listener.local_addr().unwrap(), Version::V5);
+        let mut other = record();
+        other.flow.addresses = Addresses::None;
+        collector.tell(at(0), &[record(), other], &[]);
+        let told = collector.told();
+        assert_eq!((told.records, told.unsaid, told.lost_records), (1, 1, 0));
     }
 }

@@ -69,6 +69,7 @@ fn entry(state: &State, switch: SwitchId, record: &Record, now: Now) -> Option<F
     };
     let is_ip = src_ip.is_some();
     let ports = |port: u16| (is_ip && has_ports(flow.protocol)).then_some(port);
+    let icmp = (is_ip && is_icmp(flow.protocol)).then(|| flow.dst_port.to_be_bytes());
     let Counts {
         packets,
         octets,
@@ -95,6 +96,8 @@ fn entry(state: &State, switch: SwitchId, record: &Record, now: Now) -> Option<F
         tos: flow.tos,
         src_port: ports(flow.src_port),
         dst_port: ports(flow.dst_port),
+        icmp_type: icmp.map(|[icmp_type, _]| icmp_type),
+        icmp_code: icmp.map(|[_, code]| code),
         packets,
         octets,
         first: clock_time(first, now),
@@ -110,10 +113,11 @@ fn entry(state: &State, switch: SwitchId, record: &Record, now: Now) -> Option<F
 }
 
 fn has_ports(protocol: u8) -> bool {
-    matches!(
-        protocol,
-        ip_protocol::TCP | ip_protocol::UDP | ip_protocol::ICMP | ip_protocol::ICMPV6 | SCTP
-    )
+    matches!(protocol, ip_protocol::TCP | ip_protocol::UDP | SCTP)
+}
+
+fn is_icmp(protocol: u8) -> bool {
+    matches!(protocol, ip_protocol::ICMP | ip_protocol::ICMPV6)
 }
 
 fn protocol(number: u8) -> String {

@@ -1,9 +1,16 @@
 //! NetFlow as it is set, shown, kept and gone back from; and port groups that change together.
 
-use weft_api::{ApplyOptions, ApplyResult, PortgroupsRequest, Problem, ProblemKind};
+use std::net::{SocketAddr, UdpSocket};
+use std::sync::Arc;
+use std::time::Duration;
+
+use weft_api::{
+    ApplyOptions, ApplyResult, Cause, EventKind, PortgroupsRequest, Problem, ProblemKind,
+};
 use weft_model::{Change, Manifest, ObjectKind, ObjectRef, Outcome, VswitchName};
 
-use super::{Bench, LAB};
+use super::{Bench, LAB, eventually};
+use crate::host::netflow::exporter;
 
 fn switch() -> VswitchName {
     "vSwitch1".parse().unwrap()
@@ -14,6 +21,30 @@ impl Bench {
         let patch = weft_model::from_text(patch).unwrap();
         let result = self.change(&Change::SetNetflow(switch(), patch))?;
         Ok(result.outcome)
+    }
+
+    fn set_collector(&self, collector: SocketAddr) {
+        let patch = format!("collectors: ['{collector}']");
+        self.set_netflow(&patch).unwrap();
+    }
+
+    /// Has collectors told.
+    fn export(&self) {
+        exporter::export(self.host.as_ref().unwrap()).unwrap();
+    }
+
+    /// What is wrong with NetFlow: the reason, and what to run next.
+    fn faults(&self) -> Vec<(String, String)> {
+        let problems = self.host().status().problems.into_iter();
+        let of_netflow = problems.filter(|finding| finding.cause == Cause::Netflow);
+        of_netflow
+            .map(|finding| (finding.reason, finding.next))
+            .collect()
+    }
+
+    fn count(&self, kind: EventKind) -> usize {
+        let events = self.host().events().after(0, usize::MAX);
+        events.iter().filter(|event| event.kind == kind).count()
     }
 
     /// Changes port groups together, as a request in YAML says.
@@ -151,4 +182,85 @@ fn a_manifest_of_a_lab_is_not_that_of_a_host() {
         refused.message,
         "netflow vSwitch1: host: a host has none, only a lab"
     );
+}
+
+/// A collector on this machine.
+fn listener() -> (UdpSocket, SocketAddr) {
+    let listener = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let patience = Some(Duration::from_secs(10));
+    listener.set_read_timeout(patience).unwrap();
+    let address = listener.local_addr().unwrap();
+    (listener, address)
+}
+
+#[test]
+fn the_end_is_told_however_much_else_there_is_to_say() {
+    let bench = Bench::new(&[]);
+    let host = bench.host.as_ref().unwrap();
+    for _ in 0..10 {
+        host.flows_are_news();
+    }
+    let ending = std::thread::spawn({
+        let host = Arc::clone(host);
+        move || host.flow_records.end()
+    });
+    // Whoever waits for room waits for a while; whoever gave up is done.
+    bench.export();
+    assert!(ending.join().unwrap());
+}
+
+#[test]
+fn a_collector_that_comes_back_is_told_from_the_same_port() {
+    let bench = Bench::new(&["p-MyVM1", "p-MyVM2"]);
+    bench.add(LAB);
+    bench.export();
+    let (listener, address) = listener();
+    bench.set_collector(address);
+    let mut message = [0; 1_500];
+    let (_, before) = listener.recv_from(&mut message).unwrap();
+    bench.change(&Change::DelNetflow(switch())).unwrap();
+    let told = || bench.host().flow_records.told();
+    eventually("nobody is told", || told().is_empty());
+    listener.set_nonblocking(true).unwrap();
+    while listener.recv_from(&mut message).is_ok() {}
+    listener.set_nonblocking(false).unwrap();
+    bench.set_collector(address);
+    let (_, after) = listener.recv_from(&mut message).unwrap();
+    assert_eq!(after, before);
+    // Others, more than are remembered, do not take it away while it is told.
+    for port in 1..=100 {
+        bench
+            .set_netflow(&format!("collectors: ['{address}', '127.0.0.1:{port}']"))
+            .unwrap();
+    }
+    listener.set_nonblocking(true).unwrap();
+    while listener.recv_from(&mut message).is_ok() {}
+    listener.set_nonblocking(false).unwrap();
+    bench.set_netflow("active: 30s").unwrap();
+    assert_eq!(listener.recv_from(&mut message).unwrap().1, before);
+}
+
+#[test]
+fn a_collector_that_refuses_is_a_finding_and_one_event_until_it_listens() {
+    let bench = Bench::new(&["p-MyVM1", "p-MyVM2"]);
+    bench.add(LAB);
+    bench.export();
+    let (gone, address) = listener();
+    drop(gone);
+    bench.set_collector(address);
+    let expected = (
+        format!("collector {address}: nobody listens there"),
+        "weft netflow show vSwitch1".to_owned(),
+    );
+    eventually("it is found", || bench.faults() == [expected.clone()]);
+    let shown = bench.host().netflow(&switch()).unwrap();
+    assert_eq!(
+        shown.status.collectors[0].last_error.as_deref(),
+        Some("nobody listens there")
+    );
+    assert_eq!(bench.count(EventKind::CollectorLost), 1);
+    assert_eq!(bench.count(EventKind::CollectorFound), 0);
+    bench.change(&Change::DelNetflow(switch())).unwrap();
+    eventually("nobody is told", || bench.faults().is_empty());
+    assert_eq!(bench.count(EventKind::CollectorLost), 1);
 }
