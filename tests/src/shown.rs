@@ -1,7 +1,14 @@
 //! Whether what was printed is what a document shows.
 
 /// Columns of a table that count something, or name processes.
-const COUNTING: [&str; 4] = ["RX FRAMES", "COUNT", "CYCLES/FRAME", "AGENT"];
+const COUNTING: [&str; 6] = [
+    "RX FRAMES",
+    "COUNT",
+    "CYCLES/FRAME",
+    "AGENT",
+    "OCTETS",
+    "MESSAGES",
+];
 
 /// Words before a number that is another each time.
 const NUMBERED: [&str; 5] = ["process", "id", "up", "receiveq1:", "transmitq1:"];

@@ -194,6 +194,74 @@ fn metrics_say_what_the_operator_is_told() {
 }
 
 #[test]
+fn metrics_of_netflow_are_what_show_tells() {
+    let host = Host::with_switch();
+    host.does("portgroup add Lab --vswitch vSwitch1");
+    let (one, two) = (host.vm("one", "Lab"), host.vm("two", "Lab"));
+    host.does("netflow set vSwitch1 --collector 127.0.0.1:9 --version 5 --idle 1s --flows 1000");
+    host.does("portgroup set Lab --netflow enabled");
+    assert!(one.reaches(&two));
+    // Nobody listens there: what is told by IPv4 is lost, and of ARP version 5 knows nothing.
+    let told = eventually(Duration::from_secs(20), || {
+        let before = host.shows("netflow show vSwitch1")["status"].clone();
+        let samples = scrape(&host);
+        let first = &before["collectors"][0];
+        let is_told = ["lostRecords", "unsaid"].map(|field| first[field].as_u64() > Some(0));
+        let is_quiet = host.shows("netflow show vSwitch1")["status"] == before;
+        (is_told == [true, true] && is_quiet).then_some((before, samples))
+    });
+    let (status, samples) = told.expect("records are lost, and others unsaid");
+    let (switch, collector) = (("switch", "vSwitch1"), ("collector", "127.0.0.1:9"));
+    for (metric, field) in [
+        ("flows", "flows"),
+        ("room_flows", "room"),
+        ("evicted_flows_total", "evicted"),
+        ("metered_packets_total", "packets"),
+        ("lost_records_total", "lostRecords"),
+    ] {
+        let metric = format!("weft_netflow_{metric}");
+        let count = status[field].as_f64().expect("a number");
+        assert_eq!(value(&samples, &metric, &[switch]), count, "{metric}");
+    }
+    for (metric, field) in [
+        ("messages_total", "messages"),
+        ("records_total", "records"),
+        ("lost_records_total", "lostRecords"),
+        ("unsaid_records_total", "unsaid"),
+    ] {
+        let metric = format!("weft_netflow_collector_{metric}");
+        let count = status["collectors"][0][field].as_f64().expect("a number");
+        assert_eq!(
+            value(&samples, &metric, &[switch, collector]),
+            count,
+            "{metric}"
+        );
+    }
+    assert!(value(&samples, "weft_netflow_metered_packets_total", &[switch]) > 0.0);
+    assert_eq!(
+        value(&samples, "weft_netflow_room_flows", &[switch]),
+        1_000.0
+    );
+    let failing = "weft_netflow_collector_failing";
+    assert_eq!(value(&samples, failing, &[switch, collector]), 1.0);
+    let said = host.does("status");
+    assert!(
+        said.contains("netflow vSwitch1: collector 127.0.0.1:9: nobody listens there\n      next: weft netflow show vSwitch1"),
+        "{said}"
+    );
+    let shown = host.does("netflow show vSwitch1");
+    assert!(shown.contains("nobody listens there"), "{shown}");
+    host.does("portgroup set Lab --netflow disabled");
+    host.does("netflow del vSwitch1");
+    let samples = scrape(&host);
+    assert!(
+        samples
+            .iter()
+            .all(|sample| !sample.name.contains("netflow"))
+    );
+}
+
+#[test]
 fn both_formats_hold_the_same_with_bounded_labels() {
     let (host, _one, _two, _world) = busy_host();
     let text = get(
@@ -221,6 +289,7 @@ fn both_formats_hold_the_same_with_bounded_labels() {
         "thread",
         "kind",
         "version",
+        "collector",
     ];
     for Sample {
         kind, name, labels, ..

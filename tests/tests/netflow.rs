@@ -223,3 +223,34 @@ fn what_cannot_be_is_refused_and_says_what_can() {
         host.weft(line).refused(code, &words);
     }
 }
+
+#[test]
+fn flows_are_shown_by_the_names_of_ports_and_by_messages() {
+    let host = host();
+    host.does("netflow set vSwitch1 --collector 127.0.0.1:9");
+    host.does("portgroup set Lab --netflow enabled");
+    let (one, two) = (host.vm("one", "Lab"), host.vm("two", "Lab"));
+    assert!(one.reaches(&two));
+    let flows = host.shows("flows --port one");
+    let flows = flows.as_array().expect("a list");
+    let find = |source: &str, icmp_type: u64| {
+        let is = |flow: &&Value| flow["inPort"] == source && flow["icmpType"] == icmp_type;
+        flows.iter().find(is).expect("the flow").clone()
+    };
+    for (flow, to) in [(find("one", 8), "two"), (find("two", 0), "one")] {
+        assert_eq!(flow["outPort"], to);
+        assert_eq!(
+            (&flow["protocol"], &flow["icmpCode"]),
+            (&json!("icmp"), &json!(0))
+        );
+        assert_eq!((flow.get("srcPort"), flow.get("dstPort")), (None, None));
+    }
+    let shown = host.does("flows --port one");
+    let request = shown
+        .lines()
+        .find(|line| line.contains("icmp echo-request"));
+    let words: Vec<_> = request.expect("the request").split_whitespace().collect();
+    assert_eq!(words[..5], ["one", "two", "0", "icmp", "echo-request"]);
+    assert!(!words[5].contains(':'), "{shown}");
+    assert!(shown.contains("icmp echo-reply"), "{shown}");
+}

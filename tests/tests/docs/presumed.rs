@@ -189,6 +189,21 @@ pub(crate) const SETUPS: &[Setup] = &[
         script: TWO_VMS,
     },
     Setup {
+        document: "docs/netflow.md",
+        before: "",
+        script: TWO_VMS,
+    },
+    Setup {
+        document: "docs/netflow.md",
+        before: "",
+        script: TWO_PORTS,
+    },
+    Setup {
+        document: "docs/netflow.md",
+        before: "",
+        script: "ip link set lo up",
+    },
+    Setup {
         document: "docs/policies.md",
         before: "",
         script: TWO_VMS,
@@ -265,6 +280,7 @@ pub(crate) const SETUPS: &[Setup] = &[
 pub(crate) const OUTPUTS: &[(&str, &str, &str)] = &[
     ("README.md", "text", "weft lab demo"),
     ("docs/agent.md", "", "true"),
+    ("docs/netflow.md", "", "cat examples/nfacctd.conf"),
     (
         "docs/lab.md",
         "yaml",

@@ -56,7 +56,7 @@ impl Trouble {
 }
 
 /// What has changed.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum News {
     Trouble(Trouble),
     Over,
