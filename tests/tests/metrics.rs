@@ -201,7 +201,7 @@ fn metrics_of_netflow_are_what_show_tells() {
     host.does("netflow set vSwitch1 --collector 127.0.0.1:9 --version 5 --idle 1s --flows 1000");
     host.does("portgroup set Lab --netflow enabled");
     assert!(one.reaches(&two));
-    // Nobody listens there: what is told by IPv4 is lost, and of ARP version 5 knows nothing.
+    // The host has no way there: what is told by IPv4 is lost, and of ARP version 5 knows nothing.
     let told = eventually(Duration::from_secs(20), || {
         let before = host.shows("netflow show vSwitch1")["status"].clone();
         let samples = scrape(&host);
@@ -246,11 +246,11 @@ fn metrics_of_netflow_are_what_show_tells() {
     assert_eq!(value(&samples, failing, &[switch, collector]), 1.0);
     let said = host.does("status");
     assert!(
-        said.contains("netflow vSwitch1: collector 127.0.0.1:9: nobody listens there\n      next: weft netflow show vSwitch1"),
+        said.contains("netflow vSwitch1: collector 127.0.0.1:9: there is no route to it\n    next: ip route get 127.0.0.1"),
         "{said}"
     );
     let shown = host.does("netflow show vSwitch1");
-    assert!(shown.contains("nobody listens there"), "{shown}");
+    assert!(shown.contains("there is no route to it"), "{shown}");
     host.does("portgroup set Lab --netflow disabled");
     host.does("netflow del vSwitch1");
     let samples = scrape(&host);
