@@ -427,8 +427,9 @@ impl Session {
             }}
             {script}"
         );
+        // A collector that was killed leaves shared memory behind, by which the next one takes it for alive.
         let answer = self.machine.runs(&[
-            "unshare", "--uts", "timeout", PATIENCE, "bash", "-c", &script,
+            "unshare", "--uts", "--ipc", "timeout", PATIENCE, "bash", "-c", &script,
         ]);
         (answer.code, answer.stdout + &answer.stderr)
     }
