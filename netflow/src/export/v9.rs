@@ -34,7 +34,8 @@ pub(super) static FORMAT: Format = Format {
         icmpv6: Template {
             id: 259,
             scopes: &[],
-            groups: &[TIMES, COUNTED, PATH, ETHERNET, IPV6, IP, ICMPV6],
+            // nfdump 1.7.1 reads type and code of ICMPv6 where those of ICMP are.
+            groups: &[TIMES, COUNTED, PATH, ETHERNET, IPV6, IP, ICMP, ICMPV6],
         },
         layer2: Template {
             id: 260,
