@@ -10,7 +10,8 @@ AS_ROOT := $(if $(SUDO),--config 'target."cfg(all())".runner="sudo -E"')
 
 # What the build links with, and what the lab and the tests run.
 PACKAGES := gcc libc6-dev iproute2 iputils-ping tcpdump ethtool util-linux curl iperf3 perl qemu-system-x86 busybox-static \
-    mmdebstrap e2fsprogs libvirt-clients tmux zsh fish man-db mandoc python3-prometheus-client debhelper lintian systemd systemd-container faketime
+    mmdebstrap e2fsprogs libvirt-clients tmux zsh fish man-db mandoc python3-prometheus-client debhelper lintian systemd systemd-container faketime \
+    nfdump pmacct tshark
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test lint bench soak build deb setup

@@ -56,6 +56,11 @@ impl Fabric {
         words.next().map(str::to_owned)
     }
 
+    /// Its namespace.
+    pub fn namespace(&self) -> &Namespace {
+        &self.namespace
+    }
+
     /// A command line, as words, to be run inside.
     pub fn command(&self, line: &str) -> Command {
         let mut command = Command::new("ip");

@@ -24,6 +24,7 @@ pub struct Host {
     agent: Mutex<Option<Child>>,
     state: PathBuf,
     directory: tempfile::TempDir,
+    name: &'static str,
     number: u8,
     vms_made: AtomicU8,
 }
@@ -54,6 +55,7 @@ impl Host {
             agent: Mutex::default(),
             state: state.unwrap_or_else(|| directory.path().join("state")),
             directory,
+            name: "esxi01",
             number: HOSTS.fetch_add(1, Ordering::Relaxed),
             vms_made: AtomicU8::new(0),
         }
@@ -61,7 +63,14 @@ impl Host {
 
     /// A host with the switch `vSwitch1`.
     pub fn with_switch() -> Self {
-        let host = Self::new();
+        Self::called("esxi01")
+    }
+
+    /// A host of this name with the switch `vSwitch1`.
+    pub fn called(name: &'static str) -> Self {
+        let mut host = Self::asleep(None);
+        host.name = name;
+        host.start();
         host.does("vswitch add vSwitch1");
         host
     }
@@ -100,7 +109,7 @@ impl Host {
             .arg(weft())
             .args(["agent", "--config", "/dev/null", "--poll", "adaptive"]);
         command
-            .args(["--host-name", "esxi01", "--state"])
+            .args(["--host-name", self.name, "--state"])
             .arg(state);
         command.arg("--socket").arg(socket);
         command.env_remove("WEFT_AGENT");

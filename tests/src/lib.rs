@@ -15,12 +15,15 @@
 //!
 //! A [`Guest`] is a VM too, but a real one: Linux under an emulating QEMU, on a vhost-user socket.
 //!
-//! [`Wire`] sends crafted frames and tells who received what, [`Machine`] is a place where labs of `weft lab` can be made
+//! [`Wire`] sends crafted frames and tells who received what, [`Capture`] records what an interface receives, [`Collectors`] are other
+//! people's collectors of flows, [`Machine`] is a place where labs of `weft lab` can be made
 //! without meeting those of this machine.
 #![forbid(unsafe_code)]
 
 mod answer;
 mod binary;
+mod capture;
+mod collector;
 mod debian;
 mod docs;
 mod fabric;
@@ -29,6 +32,7 @@ mod guest;
 mod host;
 mod machine;
 mod ping;
+mod process;
 mod random;
 mod shown;
 mod terminal;
@@ -38,6 +42,8 @@ mod wire;
 
 pub use answer::Answer;
 pub use binary::{root, weft};
+pub use capture::{Capture, dissected, fields};
+pub use collector::{Collectors, Export, Nfacctd, Nfcapd};
 pub use debian::Debian;
 pub use docs::{Block, Document, Step};
 pub use fabric::{Fabric, Server};
