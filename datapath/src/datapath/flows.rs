@@ -21,6 +21,8 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// Where records of flows come out.
 pub(super) struct Flows {
     outlets: Vec<Outlet>,
+    /// Whose records are taken first.
+    first: usize,
     /// What meters have done that are not there any more.
     past: HashMap<SwitchId, MeterStatus>,
     /// Meters that poll threads need no more.
@@ -31,6 +33,7 @@ impl Default for Flows {
     fn default() -> Self {
         Self {
             outlets: Vec::new(),
+            first: 0,
             past: HashMap::new(),
             retired: bounded(RETIRED),
         }
@@ -151,8 +154,12 @@ impl Datapath {
     pub fn take_flows(&self, most: usize, mut take: impl FnMut(SwitchId, &Ended)) -> usize {
         let mut flows = self.flows.lock();
         flows.tidy();
+        let Flows { outlets, first, .. } = &mut *flows;
+        // Each time another one comes first, so that where all have more than is taken, each has its turn.
+        *first = (*first + 1) % outlets.len().max(1);
+        let (later, sooner) = outlets.split_at_mut(*first);
         let mut taken = 0;
-        for outlet in &mut flows.outlets {
+        for outlet in sooner.iter_mut().chain(later) {
             while taken < most
                 && let Ok(ended) = outlet.records.pop()
             {
