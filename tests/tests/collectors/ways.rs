@@ -118,7 +118,7 @@ fn a_collector_that_cannot_be_told_costs_the_others_nothing() {
         of(beyond)["lastError"]
             .as_str()
             .expect("an error")
-            .contains("there is no way to it")
+            .contains("there is no route to it")
     );
     // Only of the last message that was sent to it is it not known yet that nobody took it.
     assert!(count(refusing, "lostRecords") >= 2 * FLOWS, "{status}");
