@@ -54,11 +54,11 @@ fn two_active(ports: u16, macs: u64, len: usize) -> Rig {
 
 /// The same with other policies than the default ones.
 fn two_active_with(ports: u16, macs: u64, len: usize, set: impl Fn(&mut [PortConfig])) -> Rig {
-    two_active_in(ports, macs, len, |config| set(&mut config.ports))
+    two_active_in(ports, [macs; 2], len, |config| set(&mut config.ports))
 }
 
-/// The same in any other configuration.
-fn two_active_in(ports: u16, macs: u64, len: usize, set: impl Fn(&mut Config)) -> Rig {
+/// The same in any other configuration, where each of the two sends to so many addresses.
+fn two_active_in(ports: u16, macs: [u64; 2], len: usize, set: impl Fn(&mut Config)) -> Rig {
     let mut rig = Rig::new().expect("an eventfd");
     let address = |side: u64, n: u64| {
         if n == 0 {
@@ -67,7 +67,7 @@ fn two_active_in(ports: u16, macs: u64, len: usize, set: impl Fn(&mut Config)) -
             mac(0x10_0000 * (side + 1) + n)
         }
     };
-    for side in 0..2 {
+    for (side, macs) in (0..).zip(macs) {
         // Addresses in a stride that the hardware prefetcher cannot follow.
         let destinations = (0..macs.max(BURST as u64))
             .map(|n| address(1 - side, n * 7919 % macs))
@@ -79,7 +79,7 @@ fn two_active_in(ports: u16, macs: u64, len: usize, set: impl Fn(&mut Config)) -
         rig.attach_replay(PortId(id), &frame(mac(0), mac(u64::from(id)), len), vec![]);
     }
     let more = |side: u64| {
-        (1..macs).map(move |n| StaticAddress {
+        (1..macs[1 - side as usize]).map(move |n| StaticAddress {
             vlan: VLAN,
             mac: address(side, n),
             port: PortId(side as u16),
@@ -249,7 +249,7 @@ fn metering(criterion: &mut Criterion) {
     // So many, in a table of the usual size, and of one for as many.
     for (flows, room) in [(2, 65_536), (10_000, 65_536), (1_000_000, 1_200_000)] {
         for (name, sampling, metered) in cases {
-            let mut rig = two_active_in(2, flows / 2, 64, |config| {
+            let mut rig = two_active_in(2, [flows / 2; 2], 64, |config| {
                 config.switches[0].meter = sampling.map(|sampling| meter(room, sampling));
                 for port in &mut config.ports {
                     port.metered = metered;
@@ -263,6 +263,23 @@ fn metering(criterion: &mut Criterion) {
             group.bench_function(id, |bencher| bencher.iter(|| forward(&mut rig, batch)));
             rig.audit();
         }
+    }
+    // What six bursts of one flow take beside a port that sends as much as it is let: always of another flow, or of one.
+    let scans = [
+        ("scan, off", None, 1_000_000),
+        ("scan, on", Some(1), 1_000_000),
+        ("one flow, on", Some(1), 1),
+    ];
+    for (name, sampling, flows) in scans {
+        let mut rig = two_active_in(2, [flows, 1], 64, |config| {
+            config.switches[0].meter = sampling.map(|sampling| meter(65_536, sampling));
+            config.ports.iter_mut().for_each(|port| port.metered = true);
+        });
+        forward(&mut rig, 4_000_000);
+        group.bench_function(BenchmarkId::new("beside", name), |bencher| {
+            bencher.iter(|| (0..6).for_each(|_| _ = rig.worker.pass()));
+        });
+        rig.audit();
     }
     group.finish();
 }

@@ -156,7 +156,7 @@ impl Forwarder {
         }
         let delivered = self.transmit(snapshot, burst, now);
         if let Some(metering) = &switch.meter {
-            self.count_metered(metering, now);
+            self.count_metered(metering, source, now);
         }
 
         counters.rx_delivered.add(u64::from(delivered.count_ones()));

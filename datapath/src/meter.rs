@@ -119,16 +119,16 @@ impl ThreadMeter {
         self.meter.look_up(prefetch_at);
     }
 
-    /// Counts what was noted.
+    /// Counts what was noted. Returns how many flows began.
     #[inline]
-    pub(crate) fn count(&mut self, now: u64) {
+    pub(crate) fn count(&mut self, now: u64) -> u64 {
         let Self {
             meter,
             out,
             counters,
             ..
         } = self;
-        meter.count(now, |ended| hand_over(out, counters, ended));
+        meter.count(now, |ended| hand_over(out, counters, ended))
     }
 
     /// Looks at flows whose turn it is. Returns whether others are due already.
@@ -162,6 +162,8 @@ impl ThreadMeter {
     }
 }
 
+#[cold]
+#[inline(never)]
 fn hand_over(out: &mut Producer<Ended>, counters: &MeterCounters, ended: &Ended) {
     if out.push(*ended).is_err() {
         let counts = ended.record().counts;

@@ -219,6 +219,10 @@ impl Worker {
                 let Some(entry) = snapshot.port(source.id) else {
                     return Look::NotConfigured;
                 };
+                if source.waits > 0 {
+                    source.waits -= 1;
+                    return Look::Frames(0);
+                }
                 if let Some(bucket) = &entry.shape_in {
                     let octets = bucket.octets(now);
                     if octets == 0 {

@@ -231,6 +231,12 @@ impl Meter {
         self.tally
     }
 
+    /// Whether every packet is metered.
+    #[inline(always)]
+    pub const fn takes_all(&self) -> bool {
+        self.sampler.takes_all()
+    }
+
     /// Whether the next packet is one that is metered.
     #[inline]
     pub fn takes(&mut self) -> bool {
@@ -311,9 +317,10 @@ impl Meter {
         self.batch.len > 0
     }
 
-    /// Counts what was noted, at the time `now` (ms). `end` is given what had to go.
+    /// Counts what was noted, at the time `now` (ms). `end` is given what had to go. Returns how many flows began.
     #[inline]
-    pub fn count(&mut self, now: u64, mut end: impl FnMut(&Ended)) {
+    pub fn count(&mut self, now: u64, mut end: impl FnMut(&Ended)) -> u64 {
+        let before = self.tally.flows;
         let Self {
             batch,
             table,
@@ -324,20 +331,23 @@ impl Meter {
         let due = Time::new(now).after(timing.active.min(timing.idle));
         for (packet, spot) in batch.packets.iter().take(batch.len) {
             tally.packets += u64::from(packet.packets);
-            let flow = match table.flow(spot, &packet.key, due) {
-                Found::Known(flow) => flow,
-                Found::New(flow) => {
-                    tally.flows += 1;
-                    flow
-                }
-                Found::Instead(flow, key, before) => {
-                    tally.flows += 1;
-                    if before.packets > 0 {
-                        tally.evicted += 1;
-                        end(&Ended::new(key, &before, EndReason::NoRoom, now));
+            let flow = match table.known(spot, &packet.key) {
+                Some(place) => table.flow_at(place),
+                None => match table.flow(spot, &packet.key, due) {
+                    Found::Known(flow) => flow,
+                    Found::New(flow) => {
+                        tally.flows += 1;
+                        flow
                     }
-                    flow
-                }
+                    Found::Instead(flow, key, gone) => {
+                        tally.flows += 1;
+                        if gone.packets > 0 {
+                            tally.evicted += 1;
+                            end(&Ended::new(key, &gone, EndReason::NoRoom, now));
+                        }
+                        flow
+                    }
+                },
             };
             if !flow.has_room(packet) {
                 // It is told of before its counters overflow, and goes on.
@@ -351,6 +361,7 @@ impl Meter {
         }
         batch.len = 0;
         batch.ends_plain = false;
+        tally.flows - before
     }
 
     /// Looks at those flows whose turn it is. `stays` tells of one whether its ports are still metered; `end` is given those whose

@@ -84,8 +84,11 @@ impl Packet {
         self.octets += plain.octets;
         self.layer2_octets += plain.layer2_octets;
         self.tcp_flags |= plain.tcp_flags();
-        self.min_ttl = self.min_ttl.min(plain.ttl);
-        self.max_ttl = self.max_ttl.max(plain.ttl);
+        // Those of one flow seldom differ in it.
+        if (self.min_ttl, self.max_ttl) != (plain.ttl, plain.ttl) {
+            self.min_ttl = self.min_ttl.min(plain.ttl);
+            self.max_ttl = self.max_ttl.max(plain.ttl);
+        }
         true
     }
 

@@ -22,11 +22,17 @@ pub(crate) struct Source {
     pub(crate) id: PortId,
     /// Before this time (monotonic, ns) no foreign source is reported again.
     next_report: u64,
+    /// Turns for which it lets the others go first.
+    pub(crate) waits: u8,
 }
 
 impl Source {
     pub(crate) fn new(id: PortId) -> Self {
-        Self { id, next_report: 0 }
+        Self {
+            id,
+            next_report: 0,
+            waits: 0,
+        }
     }
 }
 

@@ -20,10 +20,15 @@ impl Sampler {
         sampler
     }
 
+    #[inline(always)]
+    pub(super) const fn takes_all(&self) -> bool {
+        self.one_in == 1
+    }
+
     /// Whether the next packet is metered.
     #[inline]
     pub(super) fn takes(&mut self) -> bool {
-        if self.one_in == 1 {
+        if self.takes_all() {
             return true;
         }
         if self.skip > 0 {

@@ -85,24 +85,35 @@ impl Time {
     }
 }
 
-/// The tags of a set's flows; that of a place that is free is 0.
+/// The tags of a set's flows, 16 bits each; that of a place that is free is 0.
 #[derive(Clone, Copy, Default)]
 #[repr(C, align(16))]
-struct Set {
-    tags: [u16; WAYS],
-}
+struct Set([u64; 2]);
 
 impl Set {
     /// The ways that have a tag.
     #[inline(always)]
     fn matching(&self, tag: u16) -> Ways {
-        Ways(u64::from_le_bytes(
-            self.tags.map(|own| u8::from(own == tag)),
-        ))
+        const LOW: u64 = 0x7fff_7fff_7fff_7fff;
+        // The highest bit of each tag that is this one: adding carries into it from any other bit that differs.
+        let [low, high] = self.0.map(|tags| {
+            let differs = tags ^ (u64::from(tag) * 0x0001_0001_0001_0001);
+            !(((differs & LOW) + LOW) | differs | LOW)
+        });
+        Ways((low >> 15) | (high >> 7))
+    }
+
+    fn tag(&self, way: usize) -> u16 {
+        (self.0[way / 4] >> (way % 4 * 16)) as u16
+    }
+
+    fn set_tag(&mut self, way: usize, tag: u16) {
+        let (tags, at) = (&mut self.0[way / 4], way % 4 * 16);
+        *tags = (*tags & !(0xffff << at)) | (u64::from(tag) << at);
     }
 }
 
-/// Ways of a set: one octet each, which is 1 or 0, so that eight are compared at once.
+/// Ways of a set, as bits: the first four 16 apart, the others 8 behind them.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Ways(u64);
 
@@ -111,7 +122,8 @@ impl Ways {
 
     #[inline(always)]
     const fn first(self) -> usize {
-        (self.0.trailing_zeros() / 8) as usize & (WAYS - 1)
+        let bit = self.0.trailing_zeros() as usize;
+        (bit / 16) % 4 + (bit / 8) % 2 * 4
     }
 
     #[inline(always)]
@@ -138,6 +150,11 @@ impl Spot {
         let tag = self.hash as u16;
         if tag == 0 { 1 } else { tag }
     }
+
+    /// Who is asked first to give way to it.
+    const fn turn(&self) -> usize {
+        (self.hash >> 16) as usize % WAYS
+    }
 }
 
 pub(super) struct Table {
@@ -150,8 +167,6 @@ pub(super) struct Table {
     /// Flows that there are, and that there may be.
     len: usize,
     most: usize,
-    /// Who is asked first to give way; any number will do.
-    turn: u32,
     secret: Secret,
 }
 
@@ -188,7 +203,6 @@ impl Table {
             long: filled(sets * WAYS, [0; LONG], &prepare),
             len: 0,
             most,
-            turn: 0,
             secret: Secret::new(seed),
         }
     }
@@ -231,15 +245,51 @@ impl Table {
         (&raw const self.sets[self.first_set(spot)]).cast()
     }
 
-    /// Notes where the flow of a key is likely to lie. Returns what is read there.
+    /// Notes where the flow of a key is likely to lie. Returns what is read there, or written where it is a new one.
     #[inline(always)]
     pub(super) fn look_up(&self, spot: &mut Spot) -> Option<*const u8> {
         let place = self
             .likely(self.first_set(spot), spot)
-            .or_else(|| self.likely(self.other_set(spot), spot))?;
-        spot.place = place as u32;
+            .or_else(|| self.likely(self.other_set(spot), spot));
+        let place = match place {
+            Some(place) => {
+                spot.place = place as u32;
+                place
+            }
+            None => self.place_for(spot),
+        };
         let flow = self.flows.get(place)?;
         Some(std::ptr::from_ref(flow).cast())
+    }
+
+    /// Where a new flow is likely to be put.
+    #[inline(never)]
+    fn place_for(&self, spot: &Spot) -> usize {
+        let (set, free) = self.set_for(spot);
+        let way = if free == Ways::NONE || self.len >= self.most {
+            spot.turn() % WAYS
+        } else {
+            free.first()
+        };
+        set * WAYS + way
+    }
+
+    /// The set that a new flow is put in, and what is free there.
+    #[inline(always)]
+    fn set_for(&self, spot: &Spot) -> (usize, Ways) {
+        let (first_set, other_set) = (self.first_set(spot), self.other_set(spot));
+        let first = self.sets[first_set].matching(0);
+        if first.count() > 1 {
+            return (first_set, first);
+        }
+        // The other set is read later, so it has those for whom the first gets full: one in fourteen while seven places in ten are
+        // used. Fewer than one in a thousand finds both full.
+        let other = self.sets[other_set].matching(0);
+        if other.count() > first.count() {
+            (other_set, other)
+        } else {
+            (first_set, first)
+        }
     }
 
     /// The first place in a set that has the tag.
@@ -265,71 +315,51 @@ impl Table {
         None
     }
 
-    /// The flow of a key, which is made if there is none: before `due` no record of it is to be made. Since the spot was looked up, none
-    /// has ended.
+    /// The place of a key's flow, if it is that where it was looked up. Since then, none has ended.
     #[inline(always)]
-    pub(super) fn flow(&mut self, spot: &Spot, key: &Key, due: Time) -> Found<'_> {
+    pub(super) fn known(&self, spot: &Spot, key: &Key) -> Option<usize> {
         let place = spot.place as usize;
-        let likely = self.flows.get(place);
-        if !key.is_long() && likely.is_some_and(|flow| key.has_short(&flow.short)) {
-            let flow = &mut self.flows[place];
-            flow.seen = AGAIN;
-            return Found::Known(flow);
-        }
-        self.flow_elsewhere(spot, key, due)
+        let flow = self.flows.get(place)?;
+        (key.has_short(&flow.short) && !key.is_long()).then_some(place)
     }
 
-    /// The same where it does not lie at the first place that it may.
+    /// A flow that is there, which was seen again.
+    #[inline(always)]
+    pub(super) fn flow_at(&mut self, place: usize) -> &mut Flow {
+        let flow = &mut self.flows[place];
+        flow.seen = AGAIN;
+        flow
+    }
+
+    /// The flow of a key, which is made if there is none: before `due` no record of it is to be made.
     #[inline(never)]
-    fn flow_elsewhere(&mut self, spot: &Spot, key: &Key, due: Time) -> Found<'_> {
+    pub(super) fn flow(&mut self, spot: &Spot, key: &Key, due: Time) -> Found<'_> {
         let place = self.find(self.first_set(spot), spot, key);
         match place.or_else(|| self.find(self.other_set(spot), spot, key)) {
-            Some(place) => {
-                let flow = &mut self.flows[place];
-                flow.seen = AGAIN;
-                Found::Known(flow)
-            }
+            Some(place) => Found::Known(self.flow_at(place)),
             None => self.make(spot, key, due),
         }
     }
 
     fn make(&mut self, spot: &Spot, key: &Key, due: Time) -> Found<'_> {
-        let (first_set, other_set) = (self.first_set(spot), self.other_set(spot));
-        let (first, other) = (
-            self.sets[first_set].matching(0),
-            self.sets[other_set].matching(0),
-        );
-        // The other set is read later, so it has those for whom the first gets full: one in fourteen while seven places in ten are
-        // used. Fewer than one in a thousand finds both full.
-        let is_full = first.count() <= 1 && other.count() > first.count();
-        let (set, free) = if is_full {
-            (other_set, other)
-        } else {
-            (first_set, first)
-        };
-        let place = set * WAYS + free.first();
+        let (set, free) = self.set_for(spot);
         if free != Ways::NONE && self.len < self.most {
             self.len += 1;
-            return Found::New(self.put(place, spot, key, due));
+            return Found::New(self.put(set * WAYS + free.first(), spot, key, due));
         }
-        let victim = self.victim([first_set, other_set]);
-        let place = victim.unwrap_or(place);
+        let Some(place) = self.victim(set, spot) else {
+            // Beyond the room that was asked for, where neither set has a flow that could go.
+            self.len += 1;
+            return Found::New(self.put(set * WAYS, spot, key, due));
+        };
         let (gone, before) = (self.key(place), self.flows[place]);
-        let is_new = victim.is_none();
-        // Beyond the room that was asked for, where neither set has a flow that could go.
-        self.len += usize::from(is_new);
-        let flow = self.put(place, spot, key, due);
-        if is_new {
-            Found::New(flow)
-        } else {
-            Found::Instead(flow, gone, before)
-        }
+        Found::Instead(self.put(place, spot, key, due), gone, before)
     }
 
     /// Has a flow lie at a place, with nothing counted yet.
     fn put(&mut self, place: usize, spot: &Spot, key: &Key, due: Time) -> &mut Flow {
         let set = place / WAYS;
-        self.sets[set].tags[place % WAYS] = spot.tag();
+        self.sets[set].set_tag(place % WAYS, spot.tag());
         self.due[set] = self.due[set].or_earlier(due);
         if key.is_long() {
             self.long[place] = key.long;
@@ -343,16 +373,23 @@ impl Table {
         flow
     }
 
-    /// Who has to give way: one that was seen once, among the first that are asked, or the last of them.
-    fn victim(&mut self, sets: [usize; 2]) -> Option<usize> {
-        self.turn = self.turn.wrapping_mul(0x915f_77f5).wrapping_add(1);
-        let turn = (self.turn >> 16) as usize;
+    /// Who has to give way: one that was seen once, among the first that are asked, or the last of them. First asked is where
+    /// [`Self::place_for`] has told of it.
+    fn victim(&self, set: usize, spot: &Spot) -> Option<usize> {
+        let (first, other) = (self.first_set(spot), self.other_set(spot));
+        let sets = if set == first {
+            [first, other]
+        } else {
+            [other, first]
+        };
         let mut asked = 0;
         let mut last = None;
-        for number in 0..2 * WAYS {
-            let number = (turn + number) % (2 * WAYS);
-            let (set, way) = (sets[number / WAYS], number % WAYS);
-            if self.sets[set].tags[way] == 0 {
+        for (set, way) in sets
+            .into_iter()
+            .flat_map(|set| (0..WAYS).map(move |way| (set, way)))
+        {
+            let way = (spot.turn() + way) % WAYS;
+            if self.sets[set].tag(way) == 0 {
                 continue;
             }
             let place = set * WAYS + way;
@@ -379,8 +416,8 @@ impl Table {
 
     /// The places of a set that are in use.
     fn used(&self, set: usize) -> impl Iterator<Item = usize> + use<> {
-        let tags = self.sets.get(set).map(|set| set.tags).unwrap_or_default();
-        let ways = (0..WAYS).filter(move |&way| tags[way] != 0);
+        let tags = self.sets.get(set).copied().unwrap_or_default();
+        let ways = (0..WAYS).filter(move |&way| tags.tag(way) != 0);
         ways.map(move |way| set * WAYS + way)
     }
 
@@ -430,7 +467,7 @@ impl Table {
             match decision {
                 Err(due) => next = Some(next.map_or(due, |next| next.or_earlier(due))),
                 Ok(_) => {
-                    self.sets[set].tags[place % WAYS] = 0;
+                    self.sets[set].set_tag(place % WAYS, 0);
                     self.len -= 1;
                 }
             }
@@ -445,5 +482,34 @@ impl Table {
         for place in self.used(set) {
             show(self.key(place), &self.flows[place]);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tag_is_found_where_it_is_and_nowhere_else() {
+        let mut set = Set::default();
+        for (way, tag) in [1, 0x8000, 0xffff, 0x7fff, 1, 0x8001, 0xfffe, 2]
+            .into_iter()
+            .enumerate()
+        {
+            set.set_tag(way, tag);
+        }
+        for tag in 0..=u16::MAX {
+            let mut matching = set.matching(tag);
+            let mut found = Vec::new();
+            while matching != Ways::NONE {
+                found.push(matching.first());
+                matching = matching.without_first();
+            }
+            found.sort_unstable();
+            let expected: Vec<_> = (0..WAYS).filter(|&way| set.tag(way) == tag).collect();
+            assert_eq!(found, expected, "{tag:#x}");
+        }
+        set.set_tag(5, 0);
+        assert_eq!(set.matching(0).first(), 5);
     }
 }
