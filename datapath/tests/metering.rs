@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use proptest::prelude::*;
 use weft_datapath::testing::{Rig, access, mac, one_team, port, set_clock};
 use weft_datapath::{Config, MeterConfig, PortConfig, PortId, SwitchId, TeamPolicy};
 use weft_netflow::{Direction, EndReason, Record};
@@ -432,4 +433,119 @@ fn flows_that_go_on_are_shown() {
         packets += ended.record().counts.packets;
     });
     assert_eq!(packets, 2);
+}
+
+#[test]
+fn who_begins_many_flows_lets_the_others_go_first() {
+    let mut bench = Bench::new(METER, &[A, B]);
+    let waiting = |bench: &Bench| [A, B].map(|port| bench.rig.port(port).waiting());
+    for number in 0..64 {
+        // Each of A's is of another flow, all of B's are of one.
+        let mut scan = frame(A, mac(C.0), 10);
+        scan[34] = number;
+        bench.rig.port(A).send(&scan);
+        bench.rig.port(B).send(&frame(B, mac(C.0), 10));
+    }
+    assert_eq!(waiting(&bench), [64, 64]);
+    bench.rig.worker.pass();
+    assert_eq!(waiting(&bench), [32, 32]);
+    bench.rig.worker.pass();
+    assert_eq!(waiting(&bench), [32, 0]);
+    bench.rig.worker.pass();
+    assert_eq!(waiting(&bench), [32, 0]);
+    bench.rig.worker.pass();
+    assert_eq!(waiting(&bench), [0, 0]);
+    bench.rig.audit();
+}
+
+/// What happens on a switch with a meter.
+#[derive(Clone, Debug)]
+enum Step {
+    /// Frames from a port to a port, or to all for `None`, which differ in this number, so many at once.
+    Send(usize, Option<usize>, u8, usize),
+    Wait(u64),
+    Meter(usize, bool),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let send = (0..3usize, prop::option::of(0..3usize), 0..40u8, 1..20usize);
+    prop_oneof![
+        6 => send.prop_map(|(from, to, number, count)| Step::Send(from, to, number, count)),
+        2 => (1..3_000u64).prop_map(Step::Wait),
+        1 => (0..3usize, any::<bool>()).prop_map(|(port, on)| Step::Meter(port, on)),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(96))]
+
+    /// Whatever is sent when, and whoever is metered meanwhile: what records sum up to is what was sent while it was metered.
+    #[test]
+    fn records_sum_up_to_the_frames_that_were_metered(
+        flows in 1..40usize,
+        ingress in any::<bool>(),
+        egress in any::<bool>(),
+        steps in prop::collection::vec(step(), 1..60),
+    ) {
+        let meter = MeterConfig {
+            flows,
+            ingress,
+            egress,
+            active: Duration::from_secs(2),
+            idle: Duration::from_secs(1),
+            ..METER
+        };
+        let mut bench = Bench::new(meter, &[A]);
+        let ports = [A, B, C];
+        // Who has it metered, and what is to come out: packets and octets, by ingress, egress, direction and number.
+        let mut metered = [true, false, false];
+        let mut expected = BTreeMap::<_, [u64; 2]>::new();
+        let mut counted = BTreeMap::<_, [u64; 2]>::new();
+        let mut take = |bench: &Bench| {
+            for record in bench.take() {
+                let flow = &record.flow;
+                let key = (flow.ingress.0, flow.egress.0, flow.direction, flow.src_port);
+                let sum = counted.entry(key).or_default();
+                sum[0] += record.counts.packets;
+                sum[1] += record.counts.octets;
+            }
+        };
+        for step in steps {
+            match step {
+                Step::Send(from, to, number, count) => {
+                    let address = to.map_or(MacAddr::BROADCAST, |to| mac(ports[to].0));
+                    let mut one = frame(ports[from], address, 10);
+                    one[35] = number;
+                    bench.send(ports[from], &vec![one; count]);
+                    let receives = |port: usize| to.is_none_or(|to| to == port) && port != from;
+                    let direction = if ingress && metered[from] {
+                        Direction::Ingress
+                    } else if egress && (0..3).any(|port| receives(port) && metered[port]) {
+                        Direction::Egress
+                    } else {
+                        continue;
+                    };
+                    if to == Some(from) {
+                        continue;
+                    }
+                    let leaves = to.map_or(0, |to| interface(ports[to]));
+                    let number = u16::from_be_bytes([4, number]);
+                    let key = (interface(ports[from]), leaves, direction, number);
+                    let sum = expected.entry(key).or_default();
+                    sum[0] += count as u64;
+                    sum[1] += count as u64 * 38;
+                }
+                Step::Wait(ms) => bench.wait(ms),
+                Step::Meter(port, on) => {
+                    metered[port] = on;
+                    bench.set(|config| config.ports[port].metered = on);
+                }
+            }
+            take(&bench);
+        }
+        bench.set(|config| config.switches[0].meter = None);
+        bench.wait(1000);
+        take(&bench);
+        prop_assert_eq!(counted, expected);
+    }
 }
