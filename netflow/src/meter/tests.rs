@@ -422,6 +422,32 @@ fn tcp_says_when_it_ends() {
     }
 }
 
+/// One that was looked at, and of which nothing was due for long, is over as soon.
+#[test]
+fn tcp_that_ends_after_a_while_is_not_waited_for() {
+    let mut bench = Bench::new(1000, TIMING);
+    let segment = |flags| read(&ethernet(ethertype::IPV4, &v4(6, 0, &tcp(flags, 0))));
+    bench.send(&[segment(0x02)]);
+    assert_eq!(bench.wait(2_000), None);
+    bench.send(&[segment(0x11)]);
+    let (after, ended) = bench.wait(20_000).unwrap();
+    assert!((500..=1_000).contains(&after), "{after}");
+    assert_eq!(ended[0].reason, EndReason::Ended);
+}
+
+/// Times are told by their low bits, which begin anew every 49.7 days: a place that was empty for long knows nothing of when it is due.
+#[test]
+fn a_flow_after_weeks_of_silence_ends_in_time() {
+    let mut bench = Bench::new(1, TIMING);
+    for days in [0, 10, 20, 25, 30, 40, 49, 60] {
+        bench.send(&[numbered(days)]);
+        let (after, ended) = bench.wait(20_000).unwrap();
+        assert!((15_000..=15_500).contains(&after), "{days} days: {after}");
+        assert_eq!(ended[0].reason, EndReason::Idle);
+        bench.now += u64::from(days) * 86_400_000;
+    }
+}
+
 #[test]
 fn a_flow_whose_port_goes_is_forced_to_end() {
     let mut bench = Bench::new(1000, TIMING);
