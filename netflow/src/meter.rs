@@ -1,20 +1,24 @@
 //! The meter of one poll thread: packets in, flows that ended out.
 
+mod ended;
+mod flow;
+mod note;
 mod sampler;
+mod set;
 mod table;
 #[cfg(test)]
 mod tests;
 
-use weft_packet::{Head, Segmentation};
-
-use crate::key::{Key, Place};
-use crate::packet::{PLAIN, Packet, Plain};
-use crate::{Counts, Direction, End, EndReason, Record};
+pub use ended::{Ended, Ends};
+use flow::{Flow, Time};
+pub use note::BATCH;
+use note::Batch;
 use sampler::Sampler;
-use table::{Flow, Found, Spot, Table, Time, WAYS};
+use set::WAYS;
+use table::Table;
 
-/// Most packets that are metered at once.
-pub const BATCH: usize = 32;
+use crate::EndReason;
+use crate::key::Key;
 
 /// Every flow is looked at as often (ms): a record leaves at most so long after its time.
 const ROUND: u64 = 500;
@@ -50,107 +54,6 @@ pub struct Tally {
     pub flows: u64,
     /// Flows that ended because there was no room for another.
     pub evicted: u64,
-}
-
-/// A flow that ended, or a part of one, as a poll thread hands it over.
-#[derive(Clone, Copy, Debug)]
-pub struct Ended {
-    key: Key,
-    packets: u32,
-    octets: u32,
-    layer2_octets: u32,
-    first: u64,
-    last: u64,
-    tcp_flags: u8,
-    min_ttl: u8,
-    max_ttl: u8,
-    reason: EndReason,
-}
-
-impl Ended {
-    /// Where it passes.
-    pub fn ends(&self) -> Ends {
-        Ends::of(&self.key)
-    }
-
-    /// What was counted until `now` (ms), of which the flow has the low bits of its times.
-    fn new(key: Key, flow: &Flow, reason: EndReason, now: u64) -> Self {
-        let past = |time: Time| now - time.until(now).min(now);
-        Self {
-            key,
-            packets: flow.packets,
-            octets: flow.octets,
-            layer2_octets: flow.layer2_octets,
-            first: past(flow.first),
-            last: past(flow.last),
-            tcp_flags: flow.tcp_flags,
-            min_ttl: flow.min_ttl,
-            max_ttl: flow.max_ttl,
-            reason,
-        }
-    }
-
-    /// The same in words.
-    pub fn record(&self) -> Record {
-        Record {
-            flow: self.key.flow(),
-            counts: Counts {
-                packets: self.packets.into(),
-                octets: self.octets.into(),
-                layer2_octets: self.layer2_octets.into(),
-                first: self.first,
-                last: self.last,
-                tcp_flags: self.tcp_flags.into(),
-                min_ttl: self.min_ttl,
-                max_ttl: self.max_ttl,
-            },
-            reason: self.reason,
-        }
-    }
-}
-
-/// The ends of a flow that goes on, and which of them has it metered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Ends {
-    /// Where it enters.
-    pub ingress: End,
-    /// Where it leaves.
-    pub egress: End,
-    /// How it passes the port that has it metered.
-    pub direction: Direction,
-}
-
-impl Ends {
-    fn of(key: &Key) -> Self {
-        Self {
-            ingress: key.ingress(),
-            egress: key.egress(),
-            direction: key.direction(),
-        }
-    }
-}
-
-/// Packets that were noted, and where their flows are looked for. They are written where they stay.
-#[derive(Default)]
-struct Batch {
-    packets: [(Packet, Spot); BATCH],
-    len: usize,
-    /// The last one is a plain packet.
-    ends_plain: bool,
-}
-
-impl Batch {
-    #[inline(always)]
-    fn next(&mut self) -> Option<&mut (Packet, Spot)> {
-        debug_assert!(self.len < BATCH, "more packets than a burst has");
-        self.packets.get_mut(self.len)
-    }
-
-    #[inline(always)]
-    fn last(&mut self) -> Option<&mut Packet> {
-        let (packet, _) = self.packets.get_mut(self.len.checked_sub(1)?)?;
-        Some(packet)
-    }
 }
 
 /// The meter of one thread.
@@ -243,127 +146,6 @@ impl Meter {
         self.sampler.takes()
     }
 
-    /// Notes a frame that begins with these octets, is `len` octets long and is sent as it is, to be counted with the others of its
-    /// burst, at most [`BATCH`], if it is what most are: TCP or UDP in IPv4 without options or fragments, untagged. Returns whether it
-    /// is. `prefetch` is told which memory will be read.
-    #[inline(always)]
-    pub fn note_plain(
-        &mut self,
-        frame: &[u8; PLAIN],
-        len: usize,
-        place: Place,
-        prefetch: impl FnOnce(*const u8),
-    ) -> bool {
-        let Some(plain) = Plain::read(frame, len, place) else {
-            return false;
-        };
-        // Most frames of a burst are of one flow.
-        if self.batch.ends_plain
-            && let Some(last) = self.batch.last()
-            && last.add(&plain)
-        {
-            return true;
-        }
-        if !plain.is_plain() {
-            return false;
-        }
-        self.note_packet(|packet| packet.set_plain(&plain), prefetch);
-        self.batch.ends_plain = true;
-        true
-    }
-
-    /// Notes any frame: it is `len` octets long and begins with `bytes`, which hold at least its Ethernet header, `head`. `cut` is how its
-    /// sender wants it cut: it counts as the packets that it becomes.
-    #[inline(never)]
-    pub fn note(
-        &mut self,
-        head: &Head,
-        bytes: &[u8],
-        len: usize,
-        cut: Option<Segmentation>,
-        place: Place,
-        prefetch: impl FnOnce(*const u8),
-    ) {
-        let read = |packet: &mut Packet| *packet = Packet::read(head, bytes, len, cut, place);
-        self.note_packet(read, prefetch);
-        self.batch.ends_plain = false;
-    }
-
-    #[inline(always)]
-    fn note_packet(&mut self, set: impl FnOnce(&mut Packet), prefetch: impl FnOnce(*const u8)) {
-        let Some((packet, spot)) = self.batch.next() else {
-            return;
-        };
-        set(packet);
-        *spot = self.table.spot(&packet.key);
-        prefetch(self.table.set_at(spot));
-        self.batch.len += 1;
-    }
-
-    /// Asks for the memory of the flows that were noted. A moment later they are counted without waiting for it.
-    #[inline(always)]
-    pub fn look_up(&mut self, prefetch: impl Fn(*const u8)) {
-        let Self { batch, table, .. } = self;
-        for (_, spot) in batch.packets.iter_mut().take(batch.len) {
-            if let Some(flow) = table.look_up(spot) {
-                prefetch(flow);
-            }
-        }
-    }
-
-    /// Whether something was noted and not counted.
-    #[inline(always)]
-    pub const fn has_noted(&self) -> bool {
-        self.batch.len > 0
-    }
-
-    /// Counts what was noted, at the time `now` (ms). `end` is given what had to go. Returns how many flows began.
-    #[inline]
-    pub fn count(&mut self, now: u64, mut end: impl FnMut(&Ended)) -> u64 {
-        let before = self.tally.flows;
-        let Self {
-            batch,
-            table,
-            tally,
-            timing,
-            ..
-        } = self;
-        let due = Time::new(now).after(timing.active.min(timing.idle));
-        for (packet, spot) in batch.packets.iter().take(batch.len) {
-            tally.packets += u64::from(packet.packets);
-            let flow = match table.known(spot, &packet.key) {
-                Some(place) => table.flow_at(place),
-                None => match table.flow(spot, &packet.key, due) {
-                    Found::Known(flow) => flow,
-                    Found::New(flow) => {
-                        tally.flows += 1;
-                        flow
-                    }
-                    Found::Instead(flow, key, gone) => {
-                        tally.flows += 1;
-                        if gone.packets > 0 {
-                            tally.evicted += 1;
-                            end(&Ended::new(key, &gone, EndReason::NoRoom, now));
-                        }
-                        flow
-                    }
-                },
-            };
-            if !flow.has_room(packet) {
-                // It is told of before its counters overflow, and goes on.
-                end(&Ended::new(packet.key, flow, EndReason::Active, now));
-                flow.forget();
-            }
-            flow.add(packet, now);
-            if packet.tcp_flags & FIN_OR_RST != 0 {
-                table.hasten(spot, Time::new(now).after(ENDS_AFTER));
-            }
-        }
-        batch.len = 0;
-        batch.ends_plain = false;
-        tally.flows - before
-    }
-
     /// Looks at those flows whose turn it is. `stays` tells of one whether its ports are still metered; `end` is given those whose
     /// time is up. Returns whether more are due already.
     pub fn look(
@@ -426,32 +208,6 @@ impl Meter {
             });
         }
         (next < self.table.sets()).then_some(next * WAYS)
-    }
-}
-
-impl Flow {
-    /// Whether its counters take another packet.
-    #[inline]
-    fn has_room(&self, packet: &Packet) -> bool {
-        // Of the three it is the largest.
-        self.layer2_octets
-            .checked_add(packet.layer2_octets)
-            .is_some()
-    }
-
-    #[inline]
-    fn add(&mut self, packet: &Packet, now: u64) {
-        if self.packets == 0 {
-            self.first = Time::new(now);
-            (self.min_ttl, self.max_ttl) = (packet.min_ttl, packet.max_ttl);
-        }
-        self.packets += packet.packets;
-        self.octets += packet.octets;
-        self.layer2_octets += packet.layer2_octets;
-        self.last = Time::new(now);
-        self.tcp_flags |= packet.tcp_flags;
-        self.min_ttl = self.min_ttl.min(packet.min_ttl);
-        self.max_ttl = self.max_ttl.max(packet.max_ttl);
     }
 }
 

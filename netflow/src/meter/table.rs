@@ -3,11 +3,10 @@
 //! A flow lies in one of two sets of eight, one cache line a flow (those of IPv6 have part of their key in another). An index has 15
 //! bits of the hash of each: it is small enough to stay in the processor's cache, so that a look-up waits for the flow alone.
 
+use super::flow::{AGAIN, Flow, ONCE, Time};
+use super::set::{Set, WAYS, Ways};
 use crate::EndReason;
-use crate::key::{Key, LONG, SHORT, Secret};
-
-/// Flows of one set.
-pub(super) const WAYS: usize = 8;
+use crate::key::{Key, LONG, Secret};
 
 /// Those that could give way to another one, of which so many are looked at.
 const CANDIDATES: usize = 8;
@@ -18,26 +17,6 @@ const NOWHERE: u32 = u32::MAX;
 /// Most sets of a table.
 const MOST_SETS: usize = NOWHERE as usize / WAYS;
 
-/// What is known of how often a flow was seen, for who has to give way.
-const ONCE: u8 = 0;
-const AGAIN: u8 = 1;
-
-/// A flow: the part of its key that every flow has, and what is counted of it since it was last told of.
-#[derive(Clone, Copy, Debug, Default)]
-#[repr(C, align(64))]
-pub(super) struct Flow {
-    short: [u64; SHORT],
-    pub(super) packets: u32,
-    pub(super) octets: u32,
-    pub(super) layer2_octets: u32,
-    pub(super) first: Time,
-    pub(super) last: Time,
-    pub(super) tcp_flags: u8,
-    pub(super) min_ttl: u8,
-    pub(super) max_ttl: u8,
-    seen: u8,
-}
-
 // A million flows take less than 256 MiB, where seven places in ten are used: each a line, the rest of its key and its tag, and
 // the time of its set.
 const _: () = {
@@ -45,96 +24,6 @@ const _: () = {
     assert!(size_of::<Flow>() == 64 && size_of::<Set>() == 16);
     assert!(1_000_000 * flow * 10 / 7 < 256 << 20);
 };
-
-impl Flow {
-    /// Has nothing counted any more.
-    pub(super) fn forget(&mut self) {
-        *self = Self {
-            short: self.short,
-            seen: self.seen,
-            last: self.last,
-            ..Self::default()
-        };
-    }
-}
-
-/// A time by its low bits (ms), which is never compared with one further away than three weeks.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Time(u32);
-
-impl Time {
-    pub(super) const fn new(time: u64) -> Self {
-        Self(time as u32)
-    }
-
-    /// What has passed since then.
-    pub(super) const fn until(self, now: u64) -> u64 {
-        (now as u32).wrapping_sub(self.0) as u64
-    }
-
-    pub(super) const fn after(self, ms: u64) -> Self {
-        Self(self.0.wrapping_add(ms as u32))
-    }
-
-    const fn is_before(self, other: Self) -> bool {
-        (self.0.wrapping_sub(other.0) as i32) < 0
-    }
-
-    pub(super) const fn or_earlier(self, other: Self) -> Self {
-        if other.is_before(self) { other } else { self }
-    }
-}
-
-/// The tags of a set's flows, 16 bits each; that of a place that is free is 0.
-#[derive(Clone, Copy, Default)]
-#[repr(C, align(16))]
-struct Set([u64; 2]);
-
-impl Set {
-    /// The ways that have a tag.
-    #[inline(always)]
-    fn matching(&self, tag: u16) -> Ways {
-        const LOW: u64 = 0x7fff_7fff_7fff_7fff;
-        // The highest bit of each tag that is this one: adding carries into it from any other bit that differs.
-        let [low, high] = self.0.map(|tags| {
-            let differs = tags ^ (u64::from(tag) * 0x0001_0001_0001_0001);
-            !(((differs & LOW) + LOW) | differs | LOW)
-        });
-        Ways((low >> 15) | (high >> 7))
-    }
-
-    fn tag(&self, way: usize) -> u16 {
-        (self.0[way / 4] >> (way % 4 * 16)) as u16
-    }
-
-    fn set_tag(&mut self, way: usize, tag: u16) {
-        let (tags, at) = (&mut self.0[way / 4], way % 4 * 16);
-        *tags = (*tags & !(0xffff << at)) | (u64::from(tag) << at);
-    }
-}
-
-/// Ways of a set, as bits: the first four 16 apart, the others 8 behind them.
-#[derive(Clone, Copy, PartialEq, Eq)]
-struct Ways(u64);
-
-impl Ways {
-    const NONE: Self = Self(0);
-
-    #[inline(always)]
-    const fn first(self) -> usize {
-        let bit = self.0.trailing_zeros() as usize;
-        (bit / 16) % 4 + (bit / 8) % 2 * 4
-    }
-
-    #[inline(always)]
-    const fn without_first(self) -> Self {
-        Self(self.0 & self.0.wrapping_sub(1))
-    }
-
-    const fn count(self) -> u32 {
-        self.0.count_ones()
-    }
-}
 
 /// Where a key may lie.
 #[derive(Clone, Copy, Debug, Default)]
@@ -199,7 +88,7 @@ impl Table {
         Self {
             sets: filled(sets, Set::default(), &prepare),
             flows: filled(sets * WAYS, Flow::default(), &prepare),
-            due: filled(sets, Time(0), &prepare),
+            due: filled(sets, Time::default(), &prepare),
             long: filled(sets * WAYS, [0; LONG], &prepare),
             len: 0,
             most,
@@ -482,34 +371,5 @@ impl Table {
         for place in self.used(set) {
             show(self.key(place), &self.flows[place]);
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_tag_is_found_where_it_is_and_nowhere_else() {
-        let mut set = Set::default();
-        for (way, tag) in [1, 0x8000, 0xffff, 0x7fff, 1, 0x8001, 0xfffe, 2]
-            .into_iter()
-            .enumerate()
-        {
-            set.set_tag(way, tag);
-        }
-        for tag in 0..=u16::MAX {
-            let mut matching = set.matching(tag);
-            let mut found = Vec::new();
-            while matching != Ways::NONE {
-                found.push(matching.first());
-                matching = matching.without_first();
-            }
-            found.sort_unstable();
-            let expected: Vec<_> = (0..WAYS).filter(|&way| set.tag(way) == tag).collect();
-            assert_eq!(found, expected, "{tag:#x}");
-        }
-        set.set_tag(5, 0);
-        assert_eq!(set.matching(0).first(), 5);
     }
 }

@@ -5,7 +5,8 @@ use weft_packet::{Head, MacAddr, SegmentKind, Segmentation, ethertype};
 
 use super::*;
 use crate::key::Secret;
-use crate::{Addresses, Flow, Interface, Place};
+use crate::packet::Packet;
+use crate::{Addresses, Direction, End, Flow, Interface, Place, Record};
 
 const TIMING: Timing = Timing {
     active: 60_000,

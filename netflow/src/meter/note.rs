@@ -1,0 +1,186 @@
+//! From a frame to the flow that counts it: frames of a burst are noted one by one, and counted together.
+
+use weft_packet::{Head, Segmentation};
+
+use super::ended::Ended;
+use super::flow::{Flow, Time};
+use super::table::{Found, Spot};
+use super::{ENDS_AFTER, FIN_OR_RST, Meter};
+use crate::EndReason;
+use crate::key::Place;
+use crate::packet::{PLAIN, Packet, Plain};
+
+/// Most packets that are metered at once.
+pub const BATCH: usize = 32;
+
+/// Packets that were noted, and where their flows are looked for. They are written where they stay.
+#[derive(Default)]
+pub(super) struct Batch {
+    packets: [(Packet, Spot); BATCH],
+    len: usize,
+    /// The last one is a plain packet.
+    ends_plain: bool,
+}
+
+impl Batch {
+    #[inline(always)]
+    fn next(&mut self) -> Option<&mut (Packet, Spot)> {
+        debug_assert!(self.len < BATCH, "more packets than a burst has");
+        self.packets.get_mut(self.len)
+    }
+
+    #[inline(always)]
+    fn last(&mut self) -> Option<&mut Packet> {
+        let (packet, _) = self.packets.get_mut(self.len.checked_sub(1)?)?;
+        Some(packet)
+    }
+}
+
+impl Meter {
+    /// Notes a frame that begins with these octets, is `len` octets long and is sent as it is, to be counted with the others of its
+    /// burst, at most [`BATCH`], if it is what most are: TCP or UDP in IPv4 without options or fragments, untagged. Returns whether it
+    /// is. `prefetch` is told which memory will be read.
+    #[inline(always)]
+    pub fn note_plain(
+        &mut self,
+        frame: &[u8; PLAIN],
+        len: usize,
+        place: Place,
+        prefetch: impl FnOnce(*const u8),
+    ) -> bool {
+        let Some(plain) = Plain::read(frame, len, place) else {
+            return false;
+        };
+        // Most frames of a burst are of one flow.
+        if self.batch.ends_plain
+            && let Some(last) = self.batch.last()
+            && last.add(&plain)
+        {
+            return true;
+        }
+        if !plain.is_plain() {
+            return false;
+        }
+        self.note_packet(|packet| packet.set_plain(&plain), prefetch);
+        self.batch.ends_plain = true;
+        true
+    }
+
+    /// Notes any frame: it is `len` octets long and begins with `bytes`, which hold at least its Ethernet header, `head`. `cut` is how its
+    /// sender wants it cut: it counts as the packets that it becomes.
+    #[inline(never)]
+    pub fn note(
+        &mut self,
+        head: &Head,
+        bytes: &[u8],
+        len: usize,
+        cut: Option<Segmentation>,
+        place: Place,
+        prefetch: impl FnOnce(*const u8),
+    ) {
+        let read = |packet: &mut Packet| *packet = Packet::read(head, bytes, len, cut, place);
+        self.note_packet(read, prefetch);
+        self.batch.ends_plain = false;
+    }
+
+    #[inline(always)]
+    pub(super) fn note_packet(&mut self, set: impl FnOnce(&mut Packet), prefetch: impl FnOnce(*const u8)) {
+        let Some((packet, spot)) = self.batch.next() else {
+            return;
+        };
+        set(packet);
+        *spot = self.table.spot(&packet.key);
+        prefetch(self.table.set_at(spot));
+        self.batch.len += 1;
+    }
+
+    /// Asks for the memory of the flows that were noted. A moment later they are counted without waiting for it.
+    #[inline(always)]
+    pub fn look_up(&mut self, prefetch: impl Fn(*const u8)) {
+        let Self { batch, table, .. } = self;
+        for (_, spot) in batch.packets.iter_mut().take(batch.len) {
+            if let Some(flow) = table.look_up(spot) {
+                prefetch(flow);
+            }
+        }
+    }
+
+    /// Whether something was noted and not counted.
+    #[inline(always)]
+    pub const fn has_noted(&self) -> bool {
+        self.batch.len > 0
+    }
+
+    /// Counts what was noted, at the time `now` (ms). `end` is given what had to go. Returns how many flows began.
+    #[inline]
+    pub fn count(&mut self, now: u64, mut end: impl FnMut(&Ended)) -> u64 {
+        let before = self.tally.flows;
+        let Self {
+            batch,
+            table,
+            tally,
+            timing,
+            ..
+        } = self;
+        let due = Time::new(now).after(timing.active.min(timing.idle));
+        for (packet, spot) in batch.packets.iter().take(batch.len) {
+            tally.packets += u64::from(packet.packets);
+            let flow = match table.known(spot, &packet.key) {
+                Some(place) => table.flow_at(place),
+                None => match table.flow(spot, &packet.key, due) {
+                    Found::Known(flow) => flow,
+                    Found::New(flow) => {
+                        tally.flows += 1;
+                        flow
+                    }
+                    Found::Instead(flow, key, gone) => {
+                        tally.flows += 1;
+                        if gone.packets > 0 {
+                            tally.evicted += 1;
+                            end(&Ended::new(key, &gone, EndReason::NoRoom, now));
+                        }
+                        flow
+                    }
+                },
+            };
+            if !flow.has_room(packet) {
+                // It is told of before its counters overflow, and goes on.
+                end(&Ended::new(packet.key, flow, EndReason::Active, now));
+                flow.forget();
+            }
+            flow.add(packet, now);
+            if packet.tcp_flags & FIN_OR_RST != 0 {
+                table.hasten(spot, Time::new(now).after(ENDS_AFTER));
+            }
+        }
+        batch.len = 0;
+        batch.ends_plain = false;
+        tally.flows - before
+    }
+}
+
+impl Flow {
+    /// Whether its counters take another packet.
+    #[inline]
+    fn has_room(&self, packet: &Packet) -> bool {
+        // Of the three it is the largest.
+        self.layer2_octets
+            .checked_add(packet.layer2_octets)
+            .is_some()
+    }
+
+    #[inline]
+    fn add(&mut self, packet: &Packet, now: u64) {
+        if self.packets == 0 {
+            self.first = Time::new(now);
+            (self.min_ttl, self.max_ttl) = (packet.min_ttl, packet.max_ttl);
+        }
+        self.packets += packet.packets;
+        self.octets += packet.octets;
+        self.layer2_octets += packet.layer2_octets;
+        self.last = Time::new(now);
+        self.tcp_flags |= packet.tcp_flags;
+        self.min_ttl = self.min_ttl.min(packet.min_ttl);
+        self.max_ttl = self.max_ttl.max(packet.max_ttl);
+    }
+}
