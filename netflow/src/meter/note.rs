@@ -84,7 +84,11 @@ impl Meter {
     }
 
     #[inline(always)]
-    pub(super) fn note_packet(&mut self, set: impl FnOnce(&mut Packet), prefetch: impl FnOnce(*const u8)) {
+    pub(super) fn note_packet(
+        &mut self,
+        set: impl FnOnce(&mut Packet),
+        prefetch: impl FnOnce(*const u8),
+    ) {
         let Some((packet, spot)) = self.batch.next() else {
             return;
         };
