@@ -3,11 +3,12 @@
 //! A poll thread owns its meters, which the control side makes and takes back. What ends leaves by a ring of fixed size that
 //! only the two of them use; where it is full, the record is lost and counted, and the poll thread goes on.
 
+use std::cmp::Reverse;
 use std::sync::Arc;
 
 use crossbeam_channel::Sender;
 use rtrb::{Consumer, Producer, RingBuffer};
-use weft_netflow::{Direction, End, Ended, Ends, Meter, Timing};
+use weft_netflow::{Direction, End, Ended, Ends, LOOKED_AT_ONCE, Meter, Timing};
 
 use crate::PortId;
 use crate::clock::milliseconds;
@@ -152,7 +153,9 @@ impl ThreadMeter {
         let stays = |ends: &Ends| {
             metering.is_some_and(|(switch, metering)| stays(snapshot, switch, metering, ends))
         };
-        let more = meter.look(now, stays, |ended| hand_over(out, counters, ended));
+        // Flows stay in the table until there is room for their records: only who has to give way is not waited for.
+        let more = out.slots() >= LOOKED_AT_ONCE
+            && meter.look(now, stays, |ended| hand_over(out, counters, ended));
         let tally = meter.tally();
         counters.in_use.show(meter.len() as u64);
         counters.packets.show(tally.packets);
@@ -193,8 +196,9 @@ fn stays(snapshot: &Snapshot, switch: usize, metering: &Metering, ends: &Ends) -
 /// Those who ask for the flows that go on.
 pub(crate) struct Inquiry {
     pub(crate) id: MeterId,
-    /// Has room for all that it is to be told.
+    /// Has room for twice as many as it is told in the end: those with the most octets.
     pub(crate) flows: Vec<Ended>,
+    pub(crate) most: usize,
     /// The port that they are about, if it is one.
     pub(crate) port: Option<PortId>,
     pub(crate) next: usize,
@@ -278,7 +282,8 @@ impl Meters {
             let next = meter.and_then(|meter| inquiry.show(&meter.meter, now));
             inquiry.next = next.unwrap_or_default();
             if next.is_none() {
-                let _ = inquiry.answer.try_send(std::mem::take(&mut inquiry.flows));
+                let flows = inquiry.answer();
+                let _ = inquiry.answer.try_send(flows);
             }
             next.is_some()
         });
@@ -299,7 +304,11 @@ impl Meters {
 impl Inquiry {
     fn show(&mut self, meter: &Meter, now: u64) -> Option<usize> {
         let Self {
-            flows, port, next, ..
+            flows,
+            most,
+            port,
+            next,
+            ..
         } = self;
         let of_port = |ended: &Ended| {
             port.is_none_or(|port| {
@@ -309,11 +318,29 @@ impl Inquiry {
                     .any(|end| end.interface == port.0 + 1)
             })
         };
-        let next = meter.show(*next, SHOWN_AT_ONCE, now, |ended| {
-            if flows.len() < flows.capacity() && of_port(ended) {
-                flows.push(*ended);
+        let most = *most;
+        meter.show(*next, SHOWN_AT_ONCE, now, |ended| {
+            if !of_port(ended) {
+                return;
             }
-        });
-        next.filter(|_| flows.len() < flows.capacity())
+            if flows.len() == flows.capacity() {
+                keep_largest(flows, most);
+            }
+            flows.push(*ended);
+        })
+    }
+
+    /// What it is told in the end.
+    fn answer(&mut self) -> Vec<Ended> {
+        keep_largest(&mut self.flows, self.most);
+        std::mem::take(&mut self.flows)
+    }
+}
+
+/// Leaves those with the most octets.
+fn keep_largest(flows: &mut Vec<Ended>, most: usize) {
+    if flows.len() > most {
+        flows.select_nth_unstable_by_key(most, |ended| Reverse(ended.octets()));
+        flows.truncate(most);
     }
 }

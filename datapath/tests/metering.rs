@@ -361,19 +361,22 @@ fn another_size_loses_nothing() {
     assert!(bench.rig.datapath.meter_status(SwitchId(0)).is_some());
     let packets: u64 = bench.counted().iter().map(|(.., packets)| packets).sum();
     assert_eq!(packets, 4);
+    // What a switch has counted stays known, until its number is another's.
+    let status = bench.rig.datapath.meter_status(SwitchId(0)).unwrap();
+    assert_eq!((status.packets, status.in_use, status.room), (4, 0, 0));
+    bench.set(|config| config.switches.clear());
     assert_eq!(bench.rig.datapath.meter_status(SwitchId(0)), None);
 }
 
 /// What nobody takes is lost, and counted.
-#[test]
-fn records_that_find_no_room_are_counted() {
-    const FLOWS: u32 = 20_000;
+/// Sends so many flows from A, each one frame, through a table with this room.
+fn many_flows(number: u32, room: usize) -> Bench {
     let meter = MeterConfig {
-        flows: FLOWS as usize,
+        flows: room,
         ..METER
     };
     let mut bench = Bench::new(meter, &[A]);
-    let frames: Vec<_> = (0..FLOWS)
+    let frames: Vec<_> = (0..number)
         .map(|number| {
             let mut frame = frame(A, mac(B.0), 10);
             frame[30..34].copy_from_slice(&number.to_be_bytes());
@@ -383,13 +386,37 @@ fn records_that_find_no_room_are_counted() {
     for burst in frames.chunks(32) {
         bench.send(A, burst);
     }
-    bench.wait(16_000);
+    bench
+}
+
+#[test]
+fn records_that_find_no_room_are_counted() {
+    let mut bench = many_flows(20_000, 1_000);
+    bench.wait(100);
     let status = bench.rig.datapath.meter_status(SwitchId(0)).unwrap();
-    assert_eq!((status.in_use, status.flows), (0, u64::from(FLOWS)));
-    assert!(status.lost_records > 0);
-    assert_eq!(status.lost_octets, 38 * status.lost_packets);
+    assert_eq!((status.flows, status.evicted), (20_000, 19_000));
     let taken = bench.take().len() as u64;
-    assert_eq!(taken + status.lost_records, u64::from(FLOWS));
+    assert!(taken < status.evicted);
+    assert_eq!(taken + status.lost_records, status.evicted);
+    assert_eq!(status.lost_octets, 38 * status.lost_packets);
+}
+
+#[test]
+fn flows_that_end_wait_in_the_table_for_who_takes_their_records() {
+    let mut bench = many_flows(40_000, 40_000);
+    bench.wait(16_000);
+    let mut taken = 0;
+    for _ in 0..4 {
+        let before = bench.take().len();
+        assert!(before > 0, "after {taken}");
+        taken += before;
+        bench.wait(500);
+        if taken == 40_000 {
+            break;
+        }
+    }
+    let status = bench.rig.datapath.meter_status(SwitchId(0)).unwrap();
+    assert_eq!((taken, status.lost_records, status.in_use), (40_000, 0, 0));
 }
 
 #[test]
@@ -412,7 +439,7 @@ fn flows_that_go_on_are_shown() {
     config.switches[0].meter = Some(METER);
     datapath.apply(&config).unwrap();
     ports[&A].send(&frame(A, mac(B.0), 10));
-    ports[&C].send(&frame(C, mac(B.0), 10));
+    ports[&C].send(&frame(C, mac(B.0), 500));
     while ports[&B].drain().is_empty() {}
     let until = std::time::Instant::now() + Duration::from_secs(10);
     let flows = loop {
@@ -425,9 +452,11 @@ fn flows_that_go_on_are_shown() {
     let of_c = datapath.flows(Some(C), 100);
     assert_eq!(of_c.len(), 1);
     assert_eq!(of_c[0].1.record().flow.ingress.0, interface(C));
-    assert_eq!(datapath.flows(None, 1).len(), 1);
+    let largest = datapath.flows(None, 1);
+    assert_eq!(largest.len(), 1);
+    assert_eq!(largest[0].1.octets(), 528);
     // A data path that ends tells what it has counted.
-    datapath.end_flows(Duration::from_secs(10));
+    datapath.end_flows(Duration::from_secs(10), || {});
     let mut packets = 0;
     datapath.take_flows(usize::MAX, |_, ended| {
         packets += ended.record().counts.packets;

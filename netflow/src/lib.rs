@@ -11,6 +11,6 @@ mod packet;
 mod record;
 
 pub use key::{End, Place};
-pub use meter::{BATCH, Ended, Ends, Meter, Tally, Timing};
+pub use meter::{BATCH, Ended, Ends, LOOKED_AT_ONCE, Meter, Tally, Timing};
 pub use packet::PLAIN;
 pub use record::{Addresses, Counts, Direction, EndReason, Flow, Interface, Record};

@@ -23,8 +23,8 @@ use crate::key::Key;
 /// Every flow is looked at as often (ms): a record leaves at most so long after its time.
 const ROUND: u64 = 500;
 
-/// Places for flows that are looked at in one go.
-const PLACES_AT_ONCE: u64 = 1024;
+/// Most flows that end in one go.
+pub const LOOKED_AT_ONCE: usize = 1024;
 
 /// How often a thread that has nothing else to do wakes for the flows (ms).
 const LOOK: u64 = 100;
@@ -163,7 +163,7 @@ impl Meter {
         let all = self.table.sets() as u64;
         // One round at most: what was looked at then has been looked at.
         self.due = (self.due + elapsed * all).min(all * ROUND);
-        let sets = (self.due / ROUND).min(PLACES_AT_ONCE / WAYS as u64);
+        let sets = (self.due / ROUND).min((LOOKED_AT_ONCE / WAYS) as u64);
         self.due -= sets * ROUND;
         let timing = &self.timing;
         for _ in 0..sets {

@@ -10,6 +10,12 @@ const TCP_FLAGS: usize = weft_packet::tcp::field::FLAGS;
 /// Octets of an Ethernet header without tags.
 const ETHERNET: usize = weft_packet::ethernet::HEADER_LEN;
 
+/// The extension header that comes first, if it comes.
+const HOP_BY_HOP: u8 = 0;
+
+/// Octets of a header of UDP.
+const UDP_HEADER: usize = 8;
+
 /// Stream control, datagram congestion control and lightweight UDP have their ports where TCP and UDP have them (RFC 9260,
 /// RFC 4340, RFC 3828).
 const SCTP: u8 = 132;
@@ -47,7 +53,12 @@ impl Plain {
     #[inline(always)]
     pub(crate) fn read(frame: &[u8; PLAIN], len: usize, place: Place) -> Option<Self> {
         let total = u16::from_be_bytes([frame[16], frame[17]]);
-        let is_there = (ipv4::HEADER_LEN..=len - ETHERNET).contains(&usize::from(total));
+        let least = if frame[23] == ip_protocol::TCP {
+            PLAIN - ETHERNET
+        } else {
+            ipv4::HEADER_LEN + UDP_HEADER
+        };
+        let is_there = (least..=len - ETHERNET).contains(&usize::from(total));
         is_there.then(|| Self {
             short: key::short(place, frame.first_chunk().expect("a longer array")),
             octets: total.into(),
@@ -146,7 +157,9 @@ impl Packet {
         self.key.set_v4(ip.src(), ip.dst());
         self.key.set_protocol(ip.protocol(), ip.traffic_class());
         if ip.fragment_offset() == 0 {
-            let transport = network.get(usize::from(ip.header_len())..);
+            // What pads the frame is not read for ports.
+            let packet = &network[..network.len().min(ip.total_len().into())];
+            let transport = packet.get(usize::from(ip.header_len())..);
             self.read_transport(ip.protocol(), transport.unwrap_or_default());
         }
     }
@@ -156,10 +169,13 @@ impl Packet {
         let Ok(ip) = ipv6::Packet::new_checked(network) else {
             return;
         };
-        // A jumbogram does not say here how long it is (RFC 2675).
-        if ip.payload_len() != 0 {
-            let stated = ipv6::HEADER_LEN as u32 + u32::from(ip.payload_len());
-            self.octets = self.octets.min(stated);
+        // A jumbogram does not say here how long it is, but in options behind this header (RFC 2675).
+        let stated = ipv6::HEADER_LEN + usize::from(ip.payload_len());
+        let is_jumbo = ip.payload_len() == 0 && ip.next_header() == HOP_BY_HOP;
+        let end = if is_jumbo { usize::MAX } else { stated };
+        let network = &network[..network.len().min(end)];
+        if !is_jumbo {
+            self.octets = self.octets.min(stated as u32);
         }
         self.set_ttl(ip.hop_limit());
         self.key.set_v6(ip.src(), ip.dst());

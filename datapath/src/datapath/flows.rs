@@ -15,6 +15,9 @@ use crate::poll::Command;
 /// Meters that wait to be freed.
 const RETIRED: usize = 64;
 
+/// How long flows that end are waited for between two looks at their records.
+const PAUSE: Duration = Duration::from_millis(5);
+
 /// How long the flows of a thread are waited for.
 const PATIENCE: Duration = Duration::from_secs(2);
 
@@ -59,13 +62,16 @@ impl Flows {
     }
 
     fn status(&self, switch: SwitchId) -> Option<MeterStatus> {
-        let mut status = self.past.get(&switch).copied().unwrap_or_default();
+        let past = self.past.get(&switch).copied();
+        let mut status = past.unwrap_or_default();
         let mut outlets = self
             .outlets
             .iter()
             .filter(|outlet| outlet.switch == switch)
             .peekable();
-        outlets.peek()?;
+        if past.is_none() {
+            outlets.peek()?;
+        }
         for outlet in outlets {
             status.add(&outlet.counters);
             status.in_use += outlet.counters.in_use.value();
@@ -119,6 +125,9 @@ impl Datapath {
         } = control;
         let mut flows = self.flows.lock();
         flows.tidy();
+        // Who gets the number of a switch that is gone has counted nothing.
+        let is_there = |id: &SwitchId| config.switches.iter().any(|switch| switch.id == *id);
+        flows.past.retain(|id, _| is_there(id));
         let room = |flows: &Flows, id: MeterId| {
             let outlet = flows.outlets.iter().find(|outlet| outlet.id == id);
             outlet.map(|outlet| outlet.room)
@@ -177,7 +186,7 @@ impl Datapath {
         flows.status(switch)
     }
 
-    /// The flows that go on, with their switch, of one port or all; about `most` of each thread and switch. The packets and
+    /// The flows that go on, with their switch, of one port or all; of each thread and switch those `most` with the most octets. The packets and
     /// octets of each are those since it was last told of.
     pub fn flows(&self, port: Option<PortId>, most: usize) -> Vec<(SwitchId, Ended)> {
         let meters: Vec<_> = {
@@ -195,7 +204,8 @@ impl Datapath {
                     let (answer, flows) = bounded(1);
                     let inquiry = Inquiry {
                         id,
-                        flows: Vec::with_capacity(most),
+                        flows: Vec::with_capacity(2 * most.max(1)),
+                        most,
                         port,
                         next: 0,
                         answer,
@@ -215,8 +225,8 @@ impl Datapath {
     }
 
     /// Ends every flow that goes on, so that what was counted is told before the data path ends; for as long as `patience` lets it.
-    /// What is left is in the records that are taken after that.
-    pub fn end_flows(&self, patience: Duration) {
+    /// Meanwhile `take` is to take records, of which more may come than wait at once. What is left is in those that are taken after that.
+    pub fn end_flows(&self, patience: Duration, mut take: impl FnMut()) {
         let mut control = self.control.lock();
         for switch in &mut control.config.switches {
             switch.meter = None;
@@ -235,9 +245,12 @@ impl Datapath {
                 return;
             }
             drop(flows);
-            if retired.recv_deadline(until).is_err() {
+            take();
+            let now = Instant::now();
+            if now >= until {
                 return;
             }
+            let _ = retired.recv_deadline(until.min(now + PAUSE));
         }
     }
 }

@@ -42,6 +42,11 @@ impl Ended {
         }
     }
 
+    /// Octets from the IP header on.
+    pub fn octets(&self) -> u32 {
+        self.octets
+    }
+
     /// The same in words.
     pub fn record(&self) -> Record {
         Record {

@@ -43,8 +43,11 @@ impl Time {
         Self(time as u32)
     }
 
-    /// What has passed since then.
+    /// What has passed since then; nothing since a time to come, which clocks of several kinds may tell.
     pub(super) const fn until(self, now: u64) -> u64 {
+        if Self::new(now).is_before(self) {
+            return 0;
+        }
         (now as u32).wrapping_sub(self.0) as u64
     }
 
@@ -54,6 +57,10 @@ impl Time {
 
     pub(super) const fn is_before(self, other: Self) -> bool {
         (self.0.wrapping_sub(other.0) as i32) < 0
+    }
+
+    pub(super) const fn or_later(self, other: Self) -> Self {
+        if self.is_before(other) { other } else { self }
     }
 
     pub(super) const fn or_earlier(self, other: Self) -> Self {

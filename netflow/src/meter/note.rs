@@ -177,12 +177,14 @@ impl Flow {
     fn add(&mut self, packet: &Packet, now: u64) {
         if self.packets == 0 {
             self.first = Time::new(now);
+            self.last = self.first;
             (self.min_ttl, self.max_ttl) = (packet.min_ttl, packet.max_ttl);
         }
         self.packets += packet.packets;
         self.octets += packet.octets;
         self.layer2_octets += packet.layer2_octets;
-        self.last = Time::new(now);
+        // A clock that is read less often may be behind.
+        self.last = self.last.or_later(Time::new(now));
         self.tcp_flags |= packet.tcp_flags;
         self.min_ttl = self.min_ttl.min(packet.min_ttl);
         self.max_ttl = self.max_ttl.max(packet.max_ttl);

@@ -210,12 +210,56 @@ fn octets_are_those_of_the_packet_and_no_more() {
     assert_eq!(octets(&claims), (46, 60));
     let mut padded = ethernet(ethertype::IPV6, &v6(59, &[]));
     padded.resize(60, 0);
-    assert_eq!(octets(&padded), (40 + 6, 60), "a length of 0 says nothing");
+    assert_eq!(octets(&padded), (40, 60));
+    let mut jumbo = ethernet(ethertype::IPV6, &v6(0, &[]));
+    jumbo.resize(60, 0);
+    assert_eq!(octets(&jumbo), (40 + 6, 60), "a length of 0 says nothing");
     assert_eq!(
         octets(&ethernet(ethertype::IPV6, &v6(59, &[0; 5]))),
         (45, 59)
     );
     assert_eq!(octets(&ethernet(ethertype::ARP, &[0; 46])), (46, 60));
+}
+
+/// What pads a frame stands where ports and flags would, and is neither.
+#[test]
+fn nothing_is_read_behind_the_packet() {
+    for (protocol, len) in [(17, 0), (17, 3), (6, 3)] {
+        let mut frame = ethernet(ethertype::IPV4, &v4(protocol, 0, &vec![0x41; len]));
+        frame.resize(60, 0x41);
+        let packet = read(&frame);
+        assert_eq!(packet.key.flow(), Flow { protocol, ..four() });
+        assert_eq!(packet.tcp_flags, 0);
+        assert_counted_apart(&[frame.clone(), frame], "IPv4");
+        let mut frame = ethernet(ethertype::IPV6, &v6(protocol, &vec![0x41; len]));
+        frame.resize(80, 0x41);
+        assert_eq!(read(&frame).key.flow(), Flow { protocol, ..six() });
+    }
+    // Ports, and no flags yet.
+    let mut frame = ethernet(ethertype::IPV4, &v4(6, 0, &tcp(0x12, 0)[..8]));
+    frame.resize(60, 0x41);
+    let packet = read(&frame);
+    assert_eq!((packet.key.flow().src_port, packet.tcp_flags), (1000, 0));
+    assert_counted_apart(&[frame.clone(), frame], "TCP");
+}
+
+/// Who looks at flows may read its clock less often than who counts them.
+#[test]
+fn a_flow_of_a_moment_to_come_goes_on() {
+    let mut bench = Bench::new(10, TIMING);
+    bench.send(&[numbered(1)]);
+    bench.now += 4;
+    bench.send(&[numbered(1)]);
+    bench.now -= 4;
+    bench.meter.look_at_all();
+    assert_eq!(bench.wait(500), None);
+    bench.now -= 504;
+    bench.send(&[numbered(1)]);
+    bench.look(false);
+    bench.now += 1_000;
+    let (_, ended) = bench.wait(20_000).unwrap();
+    let counts = ended[0].counts;
+    assert_eq!((counts.first, counts.last, counts.packets), (1000, 1004, 3));
 }
 
 #[test]
@@ -516,7 +560,7 @@ fn flows_are_looked_at_in_turn() {
     while bench.meter.look(bench.now, |_| true, |_| {}) {
         goes += 1;
     }
-    assert_eq!(goes, places / PLACES_AT_ONCE);
+    assert_eq!(goes, places / LOOKED_AT_ONCE as u64);
     assert!(bench.meter.is_empty());
 }
 

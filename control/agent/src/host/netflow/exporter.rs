@@ -139,7 +139,10 @@ fn run(host: &Weak<Host>, receiver: &Receiver<Word>) {
             }
             Ok(Word::End(done)) => {
                 if let Some(this) = host.upgrade() {
-                    this.plane.datapath().end_flows(LAST_FLOWS);
+                    let datapath = this.plane.datapath();
+                    datapath.end_flows(LAST_FLOWS, || {
+                        exporters.tell(&this, LAST_FLOWS);
+                    });
                     exporters.tell(&this, LAST_FLOWS);
                 }
                 let _ = done.send(());

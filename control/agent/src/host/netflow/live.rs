@@ -102,7 +102,7 @@ fn entry(state: &State, switch: SwitchId, record: &Record, now: Now) -> Option<F
         octets,
         first: clock_time(first, now),
         last: clock_time(last, now),
-        duration_ms: last - first,
+        duration_ms: last.saturating_sub(first),
         age_ms: now.monotonic_ms.saturating_sub(last),
         tcp_flags: (0..8)
             .rev()
