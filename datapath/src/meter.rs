@@ -77,6 +77,7 @@ pub(crate) struct Outlet {
     pub(crate) id: MeterId,
     pub(crate) switch: SwitchId,
     pub(crate) room: usize,
+    pub(crate) sampling: u32,
     pub(crate) records: Consumer<Ended>,
     pub(crate) counters: Arc<MeterCounters>,
 }
@@ -107,6 +108,7 @@ pub(crate) fn meter(
         id,
         switch,
         room: flows,
+        sampling: timing.sampling,
         records,
         counters,
     };

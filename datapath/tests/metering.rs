@@ -578,3 +578,18 @@ proptest! {
         prop_assert_eq!(counted, expected);
     }
 }
+
+/// Packets of which one in N is counted are not added to those of which every one was.
+#[test]
+fn another_sampling_begins_anew() {
+    let mut bench = Bench::new(METER, &[A]);
+    bench.send(A, &[frame(A, mac(B.0), 10)]);
+    bench.set(|config| config.switches[0].meter.as_mut().unwrap().sampling = 2);
+    bench.wait(1_000);
+    let told = bench.take();
+    let of = |record: &Record| (record.counts.packets, record.reason);
+    assert_eq!(
+        told.iter().map(of).collect::<Vec<_>>(),
+        [(1, EndReason::Forced)]
+    );
+}

@@ -128,15 +128,16 @@ impl Datapath {
         // Who gets the number of a switch that is gone has counted nothing.
         let is_there = |id: &SwitchId| config.switches.iter().any(|switch| switch.id == *id);
         flows.past.retain(|id, _| is_there(id));
-        let room = |flows: &Flows, id: MeterId| {
+        let made = |flows: &Flows, id: MeterId| {
             let outlet = flows.outlets.iter().find(|outlet| outlet.id == id);
-            outlet.map(|outlet| outlet.room)
+            outlet.map(|outlet| (outlet.room, outlet.sampling))
         };
         meters.retain(|id, meter| {
             let switch = config.switches.iter().find(|switch| switch.id == *id);
             let wanted = switch.and_then(|switch| switch.meter);
-            // One of another size is another one; what it has counted is told first.
-            wanted.is_some_and(|wanted| room(&flows, *meter) == Some(wanted.flows))
+            // One of another size, or that takes another share, is another one; what it has counted is told first.
+            wanted
+                .is_some_and(|wanted| made(&flows, *meter) == Some((wanted.flows, wanted.sampling)))
         });
         let mut waits = Vec::new();
         for switch in &config.switches {
