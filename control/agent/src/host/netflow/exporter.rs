@@ -30,11 +30,6 @@ const AT_ONCE: usize = 16_384;
 /// How long it goes on taking records without looking whether there is something else to do.
 const LONGEST: Duration = Duration::from_secs(1);
 
-/// How long a configuration is in force before it is followed: by then the flows that it ended have been told, by the names, with the
-/// sampling and to the collectors that they had. While changes go on it waits for the last of them, up to the second time.
-const SETTLED: Duration = Duration::from_millis(700);
-const LATEST: Duration = Duration::from_secs(3);
-
 /// How often it looks for records that are left, of switches whose flows are told to nobody any more.
 const LEFT: u32 = 50;
 
@@ -116,18 +111,11 @@ pub(crate) fn export(host: &Arc<Host>) -> Result<(), Error> {
 
 fn run(host: &Weak<Host>, receiver: &Receiver<Word>) {
     let mut exporters = Exporters::new();
-    // When the first and the last change came that is not followed.
-    let mut news: Option<[Instant; 2]> = None;
+    let mut is_news = true;
     let mut idle = 0;
-    if let Some(this) = host.upgrade() {
-        exporters.follow(&this.view());
-    }
     loop {
         let Some(this) = host.upgrade() else { return };
-        let is_settled = |[first, last]: &mut [Instant; 2]| {
-            last.elapsed() >= SETTLED || first.elapsed() >= LATEST
-        };
-        if news.take_if(is_settled).is_some() {
+        if std::mem::take(&mut is_news) {
             exporters.follow(&this.view());
         }
         let is_more = exporters.tell(&this, LONGEST);
@@ -146,15 +134,11 @@ fn run(host: &Weak<Host>, receiver: &Receiver<Word>) {
         };
         match word {
             Ok(Word::Changed) => {
-                let now = Instant::now();
-                news = Some([news.map_or(now, |[first, _]| first), now]);
+                is_news = true;
                 idle = 0;
             }
             Ok(Word::End(done)) => {
                 if let Some(this) = host.upgrade() {
-                    if news.is_some() {
-                        exporters.follow(&this.view());
-                    }
                     let datapath = this.plane.datapath();
                     datapath.end_flows(LAST_FLOWS, || {
                         exporters.tell(&this, LAST_FLOWS);
