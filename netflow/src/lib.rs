@@ -12,5 +12,5 @@ mod record;
 
 pub use key::{End, Place};
 pub use meter::{BATCH, Ended, Ends, LOOKED_AT_ONCE, Meter, Tally, Timing};
-pub use packet::PLAIN;
+pub use packet::{PLAIN, SCTP, has_ports};
 pub use record::{Addresses, Counts, Direction, EndReason, Flow, Interface, Record};

@@ -18,9 +18,17 @@ const UDP_HEADER: usize = 8;
 
 /// Stream control, datagram congestion control and lightweight UDP have their ports where TCP and UDP have them (RFC 9260,
 /// RFC 4340, RFC 3828).
-const SCTP: u8 = 132;
+pub const SCTP: u8 = 132;
 const DCCP: u8 = 33;
 const UDP_LITE: u8 = 136;
+
+/// Whether flows of an IP protocol have ports.
+pub const fn has_ports(protocol: u8) -> bool {
+    matches!(
+        protocol,
+        ip_protocol::TCP | ip_protocol::UDP | SCTP | DCCP | UDP_LITE
+    )
+}
 
 /// Octets that are looked at of a plain packet: up to the TCP flags.
 pub const PLAIN: usize = ETHERNET + ipv4::HEADER_LEN + TCP_FLAGS + 1;
@@ -202,20 +210,16 @@ impl Packet {
         let Some(&[s0, s1, d0, d1]) = transport.first_chunk() else {
             return;
         };
-        match protocol {
-            ip_protocol::TCP => {
-                self.tcp_flags = transport.get(TCP_FLAGS).copied().unwrap_or_default();
-            }
-            ip_protocol::UDP | SCTP | DCCP | UDP_LITE => {}
-            // Type and code.
-            ip_protocol::ICMP | ip_protocol::ICMPV6 => {
-                self.key.set_ports(0, u16::from_be_bytes([s0, s1]));
-                return;
-            }
-            _ => return,
+        if protocol == ip_protocol::TCP {
+            self.tcp_flags = transport.get(TCP_FLAGS).copied().unwrap_or_default();
         }
-        self.key
-            .set_ports(u16::from_be_bytes([s0, s1]), u16::from_be_bytes([d0, d1]));
+        let (first, second) = (u16::from_be_bytes([s0, s1]), u16::from_be_bytes([d0, d1]));
+        if has_ports(protocol) {
+            self.key.set_ports(first, second);
+        } else if matches!(protocol, ip_protocol::ICMP | ip_protocol::ICMPV6) {
+            // Type and code.
+            self.key.set_ports(0, first);
+        }
     }
 
     #[inline(never)]

@@ -7,16 +7,13 @@ use weft_api::{FlowEntry, Problem};
 use weft_datapath::{PortId, SwitchId};
 use weft_model::{FlowDirection, PortKey, VswitchName};
 use weft_netflow::export::Now;
-use weft_netflow::{Addresses, Counts, Direction, Interface, Record};
+use weft_netflow::{Addresses, Counts, Direction, Interface, Record, SCTP, has_ports};
 use weft_packet::ip_protocol;
 
 use super::exporter::now;
 use crate::host::Host;
 use crate::host::counters::{name, unknown};
 use crate::state::State;
-
-/// SCTP, which the switch does not tell from others.
-const SCTP: u8 = 132;
 
 /// TCP's flags as letters, from the lowest bit.
 const TCP_FLAGS: [char; 8] = ['F', 'S', 'R', 'P', 'A', 'U', 'E', 'C'];
@@ -110,10 +107,6 @@ fn entry(state: &State, switch: SwitchId, record: &Record, now: Now) -> Option<F
             .map(|bit| TCP_FLAGS[bit])
             .collect(),
     })
-}
-
-fn has_ports(protocol: u8) -> bool {
-    matches!(protocol, ip_protocol::TCP | ip_protocol::UDP | SCTP)
 }
 
 fn is_icmp(protocol: u8) -> bool {
