@@ -138,7 +138,8 @@ pub struct Message<'a> {
 /// Makes the messages for one collector.
 ///
 /// Templates and options go out by themselves: three times at the start (at 0, 1 and 5 s), every 60 s, after 4,096
-/// messages, and after a change. They precede the first flow.
+/// messages, after a change, and where the host's clock went back: a collector reads records by templates that were sent before
+/// them (RFC 7011 §8.2). They precede the first flow.
 ///
 /// ```
 /// use weft_netflow::export::{Exporter, Now, Settings, Statistics, Version};
@@ -248,6 +249,8 @@ struct Schedule {
     announced: usize,
     /// How many messages there were when they last did.
     messages: u64,
+    /// The host's time (ms since 1970) when they last did.
+    unix_ms: u64,
 }
 
 /// From one time to the next (ms).
@@ -261,7 +264,9 @@ const MESSAGES: u64 = 4_096;
 
 impl Schedule {
     fn is_due(&self, now: Now, messages: u64) -> bool {
-        now.monotonic_ms >= self.due || messages - self.messages >= MESSAGES
+        now.monotonic_ms >= self.due
+            || messages - self.messages >= MESSAGES
+            || now.unix_ms < self.unix_ms
     }
 
     fn announced(&mut self, now: Now, messages: u64) {
@@ -269,5 +274,6 @@ impl Schedule {
         self.due = now.monotonic_ms + interval;
         self.announced += 1;
         self.messages = messages;
+        self.unix_ms = now.unix_ms;
     }
 }

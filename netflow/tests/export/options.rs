@@ -49,7 +49,10 @@ impl Pair {
     }
 
     fn send(&mut self, uptime: u64, records: &[Record]) -> Sent {
-        let now = at(uptime);
+        self.send_at(at(uptime), records)
+    }
+
+    fn send_at(&mut self, now: Now, records: &[Record]) -> Sent {
         let (messages, _) = encode(
             &mut self.exporter,
             &self.settings,
@@ -133,6 +136,23 @@ fn templates_go_out_after_4096_messages() {
         let sent = pair.send(5, &vec![request(at(5)); 7 * 4_096]);
         assert_eq!(sent.templates.len(), 5);
         assert_eq!(sent.flows, 7 * 4_096);
+    }
+}
+
+/// RFC 7011 §8.2: a record is read by templates whose message was sent before its own.
+#[test]
+fn templates_go_out_when_the_clock_goes_back() {
+    for settings in templated() {
+        let mut pair = Pair::new(settings);
+        pair.send(5_000, &[]);
+        let back = Now {
+            unix_ms: at(0).unix_ms,
+            ..at(5_100)
+        };
+        let records = [request(back)];
+        let sent = pair.send_at(back, &records);
+        assert_eq!((sent.templates.len(), sent.flows), (5, 1));
+        assert_eq!(pair.send_at(back, &records).templates.len(), 0);
     }
 }
 
