@@ -9,8 +9,8 @@ use std::time::Duration;
 use weft_packet::MacAddr;
 use weft_vlan::Policy;
 
-/// A port of the data path: a small dense number that the control side allocates (lowest free one) and that
-/// stays with the port for as long as it is attached.
+/// A port of the data path: a small dense number that the control side allocates and that stays with the port for as long
+/// as it is attached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct PortId(pub u16);
 

@@ -1,13 +1,19 @@
 //! Numbers for things that have names: dense, and stable for as long as they are held.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
-/// Gives each key the lowest free number.
+/// So many numbers are given back, while there are others, before the first of them is given to somebody else: what still speaks of
+/// who held it, as records of flows do, is not taken for the next one's.
+const SPARE: usize = 1024;
+
+/// Gives each key a number: the next one, or one that was given back long ago.
 #[derive(Clone, Debug)]
 pub struct IdPool<K> {
     held: BTreeMap<K, u16>,
     /// The holder of each number.
     holders: Vec<Option<K>>,
+    /// Numbers that were given back, the latest last.
+    free: VecDeque<u16>,
     limit: usize,
 }
 
@@ -17,6 +23,7 @@ impl<K: Ord + Clone> IdPool<K> {
         Self {
             held: BTreeMap::new(),
             holders: Vec::new(),
+            free: VecDeque::new(),
             limit: limit.min(usize::from(u16::MAX) + 1),
         }
     }
@@ -26,19 +33,14 @@ impl<K: Ord + Clone> IdPool<K> {
         if let Some(&id) = self.held.get(&key) {
             return Some(id);
         }
-        let free = self
-            .holders
-            .iter()
-            .position(Option::is_none)
-            .unwrap_or(self.holders.len());
-        if free >= self.limit {
-            return None;
-        }
-        if free == self.holders.len() {
+        let is_full = self.holders.len() >= self.limit;
+        let id = if is_full || self.free.len() > SPARE {
+            self.free.pop_front()?
+        } else {
             self.holders.push(None);
-        }
-        self.holders[free] = Some(key.clone());
-        let id = u16::try_from(free).expect("the limit is at most 65536");
+            u16::try_from(self.holders.len() - 1).expect("the limit is at most 65536")
+        };
+        self.holders[usize::from(id)] = Some(key.clone());
         self.held.insert(key, id);
         Some(id)
     }
@@ -57,6 +59,7 @@ impl<K: Ord + Clone> IdPool<K> {
     pub fn release(&mut self, key: &K) -> Option<u16> {
         let id = self.held.remove(key)?;
         self.holders[usize::from(id)] = None;
+        self.free.push_back(id);
         Some(id)
     }
 
@@ -71,7 +74,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_are_lowest_free_and_stable() {
+    fn numbers_are_dense_and_stable() {
         let mut pool = IdPool::new(3);
         assert_eq!(
             [pool.hold("a"), pool.hold("b"), pool.hold("c")],
@@ -84,5 +87,27 @@ mod tests {
             (pool.hold("d"), pool.hold("a"), pool.of(&"b")),
             (Some(1), Some(0), None)
         );
+        assert_eq!((pool.holder(1), pool.holder(3)), (Some(&"d"), None));
+    }
+
+    #[test]
+    fn a_number_is_not_given_to_another_at_once() {
+        let mut pool = IdPool::new(8192);
+        assert_eq!(pool.hold(0), Some(0));
+        // Whoever comes and goes leaves as many free as are spared, and no more.
+        let given: Vec<_> = (1..5000)
+            .map(|key| {
+                pool.release(&(key - 1));
+                pool.hold(key).unwrap()
+            })
+            .collect();
+        let most = u16::try_from(SPARE).unwrap();
+        assert_eq!(given[..usize::from(most)], *(1..=most).collect::<Vec<_>>());
+        assert_eq!(
+            given[usize::from(most)],
+            0,
+            "the one that was given back first"
+        );
+        assert_eq!(given.iter().max(), Some(&most));
     }
 }
