@@ -36,7 +36,7 @@ use crate::snapshot::{Attached, Snapshot};
 pub use announce::Announcement;
 use control::{Attachment, Control};
 use flows::Flows;
-pub use flows::MeterStatus;
+pub use flows::{FlowOrigin, MeterStatus};
 
 /// How long the control side waits for a poll thread to answer before it calls it stalled.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);

@@ -51,7 +51,8 @@ pub use config::{
 };
 pub use counters::PortCounters;
 pub use datapath::{
-    Announcement, Datapath, Event, MeterStatus, Options, PollMode, Stalled, ThreadStatus,
+    Announcement, Datapath, Event, FlowOrigin, MeterStatus, Options, PollMode, Stalled,
+    ThreadStatus,
 };
 pub use drop_reason::DropReason;
 pub use engine::{

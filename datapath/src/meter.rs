@@ -78,6 +78,8 @@ pub(crate) struct Outlet {
     pub(crate) switch: SwitchId,
     pub(crate) room: usize,
     pub(crate) sampling: u32,
+    /// Its records wait until those of an earlier meter of its switch are taken.
+    pub(crate) waits: bool,
     pub(crate) records: Consumer<Ended>,
     pub(crate) counters: Arc<MeterCounters>,
 }
@@ -109,6 +111,7 @@ pub(crate) fn meter(
         switch,
         room: flows,
         sampling: timing.sampling,
+        waits: false,
         records,
         counters,
     };

@@ -55,9 +55,23 @@ impl Flows {
         }
         let is_over =
             |outlet: &mut Outlet| outlet.records.is_abandoned() && outlet.records.is_empty();
+        let mut are_fewer = false;
         for outlet in self.outlets.extract_if(.., is_over) {
             let past = self.past.entry(outlet.switch).or_default();
             past.add(&outlet.counters);
+            are_fewer = true;
+        }
+        if are_fewer {
+            self.line_up();
+        }
+    }
+
+    /// Has the meters of a switch wait for those that it had before.
+    fn line_up(&mut self) {
+        let mut first = HashMap::new();
+        // They are as they were made.
+        for outlet in &mut self.outlets {
+            outlet.waits = *first.entry(outlet.switch).or_insert(outlet.id) != outlet.id;
         }
     }
 
@@ -100,6 +114,15 @@ pub struct MeterStatus {
     pub lost_packets: u64,
     /// The octets in them.
     pub lost_octets: u64,
+}
+
+/// Where records come from that are handed out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FlowOrigin {
+    /// The switch.
+    pub switch: SwitchId,
+    /// One in so many packets was counted; 0 and 1: each.
+    pub sampling: u32,
 }
 
 impl MeterStatus {
@@ -158,12 +181,19 @@ impl Datapath {
                 waits.push((thread, wait));
             }
         }
+        flows.line_up();
         drop(flows);
         self.wait_for(waits)
     }
 
-    /// Hands out the records of flows that ended, or of parts of them, with their switch; at most so many.
-    pub fn take_flows(&self, most: usize, mut take: impl FnMut(SwitchId, &Ended)) -> usize {
+    /// Hands out the records of flows that ended, or of parts of them, of those switches that are asked for; at most so many. Of a
+    /// switch, those of one meter come after all of the meter before it, which had another size or sampling.
+    pub fn take_flows(
+        &self,
+        most: usize,
+        is_asked_for: impl Fn(SwitchId) -> bool,
+        mut take: impl FnMut(FlowOrigin, &Ended),
+    ) -> usize {
         let mut flows = self.flows.lock();
         flows.tidy();
         let Flows { outlets, first, .. } = &mut *flows;
@@ -172,14 +202,30 @@ impl Datapath {
         let (later, sooner) = outlets.split_at_mut(*first);
         let mut taken = 0;
         for outlet in sooner.iter_mut().chain(later) {
+            if outlet.waits || !is_asked_for(outlet.switch) {
+                continue;
+            }
+            let origin = FlowOrigin {
+                switch: outlet.switch,
+                sampling: outlet.sampling,
+            };
             while taken < most
                 && let Ok(ended) = outlet.records.pop()
             {
-                take(outlet.switch, &ended);
+                take(origin, &ended);
                 taken += 1;
             }
         }
         taken
+    }
+
+    /// The sampling of the meter of a switch whose records are handed out; `None` where none will come any more.
+    pub fn flow_sampling(&self, switch: SwitchId) -> Option<u32> {
+        let mut flows = self.flows.lock();
+        flows.tidy();
+        let mut outlets = flows.outlets.iter();
+        let first = outlets.find(|outlet| outlet.switch == switch)?;
+        Some(first.sampling)
     }
 
     /// What the meters of a switch have done; `None` where there is none.

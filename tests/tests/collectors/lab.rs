@@ -30,6 +30,14 @@ impl Lab {
         self.host.does("portgroup set Lab --netflow enabled");
     }
 
+    /// Waits until the ports of both VMs are up.
+    pub(crate) fn are_up(&self) {
+        until("both ports are up", || {
+            let vms = [&self.one, &self.two];
+            vms.iter().all(|vm| self.host.port(&vm.name).0 == "up")
+        });
+    }
+
     /// Starts to record what the second VM receives.
     pub(crate) fn capture(&self) -> Capture {
         Capture::start(|line| self.two.command(line), "eth0", "")

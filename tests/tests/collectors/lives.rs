@@ -62,15 +62,6 @@ fn frames(lab: &Lab, count: usize) -> Vec<Vec<u8>> {
         .collect()
 }
 
-/// Waits until both ports are up after a start.
-fn ports_are_up(lab: &Lab) {
-    until("both ports are up", || {
-        ["one", "two"]
-            .iter()
-            .all(|port| lab.host.port(port).0 == "up")
-    });
-}
-
 #[test]
 fn an_agent_that_is_asked_to_end_tells_all_that_it_has_counted() {
     let lab = Lab::new();
@@ -85,7 +76,7 @@ fn an_agent_that_is_asked_to_end_tells_all_that_it_has_counted() {
         sent += count as u64;
         lab.host.end();
         lab.host.start();
-        ports_are_up(&lab);
+        lab.are_up();
     }
     lab.host.end();
     let expected = of_capture(received.holds(sent));
@@ -123,7 +114,7 @@ fn an_agent_that_is_killed_tells_nothing_twice() {
         send(300);
         lab.host.kill();
         lab.host.start();
-        ports_are_up(&lab);
+        lab.are_up();
     }
     send(200);
     lab.host.end();
@@ -173,7 +164,7 @@ fn the_flows_of_a_port_that_goes_end_at_once() {
     lab.host.does(&format!(
         "port add two --portgroup Lab --veth {interface} --mac {mac}"
     ));
-    ports_are_up(&lab);
+    lab.are_up();
     lab.send(one, &vec![mix::datagram(one.mac, two.mac, 12, 70); 5]);
     lab.send(one, &vec![mix::datagram(one.mac, three.mac, 13, 70); 2]);
     lab.host.end();

@@ -6,6 +6,7 @@ mod findings;
 mod health;
 mod live;
 mod socket;
+mod switch;
 
 use weft_api::{CollectorStatus, Netflow, NetflowStatus, Problem};
 use weft_model::{NetflowExport, VswitchName};

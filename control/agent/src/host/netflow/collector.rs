@@ -77,6 +77,13 @@ impl Collector {
         }
     }
 
+    /// Records that come are of packets of which one in so many was counted.
+    pub(super) fn sample(&mut self, sampling: u32) {
+        let mut settings = self.settings.clone();
+        settings.sampling = sampling;
+        self.set(settings);
+    }
+
     pub(super) fn told(&self) -> Told {
         Told {
             messages: self.statistics.messages,

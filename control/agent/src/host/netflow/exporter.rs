@@ -2,24 +2,28 @@
 //!
 //! It holds nobody up: what a collector's socket does not take at once is lost to that collector, and counted. The socket to a
 //! collector lives as long as the thread, since collectors know an exporter by its port.
+//!
+//! Records come after what they are about: those of a port that is gone, of flows that a meter before the present one counted, of a
+//! switch that has no NetFlow any more. A switch is told of until its last record is, with the sampling of each; numbers of ports
+//! and switches are not given to others meanwhile.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::io::Error;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, unbounded};
 use rustix::time::{ClockId, clock_gettime};
 use weft_datapath::SwitchId;
-use weft_model::{NetflowExport, NetflowVersion, PortKey, VswitchName};
-use weft_netflow::export::{NamedInterface, Now, Settings, Version};
-use weft_netflow::{Interface, Record};
+use weft_model::VswitchName;
+use weft_netflow::export::Now;
 
-use super::collector::{Collector, Told};
-use super::health::{Pressure, Strain};
+use super::collector::Told;
+use super::health::Strain;
+use super::switch::{Exported, Left, Wish};
 use crate::host::Host;
-use crate::state::State;
 
 /// How often records are taken.
 const TICK: Duration = Duration::from_millis(100);
@@ -30,20 +34,13 @@ const AT_ONCE: usize = 16_384;
 /// How long it goes on taking records without looking whether there is something else to do.
 const LONGEST: Duration = Duration::from_secs(1);
 
-/// How often it looks for records that are left, of switches whose flows are told to nobody any more.
-const LEFT: u32 = 50;
-
-/// Collectors that are remembered, of those that are told nothing any more: one that is named again is told from the same port, with
-/// sequence numbers that go on.
-const REMEMBERED: usize = 64;
-
 /// How long flows that go on are given to end when the agent does.
 const LAST_FLOWS: Duration = Duration::from_secs(2);
 
 /// What the thread is told.
 enum Word {
-    /// A configuration is in force.
-    Changed,
+    /// This is wished of each switch. Every wish is followed, though another one comes at once: it may have had flows counted.
+    Wishes(Vec<Wish>),
     /// The agent ends: everything is to be told, then the answer.
     End(Sender<()>),
 }
@@ -60,16 +57,18 @@ pub(in crate::host) struct Telling {
 pub(in crate::host) struct Flows {
     sender: Sender<Word>,
     receiver: Receiver<Word>,
+    /// What was wished last.
+    wished: Mutex<Vec<Wish>>,
     told: Mutex<BTreeMap<VswitchName, Telling>>,
 }
 
 impl Default for Flows {
     fn default() -> Self {
-        // One word says all that several would.
-        let (sender, receiver) = bounded(4);
+        let (sender, receiver) = unbounded();
         Self {
             sender,
             receiver,
+            wished: Mutex::default(),
             told: Mutex::default(),
         }
     }
@@ -82,17 +81,22 @@ impl Flows {
         told.clone()
     }
 
-    /// Has a configuration followed.
-    fn changed(&self) {
-        // Where it is full, it says so already.
-        let _ = self.sender.try_send(Word::Changed);
+    /// Has wishes followed, if they are others than the last ones.
+    fn wish(&self, wishes: impl FnOnce() -> Vec<Wish>) {
+        let mut wished = self.wished.lock().unwrap_or_else(PoisonError::into_inner);
+        let wishes = wishes();
+        if *wished != wishes {
+            wished.clone_from(&wishes);
+            // Where nobody listens any more, nothing is told.
+            let _ = self.sender.send(Word::Wishes(wishes));
+        }
     }
 
     /// Has everything told, and waits until it is. Returns whether it was.
     pub(in crate::host) fn end(&self) -> bool {
         let (done, wait) = bounded(1);
-        let said = self.sender.send_timeout(Word::End(done), 2 * LONGEST);
-        said.is_ok() && wait.recv_timeout(3 * LAST_FLOWS).is_ok()
+        let said = self.sender.send(Word::End(done));
+        said.is_ok() && wait.recv_timeout(LONGEST + 3 * LAST_FLOWS).is_ok()
     }
 }
 
@@ -101,6 +105,7 @@ impl Flows {
 /// # Errors
 /// The system refuses a thread.
 pub(crate) fn export(host: &Arc<Host>) -> Result<(), Error> {
+    host.flows_are_news();
     let receiver = host.flow_records.receiver.clone();
     let host = Arc::downgrade(host);
     std::thread::Builder::new()
@@ -111,31 +116,24 @@ pub(crate) fn export(host: &Arc<Host>) -> Result<(), Error> {
 
 fn run(host: &Weak<Host>, receiver: &Receiver<Word>) {
     let mut exporters = Exporters::new();
-    let mut is_news = true;
-    let mut idle = 0;
     loop {
         let Some(this) = host.upgrade() else { return };
-        if std::mem::take(&mut is_news) {
-            exporters.follow(&this.view());
-        }
         let is_more = exporters.tell(&this, LONGEST);
         drop(this);
-        idle = if is_more || !exporters.switches.is_empty() {
-            0
-        } else {
-            idle + 1
-        };
         let word = if is_more {
             receiver.recv_timeout(Duration::ZERO)
-        } else if idle <= LEFT {
-            receiver.recv_timeout(TICK)
-        } else {
+        } else if exporters.switches.is_empty() {
             receiver.recv().map_err(|_| RecvTimeoutError::Disconnected)
+        } else {
+            receiver.recv_timeout(TICK)
         };
         match word {
-            Ok(Word::Changed) => {
-                is_news = true;
-                idle = 0;
+            Ok(Word::Wishes(wishes)) => {
+                // What has ended until now is told to who was to be told until now.
+                if let Some(this) = host.upgrade() {
+                    exporters.tell(&this, LONGEST);
+                }
+                exporters.follow(wishes);
             }
             Ok(Word::End(done)) => {
                 if let Some(this) = host.upgrade() {
@@ -155,9 +153,9 @@ fn run(host: &Weak<Host>, receiver: &Receiver<Word>) {
 }
 
 impl Host {
-    /// Has a configuration followed by those who tell of flows.
+    /// Has the configuration followed by those who tell of flows.
     pub(in crate::host) fn flows_are_news(&self) {
-        self.flow_records.changed();
+        self.flow_records.wish(|| Wish::all(&self.view()));
     }
 
     /// Ends every flow and tells it. Called when the agent ends.
@@ -168,24 +166,15 @@ impl Host {
     }
 }
 
-/// A switch whose flows are told.
-struct Exported {
-    export: NetflowExport,
-    interfaces: Vec<NamedInterface>,
-    collectors: Vec<Collector>,
-    /// Taken, and not told yet.
-    records: Vec<Record>,
-    pressure: Pressure,
-    /// What was last told of it.
-    strain: Strain,
-}
-
 struct Exporters {
     /// When this exporter's uptime was 0 (monotonic, ms).
     started: u64,
-    switches: BTreeMap<SwitchId, Exported>,
-    /// Collectors that are told nothing any more, with their switch; the latest last.
-    left: VecDeque<(VswitchName, Collector)>,
+    switches: BTreeMap<VswitchName, Exported>,
+    /// Which switches they are: of one that was removed and added again there may be records of both.
+    numbers: BTreeMap<SwitchId, VswitchName>,
+    /// Those whose flows are to be told; of others, what was counted before.
+    wished: Vec<SwitchId>,
+    left: Left,
 }
 
 impl Exporters {
@@ -193,193 +182,107 @@ impl Exporters {
         Self {
             started: now().monotonic_ms,
             switches: BTreeMap::new(),
-            left: VecDeque::new(),
+            numbers: BTreeMap::new(),
+            wished: Vec::new(),
+            left: Left::default(),
         }
     }
 
-    /// Does as a configuration says. What goes on being told goes on as it was.
-    fn follow(&mut self, state: &State) {
-        let mut before: HashMap<_, _> = std::mem::take(&mut self.switches)
-            .into_values()
-            .map(|known| (known.export.vswitch.clone(), known))
-            .collect();
-        for export in state.netflow_exports() {
-            let known = before.remove(&export.vswitch);
-            let interfaces = interfaces(state, &export.vswitch);
-            let exported = match known {
-                Some(known) if known.export == export && known.interfaces == interfaces => known,
-                known => {
-                    let (collectors, pressure, strain) = known
-                        .map(|known| (known.collectors, known.pressure, known.strain))
-                        .unwrap_or_default();
-                    Exported {
-                        collectors: self.collectors(&export, collectors),
-                        interfaces,
-                        records: Vec::new(),
-                        pressure,
-                        strain,
-                        export,
-                    }
+    fn follow(&mut self, wishes: Vec<Wish>) {
+        self.wished = wishes.iter().map(Wish::switch).collect();
+        for wish in wishes {
+            let vswitch = wish.vswitch().clone();
+            self.numbers.insert(wish.switch(), vswitch.clone());
+            match self.switches.entry(vswitch) {
+                Entry::Occupied(mut known) => {
+                    let exported = known.get_mut();
+                    exported.follow(wish, &mut self.left, self.started);
                 }
-            };
-            self.switches.insert(exported.export.id, exported);
-        }
-        for (vswitch, known) in before {
-            self.remember(&vswitch, known.collectors);
-        }
-    }
-
-    fn remember(&mut self, vswitch: &VswitchName, collectors: Vec<Collector>) {
-        let left = collectors.into_iter();
-        self.left.extend(left.map(|one| (vswitch.clone(), one)));
-        let too_many = self.left.len().saturating_sub(REMEMBERED);
-        self.left.drain(..too_many);
-    }
-
-    fn collectors(&mut self, export: &NetflowExport, mut before: Vec<Collector>) -> Vec<Collector> {
-        let (spec, vswitch) = (&export.spec, &export.vswitch);
-        let source = spec.source_ip.map(|source| source.address());
-        let seconds = |time: Duration| u16::try_from(time.as_secs()).unwrap_or(u16::MAX);
-        let version = match spec.version {
-            NetflowVersion::Ipfix => Version::Ipfix,
-            NetflowVersion::V9 => Version::V9,
-            NetflowVersion::V5 => Version::V5,
-        };
-        let mut settings = Settings::new(version, export.domain, self.started);
-        settings.sampling = spec.sampling.number();
-        settings.active = seconds(spec.active.duration());
-        settings.idle = seconds(spec.idle.duration());
-        let all = spec.collectors.all().iter();
-        let told = all.map(|collector| {
-            let to = collector.address();
-            let known = match before.iter().position(|known| known.is(to, source)) {
-                Some(known) => Some(before.swap_remove(known)),
-                None => {
-                    let is = |(of, known): &(_, Collector)| of == vswitch && known.is(to, source);
-                    let known = self.left.iter().position(is);
-                    known
-                        .and_then(|known| self.left.remove(known))
-                        .map(|(_, known)| known)
+                Entry::Vacant(place) => {
+                    place.insert(Exported::new(wish, &mut self.left, self.started));
                 }
-            };
-            match known {
-                Some(mut known) => {
-                    known.set(settings.clone());
-                    known
-                }
-                None => Collector::new(to, source, settings.clone()),
             }
-        });
-        let told = told.collect();
-        self.remember(vswitch, before);
-        told
+        }
     }
 
     /// Takes what ended, and tells everybody what is due, for so long. Returns whether there is more.
     fn tell(&mut self, host: &Host, longest: Duration) -> bool {
-        let datapath = host.plane.datapath();
         let until = Instant::now() + longest;
         let is_more = loop {
-            let switches = &mut self.switches;
-            let taken = datapath.take_flows(AT_ONCE, |switch, ended| {
-                if let Some(exported) = switches.get_mut(&switch) {
-                    exported.records.push(ended.record());
-                }
-            });
+            let taken = self.take(host);
             let now = now();
             for exported in self.switches.values_mut() {
                 exported.tell(now);
             }
-            if taken < AT_ONCE {
+            // Behind the last records of a meter come those of the one after it.
+            if taken == 0 {
                 break false;
             }
             if Instant::now() >= until {
                 break true;
             }
         };
+        self.let_go(host);
         let now = now();
-        for exported in self.switches.values_mut() {
-            exported.look(now, host);
+        let mut told = BTreeMap::new();
+        for number in &self.wished {
+            let vswitch = self.numbers.get(number);
+            if let Some((vswitch, exported)) =
+                vswitch.and_then(|vswitch| Some((vswitch, self.switches.get_mut(vswitch)?)))
+            {
+                exported.look(now, host);
+                told.insert(vswitch.clone(), exported.telling());
+            }
         }
-        let told = self.switches.values().map(|exported| {
-            let collectors = exported.collectors.iter();
-            let telling = Telling {
-                collectors: collectors.map(|one| (one.address(), one.told())).collect(),
-                strain: exported.strain,
-            };
-            (exported.export.vswitch.clone(), telling)
-        });
-        let told = told.collect();
         let shown = &host.flow_records.told;
         *shown.lock().unwrap_or_else(PoisonError::into_inner) = told;
         is_more
     }
-}
 
-impl Exported {
-    fn tell(&mut self, now: Now) {
-        for collector in &mut self.collectors {
-            collector.tell(now, &self.records, &self.interfaces);
-        }
-        self.records.clear();
-    }
-
-    /// Looks how collectors and meters are, and says what is new.
-    fn look(&mut self, now: Now, host: &Host) {
-        let vswitch = &self.export.vswitch;
-        for collector in &mut self.collectors {
-            if let Some(news) = collector.look(now) {
-                host.collector_is_news(vswitch, &collector.address().to_string(), news);
+    /// Takes records that wait. Returns how many there were.
+    fn take(&mut self, host: &Host) -> usize {
+        let now = now();
+        let Self {
+            switches, numbers, ..
+        } = self;
+        // A wish that is on its way may be about others, whose records wait for it.
+        let is_known = |switch| numbers.contains_key(&switch);
+        let datapath = host.plane.datapath();
+        datapath.take_flows(AT_ONCE, is_known, |origin, ended| {
+            let vswitch = numbers.get(&origin.switch);
+            if let Some(exported) = vswitch.and_then(|vswitch| switches.get_mut(vswitch)) {
+                exported.take(ended.record(), origin.sampling, now);
             }
-        }
-        let meters = host.plane.datapath().meter_status(self.export.id);
-        self.pressure
-            .look(now.monotonic_ms, meters.unwrap_or_default());
-        let strain = self.pressure.strain(now.monotonic_ms);
-        if strain != self.strain {
-            host.strain_is_news(vswitch, strain);
-            self.strain = strain;
+        })
+    }
+
+    /// Lets go of switches of which nothing more comes, and tells the sampling of those of which nothing came.
+    fn let_go(&mut self, host: &Host) {
+        let Self {
+            switches,
+            numbers,
+            wished,
+            left,
+            ..
+        } = self;
+        let now = now();
+        numbers.retain(|number, vswitch| {
+            let sampling = host.plane.datapath().flow_sampling(*number);
+            let is_wished = wished.contains(number);
+            if let Some(sampling) = sampling.filter(|_| is_wished)
+                && let Some(exported) = switches.get_mut(vswitch)
+            {
+                exported.sample(sampling, now);
+            }
+            is_wished || sampling.is_some()
+        });
+        let is_over = |vswitch: &VswitchName, _: &mut Exported| {
+            !numbers.values().any(|known| known == vswitch)
+        };
+        for (_, exported) in switches.extract_if(.., is_over) {
+            exported.leave(left);
         }
     }
-}
-
-/// How the ports and uplinks of a switch are called, by number.
-fn interfaces(state: &State, vswitch: &VswitchName) -> Vec<NamedInterface> {
-    let intent = &state.intent;
-    let ports = intent.ports.values().filter_map(|object| {
-        let port = &object.spec;
-        let group = &intent.portgroups.get(&port.portgroup)?.spec;
-        (group.vswitch == *vswitch).then(|| {
-            let description = format!("{} on {vswitch}/{}", port.name, group.name);
-            (
-                PortKey::Port(port.name.clone()),
-                port.name.to_string(),
-                description,
-            )
-        })
-    });
-    let uplinks = intent.uplinks().filter(|(switch, _)| *switch == vswitch);
-    let uplinks = uplinks.map(|(_, interface)| {
-        let description = format!("uplink {interface} of {vswitch}");
-        (
-            PortKey::Uplink(interface.clone()),
-            interface.to_string(),
-            description,
-        )
-    });
-    let mut named: Vec<_> = ports
-        .chain(uplinks)
-        .filter_map(|(key, name, description)| {
-            let number = Interface(u32::from(state.id(&key)?.0) + 1);
-            Some(NamedInterface {
-                number,
-                name,
-                description,
-            })
-        })
-        .collect();
-    named.sort_by_key(|interface| interface.number);
-    named
 }
 
 /// Both clocks, read together.
