@@ -198,6 +198,7 @@ impl From<ModelError> for Problem {
             | ModelError::IsVmk { .. }
             | ModelError::NoCollector { .. }
             | ModelError::NetflowInUse { .. }
+            | ModelError::DomainTaken { .. }
             | ModelError::Stale { .. } => ProblemKind::Conflict,
             ModelError::TwiceInTeam { .. }
             | ModelError::BadMac { .. }

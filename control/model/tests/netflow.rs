@@ -251,6 +251,37 @@ fn what_the_format_and_the_addresses_cannot_is_refused() {
 }
 
 #[test]
+fn two_switches_with_one_domain_have_no_collector_in_common() {
+    let one = "{domain: 7, collectors: ['10.8.0.9:2055', '10.8.0.9:2056']}";
+    let (host, _) = host().apply(&set("S", one)).unwrap();
+    let other = set(
+        "T",
+        "{domain: 7, collectors: ['10.8.0.8:2055', '10.8.0.9:2056']}",
+    );
+    assert_eq!(
+        refused(&host, &other),
+        (
+            "netflow T: 7 is also that of netflow S, and collector 10.8.0.9:2056 is told by both"
+                .to_owned(),
+            Some("domain".to_owned()),
+            "use another, or the one that follows from its names with 'weft netflow set T --domain auto'"
+                .to_owned()
+        )
+    );
+    for fits in [
+        "{domain: 7, collectors: ['10.8.0.8:2055', '10.8.0.9:2057']}",
+        "{domain: 8, collectors: ['10.8.0.9:2056']}",
+        "{collectors: ['10.8.0.9:2056']}",
+    ] {
+        let (host, _) = host.apply(&set("T", fits)).unwrap();
+        // The one that was changed is the one that is refused.
+        let change = set("S", "{domain: 8, collectors: ['10.8.0.9:2056']}");
+        let refused = host.apply(&change).is_err();
+        assert_eq!(refused, fits.contains("domain: 8"), "{fits}");
+    }
+}
+
+#[test]
 fn a_stale_write_is_a_conflict() {
     let host = host();
     let change = set("S", "{sampling: 10}");

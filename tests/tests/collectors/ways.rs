@@ -1,9 +1,10 @@
 //! The ways to collectors: from addresses of others, by IPv6, and those that lead nowhere.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
 use serde_json::Value;
-use weft_tests::{Collectors, Host, until};
+use weft_tests::{Collectors, Host, fields, until};
 
 use crate::flows::of_nfdump;
 use crate::lab::Lab;
@@ -63,6 +64,74 @@ fn collectors_are_told_by_ipv6_from_an_address_of_nobody() {
     let (records, log) = nfcapd.ends();
     let expected = BTreeMap::from([(("2001:db8::1".to_owned(), domain), 30)]);
     assert_eq!(by_exporter(&records, "ip6_router"), expected, "{log}");
+}
+
+/// From which addresses of the host, and ports, a collector was told.
+fn senders(export: &Path, protocol: &str) -> BTreeSet<(String, String)> {
+    let names = [format!("{protocol}.src"), "udp.srcport".to_owned()];
+    let messages = fields(
+        export,
+        "-Y udp.dstport==2055",
+        names.each_ref().map(String::as_str),
+    );
+    let senders = messages.into_iter();
+    senders
+        .map(|message| (message[0].clone(), message[1].clone()))
+        .collect()
+}
+
+/// Has the host lose its address in the network of collectors, and get another one there, while it tells flows.
+fn readdressed(protocol: &str, addresses: [&str; 2], prefix: u8, collector: &str) {
+    let lab = Lab::new();
+    let network = Collectors::new(&lab.host);
+    let nfcapd = match protocol {
+        "ip" => network.nfcapd(2055),
+        _ => network.nfcapd_v6(2055),
+    };
+    let export = network.capture(2055);
+    lab.tell(&format!("--collector {collector} --active 1s --idle 1s"));
+    send(&lab, 30);
+    lab.over(1);
+    let [before, after] = addresses;
+    let address = |does: &str| lab.host.runs(&format!("ip addr {does} dev mgmt1"));
+    address(&format!("del {before}/{prefix}"));
+    address(&format!(
+        "add {after}/{prefix} {}",
+        if protocol == "ip" { "" } else { "nodad" }
+    ));
+    send(&lab, 20);
+    lab.over(2);
+    let domain = lab.status()["domain"].as_u64().expect("a number");
+    lab.host.end();
+    let senders = senders(export.all(&lab.host), protocol);
+    let told_from: Vec<_> = senders
+        .iter()
+        .map(|(address, _)| address.as_str())
+        .collect();
+    assert_eq!(told_from, addresses);
+    let ports: BTreeSet<_> = senders.iter().map(|(_, port)| port).collect();
+    assert_eq!(ports.len(), 1, "{senders:?}");
+    let (records, log) = nfcapd.ends();
+    let expected = BTreeMap::from([
+        ((before.to_owned(), domain), 30),
+        ((after.to_owned(), domain), 20),
+    ]);
+    let router = if protocol == "ip" {
+        "ip4_router"
+    } else {
+        "ip6_router"
+    };
+    assert_eq!(by_exporter(&records, router), expected, "{log}");
+}
+
+#[test]
+fn a_host_that_gets_another_address_tells_flows_from_it() {
+    readdressed("ip", ["10.8.0.1", "10.8.0.3"], 24, "10.8.0.9:2055");
+}
+
+#[test]
+fn a_host_that_gets_another_address_tells_flows_from_it_by_ipv6() {
+    readdressed("ipv6", ["fd08::1", "fd08::3"], 64, "[fd08::9]:2055");
 }
 
 #[test]

@@ -127,6 +127,7 @@ impl Host {
         if !matches!(event, LinkEvent::Readdressed(_)) {
             self.uplinks.say(Word::Link(event.clone()));
         }
+        self.link_concerns_flows(event);
     }
 
     /// Has uplinks looked at, since a configuration or engines changed.

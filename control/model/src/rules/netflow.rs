@@ -1,5 +1,8 @@
 //! Rules about NetFlow.
 
+use std::collections::HashMap;
+
+use super::newest_first;
 use crate::error::ModelError;
 use crate::intent::{Intent, ObjectRef};
 use crate::spec::{PortgroupSpec, Toggle, VswitchSpec};
@@ -29,9 +32,35 @@ pub(super) fn fit(intent: &Intent, changed: &[ObjectRef]) -> Result<(), ModelErr
             });
         }
     }
+    are_told_apart(intent, changed)?;
     for switch in intent.vswitches.values().map(|object| &object.spec) {
         if !intent.netflow.contains_key(&switch.name) {
             nobody_enables(intent, switch, changed)?;
+        }
+    }
+    Ok(())
+}
+
+/// No collector is told of two switches with one domain, by which it tells them apart: it would take the sequence numbers of both for
+/// those of one, and mix what options say. Those that follow from names differ.
+fn are_told_apart(intent: &Intent, changed: &[ObjectRef]) -> Result<(), ModelError> {
+    let mut holders = HashMap::new();
+    for netflow in intent.netflow.values().map(|object| &object.spec) {
+        let Some(domain) = netflow.domain else {
+            continue;
+        };
+        for &collector in netflow.collectors.all() {
+            let Some(other) = holders.insert((domain, collector.address()), netflow) else {
+                continue;
+            };
+            let users = (ObjectRef::from(netflow), ObjectRef::from(other));
+            let (object, holder) = newest_first(users.0, users.1, changed, |user| user);
+            return Err(ModelError::DomainTaken {
+                object,
+                domain,
+                holder,
+                collector,
+            });
         }
     }
     Ok(())

@@ -1,5 +1,6 @@
 //! One collector: what it is told, and what became of it.
 
+use std::io::ErrorKind;
 use std::net::{IpAddr, SocketAddr};
 
 use weft_netflow::Record;
@@ -30,6 +31,8 @@ pub(super) struct Collector {
     settings: Settings,
     exporter: Exporter,
     line: Option<Line>,
+    /// The port that it is told from, once it is.
+    port: u16,
     /// Not before this time (monotonic, ms) it is tried again to open one.
     open_at: u64,
     statistics: Statistics,
@@ -49,6 +52,7 @@ impl Collector {
             exporter: Exporter::new(settings.clone()),
             settings,
             line: None,
+            port: 0,
             open_at: 0,
             statistics: Statistics::default(),
             unsaid: 0,
@@ -82,6 +86,20 @@ impl Collector {
         let mut settings = self.settings.clone();
         settings.sampling = sampling;
         self.set(settings);
+    }
+
+    /// The host has other addresses: one that is told from an address that is gone is told from another, where it is another exporter
+    /// and templates go out again.
+    pub(super) fn readdressed(&mut self) {
+        if self.line.as_ref().is_some_and(Line::is_lost) {
+            self.reopen();
+        }
+    }
+
+    fn reopen(&mut self) {
+        self.line = None;
+        self.open_at = 0;
+        self.exporter.changed();
     }
 
     pub(super) fn told(&self) -> Told {
@@ -118,8 +136,11 @@ impl Collector {
             return;
         }
         if self.line.is_none() && is_due(self.open_at) {
-            match Line::open(self.to, self.source) {
-                Ok(line) => self.line = Some(line),
+            match Line::open(self.to, self.source, self.port) {
+                Ok(line) => {
+                    self.port = line.port();
+                    self.line = Some(line);
+                }
                 Err(error) => {
                     self.health
                         .failed(Trouble::of(&error, self.to, self.source));
@@ -138,6 +159,7 @@ impl Collector {
             ..
         } = self;
         let before = *statistics;
+        let mut is_lost = false;
         let send = |message: Message<'_>| {
             let Some(line) = line else {
                 statistics.not_sent += message.flows;
@@ -156,12 +178,16 @@ impl Collector {
                 }
                 Sent::Refused(error) => {
                     statistics.not_sent += message.flows;
+                    is_lost |= error.kind() == ErrorKind::InvalidInput;
                     health.failed(Trouble::of(&error, *to, *source));
                 }
             }
         };
         let unsaid = exporter.encode(now, records, interfaces, &before, send);
         self.unsaid += unsaid.flows;
+        if is_lost {
+            self.reopen();
+        }
     }
 }
 

@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::io::Error;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -24,6 +25,7 @@ use super::collector::Told;
 use super::health::Strain;
 use super::switch::{Exported, Left, Wish};
 use crate::host::Host;
+use crate::links::LinkEvent;
 
 /// How often records are taken.
 const TICK: Duration = Duration::from_millis(100);
@@ -59,6 +61,8 @@ pub(in crate::host) struct Flows {
     receiver: Receiver<Word>,
     /// What was wished last.
     wished: Mutex<Vec<Wish>>,
+    /// The host has other addresses than when it was looked last.
+    readdressed: AtomicBool,
     told: Mutex<BTreeMap<VswitchName, Telling>>,
 }
 
@@ -69,6 +73,7 @@ impl Default for Flows {
             sender,
             receiver,
             wished: Mutex::default(),
+            readdressed: AtomicBool::default(),
             told: Mutex::default(),
         }
     }
@@ -158,6 +163,13 @@ impl Host {
         self.flow_records.wish(|| Wish::all(&self.view()));
     }
 
+    /// Passes on what happened to an interface.
+    pub(in crate::host) fn link_concerns_flows(&self, event: &LinkEvent) {
+        if !matches!(event, LinkEvent::Present(..)) {
+            self.flow_records.readdressed.store(true, Ordering::Release);
+        }
+    }
+
     /// Ends every flow and tells it. Called when the agent ends.
     pub(crate) fn end_flows(&self) {
         if !self.flow_records.end() {
@@ -208,6 +220,9 @@ impl Exporters {
     /// Takes what ended, and tells everybody what is due, for so long. Returns whether there is more.
     fn tell(&mut self, host: &Host, longest: Duration) -> bool {
         let until = Instant::now() + longest;
+        if host.flow_records.readdressed.swap(false, Ordering::AcqRel) {
+            self.switches.values_mut().for_each(Exported::readdressed);
+        }
         let is_more = loop {
             let taken = self.take(host);
             let now = now();

@@ -35,6 +35,10 @@ impl Trouble {
                 "the host's firewall or routes forbid messages to it".to_owned(),
                 Some("nft list ruleset".to_owned()),
             ),
+            ErrorKind::InvalidInput => (
+                "the address that it was told from is none of the host's any more".to_owned(),
+                Some("ip -brief address".to_owned()),
+            ),
             ErrorKind::AddrNotAvailable => match source {
                 Some(source) => (
                     format!("the host may not send from {source}"),
@@ -227,6 +231,11 @@ mod tests {
             (
                 Errno::ADDRNOTAVAIL,
                 "the host may not send from 10.8.0.1",
+                "ip -brief address",
+            ),
+            (
+                Errno::INVAL,
+                "the address that it was told from is none of the host's any more",
                 "ip -brief address",
             ),
             (

@@ -138,6 +138,11 @@ impl Exported {
         }
     }
 
+    /// The host has other addresses.
+    pub(super) fn readdressed(&mut self) {
+        self.collectors.iter_mut().for_each(Collector::readdressed);
+    }
+
     /// Tells what was taken, and what else is due.
     pub(super) fn tell(&mut self, now: Now) {
         for collector in &mut self.collectors {
