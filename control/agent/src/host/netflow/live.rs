@@ -1,10 +1,11 @@
 //! The flows that go on.
 
+use std::collections::HashMap;
 use std::net::IpAddr;
 use std::time::{Duration, UNIX_EPOCH};
 
 use weft_api::{FlowEntry, Problem};
-use weft_datapath::{PortId, SwitchId};
+use weft_datapath::PortId;
 use weft_model::{FlowDirection, PortKey, VswitchName};
 use weft_netflow::export::Now;
 use weft_netflow::{Addresses, Counts, Direction, Interface, Record, SCTP, has_ports};
@@ -38,9 +39,11 @@ impl Host {
         }
         let flows = self.plane.datapath().flows(of_port, limit);
         let now = now();
+        let exports = state.netflow_exports().into_iter();
+        let names: HashMap<_, _> = exports.map(|one| (one.id, one.vswitch)).collect();
         let mut entries: Vec<_> = flows
             .iter()
-            .filter_map(|(switch, ended)| entry(&state, *switch, &ended.record(), now))
+            .filter_map(|(switch, ended)| entry(&state, names.get(switch)?, &ended.record(), now))
             .collect();
         entries.sort_by_key(|entry| std::cmp::Reverse(entry.octets));
         entries.truncate(limit);
@@ -48,10 +51,8 @@ impl Host {
     }
 }
 
-fn entry(state: &State, switch: SwitchId, record: &Record, now: Now) -> Option<FlowEntry> {
+fn entry(state: &State, vswitch: &VswitchName, record: &Record, now: Now) -> Option<FlowEntry> {
     let Record { flow, counts, .. } = record;
-    let exports = state.netflow_exports();
-    let vswitch: VswitchName = exports.into_iter().find(|one| one.id == switch)?.vswitch;
     let port = |interface: Interface| {
         let number = u16::try_from(interface.0.checked_sub(1)?).ok()?;
         Some(match state.key(PortId(number))? {
@@ -76,7 +77,7 @@ fn entry(state: &State, switch: SwitchId, record: &Record, now: Now) -> Option<F
         ..
     } = *counts;
     Some(FlowEntry {
-        vswitch,
+        vswitch: vswitch.clone(),
         in_port: port(flow.ingress)?,
         out_port: port(flow.egress),
         direction: match flow.direction {
