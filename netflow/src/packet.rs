@@ -149,7 +149,7 @@ impl Packet {
             _ => {}
         }
         if let Some(cut) = cut {
-            packet.cut(len, header_len, cut);
+            packet.cut(header_len, cut);
         }
         packet
     }
@@ -223,9 +223,10 @@ impl Packet {
     }
 
     #[inline(never)]
-    fn cut(&mut self, len: usize, header_len: usize, cut: Segmentation) {
+    fn cut(&mut self, header_len: usize, cut: Segmentation) {
         let headers = usize::from(cut.header_len);
-        let payload = len.saturating_sub(headers);
+        // What pads the frame is in none of them.
+        let payload = (header_len + self.octets as usize).saturating_sub(headers);
         let packets = payload.div_ceil(usize::from(cut.size).max(1)).max(1);
         self.packets = packets as u32;
         self.octets = (packets * headers.saturating_sub(header_len) + payload) as u32;
