@@ -1,6 +1,8 @@
 //! The meter on a simulated clock.
 
 mod ending;
+mod frames;
+mod paths;
 mod reading;
 mod sampling;
 mod sums;

@@ -1,9 +1,8 @@
 //! Which flow a packet is of, and what of it is counted.
 
-use std::collections::HashMap;
-
 use weft_packet::{Head, SegmentKind, Segmentation, ethertype};
 
+use super::paths::assert_counted_apart;
 use super::*;
 use crate::key::Secret;
 
@@ -99,103 +98,24 @@ fn nothing_is_read_behind_the_packet() {
 #[test]
 fn what_is_to_be_cut_counts_as_its_pieces() {
     let packet = v4(6, 0, &tcp(0x19, 2500));
-    let frame = ethernet(ethertype::IPV4, &packet);
-    let head = Head::parse(&frame, frame.len()).unwrap();
+    let mut frame = ethernet(ethertype::IPV4, &packet);
     let cut = Segmentation {
         kind: SegmentKind::TcpV4,
         ecn: false,
         size: 1000,
         header_len: 54,
     };
-    // The meter sees the first octets only.
-    let packet = Packet::read(&head, &frame[..64], frame.len(), Some(cut), PLACE);
-    assert_eq!(packet.packets, 3);
-    assert_eq!(packet.octets, 3 * 40 + 2500);
-    assert_eq!(packet.layer2_octets, 3 * 54 + 2500);
-    assert_eq!(packet.tcp_flags, 0x19);
-}
-
-/// Has the frames counted in one burst, and compares with what each is read as for itself.
-fn assert_counted_apart(frames: &[Vec<u8>], context: &str) {
-    let mut bench = Bench::new(100, TIMING);
-    for frame in frames {
-        let (meter, len) = (&mut bench.meter, frame.len());
-        let plain = frame.first_chunk();
-        if !plain.is_some_and(|plain| meter.note_plain(plain, len, PLACE, |_| {})) {
-            let head = Head::parse(frame, len).unwrap();
-            meter.note(&head, frame, len, None, PLACE, |_| {});
-        }
+    // What pads the frame is in no piece.
+    for padding in [0, 1000] {
+        frame.resize(54 + 2500 + padding, 0);
+        let head = Head::parse(&frame, frame.len()).unwrap();
+        // The meter sees the first octets only.
+        let packet = Packet::read(&head, &frame[..64], frame.len(), Some(cut), PLACE);
+        assert_eq!(packet.packets, 3);
+        assert_eq!(packet.octets, 3 * 40 + 2500);
+        assert_eq!(packet.layer2_octets, 3 * 54 + 2500);
+        assert_eq!(packet.tcp_flags, 0x19);
     }
-    bench.count();
-    bench.now += 500;
-    bench.look(false);
-    let mut counted = HashMap::<_, [u64; 3]>::new();
-    for record in &bench.ended {
-        let sum = counted.entry(record.flow).or_default();
-        sum[0] += record.counts.packets;
-        sum[1] += record.counts.octets;
-        sum[2] |= u64::from(record.counts.tcp_flags);
-    }
-    let mut expected = HashMap::<_, [u64; 3]>::new();
-    for frame in frames {
-        let packet = read(frame);
-        let sum = expected.entry(packet.key.flow()).or_default();
-        sum[0] += 1;
-        sum[1] += u64::from(packet.octets);
-        sum[2] |= u64::from(packet.tcp_flags);
-    }
-    assert_eq!(counted, expected, "{context}");
-}
-
-/// Frames of one flow are counted to the packet before them by the octets that tell flows apart; whoever differs in one of these
-/// is not.
-#[test]
-fn frames_that_are_alike_are_of_one_flow_and_no_others() {
-    let plain = ethernet(ethertype::IPV4, &v4(6, 0, &tcp(0x02, 6)));
-    for at in 0..plain.len() {
-        let mut other = plain.clone();
-        other[at] ^= 0x01;
-        let frames = [plain.clone(), other, plain.clone(), plain.clone()];
-        assert_counted_apart(&frames, &format!("octet {at}"));
-    }
-}
-
-/// What is no plain packet may have where that has ports what the key of the packet before it has there.
-#[test]
-fn a_frame_is_not_taken_for_one_of_the_flow_before_by_what_it_carries() {
-    // ICMP of the type 5, then an answer whose checksum is what stands for that type in a key.
-    let icmp = |kind: u8, checksum: [u8; 2]| {
-        let message = [
-            kind,
-            0,
-            checksum[0],
-            checksum[1],
-            0,
-            0,
-            0,
-            0,
-            0,
-            0,
-            0,
-            0,
-            0,
-            0,
-            0,
-            0,
-        ];
-        ethernet(ethertype::IPV4, &v4(1, 0, &message))
-    };
-    let frames = [icmp(5, [1, 2]), icmp(0, [5, 0]), icmp(5, [1, 2])];
-    assert_counted_apart(&frames, "ICMP");
-    // IPv6 packets that agree in what of their addresses stands where IPv4 has its own.
-    let six = |last: u8| {
-        let mut frame = ethernet(ethertype::IPV6, &v6(17, &[0; 16]));
-        frame[14..54].fill(0);
-        (frame[14], frame[18], frame[19], frame[20]) = (0x60, 0, 16, 17);
-        frame[53] = last;
-        frame
-    };
-    assert_counted_apart(&[six(1), six(2), six(1)], "IPv6");
 }
 
 #[test]

@@ -1,0 +1,413 @@
+//! Random frames, and a slow reader that tells what is to be counted of them.
+
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use proptest::prelude::*;
+use proptest::sample::{Index, select};
+use weft_packet::{MacAddr, SegmentKind, Segmentation, Segmenter};
+
+use super::*;
+
+/// A frame as a poll thread has it.
+#[derive(Clone)]
+pub(super) struct Sent {
+    pub(super) octets: Vec<u8>,
+    pub(super) cut: Option<Segmentation>,
+}
+
+impl std::fmt::Debug for Sent {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        for octet in &self.octets {
+            write!(f, "{octet:02x}")?;
+        }
+        write!(f, " {:?}", self.cut)
+    }
+}
+
+impl From<Vec<u8>> for Sent {
+    fn from(octets: Vec<u8>) -> Self {
+        Self { octets, cut: None }
+    }
+}
+
+impl Sent {
+    /// Notes it, by the short path if it is `short` and one for that. Returns whether it was.
+    pub(super) fn note(&self, meter: &mut Meter, place: Place, short: bool) -> bool {
+        let (octets, len) = (&self.octets, self.octets.len());
+        if short
+            && self.cut.is_none()
+            && let Some(first) = octets.first_chunk()
+            && meter.note_plain(first, len, place, |_| {})
+        {
+            return true;
+        }
+        let head = Head::parse(octets, len).expect("a frame that is forwarded parses");
+        meter.note(&head, octets, len, self.cut, place, |_| {});
+        false
+    }
+}
+
+/// What is counted of a flow.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Sum {
+    pub(super) packets: u64,
+    pub(super) octets: u64,
+    pub(super) layer2_octets: u64,
+    pub(super) tcp_flags: u16,
+    pub(super) ttl: Option<(u8, u8)>,
+}
+
+impl Sum {
+    pub(super) fn add(&mut self, other: &Self) {
+        self.packets += other.packets;
+        self.octets += other.octets;
+        self.layer2_octets += other.layer2_octets;
+        self.tcp_flags |= other.tcp_flags;
+        self.ttl = match (self.ttl, other.ttl) {
+            (Some((min, max)), Some((low, high))) => Some((min.min(low), max.max(high))),
+            (one, other) => one.or(other),
+        };
+    }
+
+    pub(super) fn of(record: &Record) -> Self {
+        let counts = &record.counts;
+        Self {
+            packets: counts.packets,
+            octets: counts.octets,
+            layer2_octets: counts.layer2_octets,
+            tcp_flags: counts.tcp_flags,
+            ttl: Some((counts.min_ttl, counts.max_ttl)),
+        }
+    }
+}
+
+/// The sums of records, by their flows.
+pub(super) fn sums<'a>(records: impl IntoIterator<Item = &'a Record>) -> BTreeMap<Flow, Sum> {
+    let mut sums = BTreeMap::<_, Sum>::new();
+    for record in records {
+        let sum = sums.entry(record.flow).or_default();
+        sum.add(&Sum::of(record));
+    }
+    sums
+}
+
+/// The flow of a frame that passes at [`PLACE`], and what is to be counted of it, read octet by octet.
+pub(super) fn seen(sent: &Sent) -> (Flow, Sum) {
+    let frame = &sent.octets;
+    let word = |at: usize| u16::from_be_bytes([frame[at], frame[at + 1]]);
+    let address = |at: usize| MacAddr::new(std::array::from_fn(|octet| frame[at + octet]));
+    let mut begin = 14;
+    while begin < 14 + 8 * 4 && [0x8100, 0x88a8].contains(&word(begin - 2)) {
+        begin += 4;
+    }
+    let mut flow = Flow {
+        src_mac: address(6),
+        dst_mac: address(0),
+        ..flow(Addresses::None, word(begin - 2))
+    };
+    let mut ttl = 0;
+    let mut flags = 0;
+    let packet = &frame[begin..];
+    let mut len = packet.len();
+    let mut transport = None;
+    if flow.ethertype == 0x0800 && is_v4(packet) {
+        len = len.min(u16::from_be_bytes([packet[2], packet[3]]).into());
+        let at = |at: usize| Ipv4Addr::from(std::array::from_fn::<u8, 4, _>(|n| packet[at + n]));
+        flow.addresses = Addresses::V4(at(12), at(16));
+        (flow.tos, flow.protocol, ttl) = (packet[1], packet[9], packet[8]);
+        if packet[6] & 0x1f == 0 && packet[7] == 0 {
+            transport = Some(usize::from(packet[0] & 0xf) * 4);
+        }
+    } else if flow.ethertype == 0x86dd && packet.len() >= 40 && packet[0] >> 4 == 6 {
+        let stated = usize::from(u16::from_be_bytes([packet[4], packet[5]]));
+        let is_jumbo = stated == 0 && packet[6] == 0;
+        if !is_jumbo {
+            len = len.min(40 + stated);
+        }
+        let at = |at: usize| Ipv6Addr::from(std::array::from_fn::<u8, 16, _>(|n| packet[at + n]));
+        flow.addresses = Addresses::V6(at(8), at(24));
+        flow.tos = packet[0] << 4 | packet[1] >> 4;
+        ttl = packet[7];
+        let end = if is_jumbo { 40 } else { len };
+        (flow.protocol, transport) = upper_layer(&packet[..end]);
+    }
+    if let Some(transport) = transport
+        && len >= transport + 4
+    {
+        let transport = &packet[transport..len];
+        let ports = [0, 2].map(|at| u16::from_be_bytes([transport[at], transport[at + 1]]));
+        match flow.protocol {
+            6 | 17 | 33 | 132 | 136 => [flow.src_port, flow.dst_port] = ports,
+            1 | 58 => flow.dst_port = ports[0],
+            _ => {}
+        }
+        if flow.protocol == 6 {
+            flags = transport.get(13).copied().unwrap_or_default();
+        }
+    }
+    let mut sum = Sum {
+        packets: 1,
+        octets: len as u64,
+        layer2_octets: frame.len() as u64,
+        tcp_flags: flags.into(),
+        ttl: Some((ttl, ttl)),
+    };
+    if let Some(cut) = sent.cut {
+        // As those are cut that leave by a link.
+        let segments = Segmenter::new(frame, frame.len(), cut).expect("it can be cut");
+        let headers = usize::from(cut.header_len);
+        let all = (0..segments.count()).map(|n| headers + segments.payload(n).len());
+        sum.packets = segments.count() as u64;
+        sum.layer2_octets = all.sum::<usize>() as u64;
+        sum.octets = sum.layer2_octets - sum.packets * begin as u64;
+    }
+    (flow, sum)
+}
+
+fn is_v4(packet: &[u8]) -> bool {
+    packet.len() >= 20 && packet[0] >> 4 == 4 && {
+        let header = usize::from(packet[0] & 0xf) * 4;
+        let total = usize::from(u16::from_be_bytes([packet[2], packet[3]]));
+        (20..=packet.len().min(total)).contains(&header)
+    }
+}
+
+/// The protocol behind the extension headers of IPv6, of which there are eight at most, and where it begins, if that is here.
+fn upper_layer(packet: &[u8]) -> (u8, Option<usize>) {
+    let (mut protocol, mut at, mut is_later) = (packet[6], 40, false);
+    for _ in 0..=8 {
+        if is_later || ![0, 43, 44, 60].contains(&protocol) {
+            return (protocol, (!is_later).then_some(at));
+        }
+        let rest = packet.get(at..).unwrap_or_default();
+        let len = match rest {
+            [_, len, _, _, ..] if protocol != 44 => (usize::from(*len) + 1) * 8,
+            _ => 8,
+        };
+        if rest.len() < len {
+            break;
+        }
+        is_later = protocol == 44 && (rest[2] != 0 || rest[3] & 0xf8 != 0);
+        (protocol, at) = (rest[0], at + len);
+    }
+    (packet[6], None)
+}
+
+/// What of a frame may be otherwise than its sender means it.
+#[derive(Clone, Debug)]
+struct Flaws {
+    /// The length that IP states.
+    stated: Option<u16>,
+    /// Octets behind the packet.
+    padding: usize,
+    /// Where it is cut off.
+    end: Option<Index>,
+    /// An octet among the first ones, and what is changed in it.
+    octet: Option<(Index, u8)>,
+}
+
+fn flaws() -> impl Strategy<Value = Flaws> {
+    (
+        prop::option::weighted(0.1, prop_oneof![0..80u16, any::<u16>()]),
+        prop_oneof![3 => Just(0), 1 => 1..50usize],
+        prop::option::weighted(0.1, any::<Index>()),
+        prop::option::weighted(0.2, (any::<Index>(), 1u8..)),
+    )
+        .prop_map(|(stated, padding, end, octet)| Flaws {
+            stated,
+            padding,
+            end,
+            octet,
+        })
+}
+
+fn tags() -> impl Strategy<Value = Vec<u8>> {
+    let tag = (select(vec![0x8100u16, 0x88a8]), 0..4u16)
+        .prop_map(|(tpid, tci)| [tpid.to_be_bytes(), tci.to_be_bytes()].concat());
+    let count = prop_oneof![4 => Just(0), 4 => Just(1), 2 => Just(2), 1 => 3..9usize];
+    count.prop_flat_map(move |count| {
+        prop::collection::vec(tag.clone(), count).prop_map(|t| t.concat())
+    })
+}
+
+/// A protocol and what IP carries of it. Of ports there are few, so that some frames are of one flow.
+fn transport() -> impl Strategy<Value = (u8, Vec<u8>)> {
+    let protocol = select(vec![6u8, 6, 6, 17, 17, 1, 58, 132, 33, 136, 47, 59]);
+    let flags = select(vec![0x02u8, 0x10, 0x18, 0x11, 0x04, 0xc2]);
+    (protocol, 0..3u8, 0..3u8, flags, 0..60usize).prop_map(
+        |(protocol, src, dst, flags, payload)| {
+            let mut octets = vec![
+                4,
+                src,
+                0,
+                dst,
+                0,
+                8 + payload as u8,
+                0,
+                1,
+                0,
+                0,
+                0,
+                0,
+                0x50,
+                flags,
+            ];
+            octets.resize(20 + payload, 0x41);
+            (protocol, octets)
+        },
+    )
+}
+
+/// A packet of IPv4, with options or without, whole or a fragment.
+fn v4_packet() -> impl Strategy<Value = Vec<u8>> {
+    let options = prop_oneof![4 => Just(0), 1 => 1..=10usize];
+    let fragment = prop_oneof![
+        4 => select(vec![0u16, 0x4000]),
+        1 => select(vec![0x2000u16, 0x0001, 0x2001, 0x1000, 0x1fff, 0x8000]),
+    ];
+    let (tos, ttl) = (select(vec![0u8, 0x28]), select(vec![1u8, 64, 255]));
+    (options, fragment, tos, ttl, 0..2u8, transport()).prop_map(
+        |(options, fragment, tos, ttl, host, (protocol, transport))| {
+            let mut packet = v4(
+                protocol,
+                fragment,
+                &[&vec![1; 4 * options][..], &transport].concat(),
+            );
+            packet[0] += options as u8;
+            (packet[1], packet[8], packet[19]) = (tos, ttl, host);
+            packet
+        },
+    )
+}
+
+/// A packet of IPv6, with extension headers or without.
+fn v6_packet() -> impl Strategy<Value = Vec<u8>> {
+    let extension = prop_oneof![
+        // A kind, and its length in units of eight octets beyond the first.
+        3 => (select(vec![0u8, 43, 60]), 0..3u8).prop_map(|(kind, len)| (kind, len, 0u16)),
+        2 => select(vec![0u16, 1, 8, 0x0e09]).prop_map(|offset| (44, 0, offset)),
+    ];
+    let extensions = prop_oneof![
+        3 => Just(Vec::new()),
+        2 => prop::collection::vec(extension, 1..11),
+    ];
+    (
+        extensions,
+        select(vec![0u8, 0x28]),
+        select(vec![1u8, 64]),
+        0..2u8,
+        transport(),
+    )
+        .prop_map(|(extensions, class, hops, host, (protocol, transport))| {
+            let nexts = extensions.iter().skip(1).map(|(kind, ..)| *kind);
+            let mut rest = Vec::new();
+            for ((_, len, offset), next) in extensions.iter().zip(nexts.chain([protocol])) {
+                rest.extend([next, *len]);
+                rest.extend(offset.to_be_bytes());
+                rest.resize(rest.len() + 4 + 8 * usize::from(*len), 0);
+            }
+            rest.extend(transport);
+            let first = extensions.first().map_or(protocol, |(kind, ..)| *kind);
+            let mut packet = v6(first, &rest);
+            (packet[0], packet[1]) = (0x60 | class >> 4, packet[1] & 0xf | class << 4);
+            (packet[7], packet[39]) = (hops, host);
+            packet
+        })
+}
+
+/// What most frames are: TCP or UDP without anything special, untagged or with one tag, of few flows.
+pub(super) fn usual_frame() -> impl Strategy<Value = Sent> {
+    let transport = (0..2u8, select(vec![0x02u8, 0x10, 0x11]), 0..30usize);
+    let ttl = select(vec![63u8, 64]);
+    (any::<bool>(), any::<bool>(), any::<bool>(), ttl, transport).prop_map(
+        |(is_v4, is_tcp, is_tagged, ttl, (port, flags, payload))| {
+            let mut transport = tcp(flags, payload);
+            transport[1] = port;
+            let protocol = if is_tcp { 6 } else { 17 };
+            let mut frame = if is_v4 {
+                ethernet(0x0800, &v4(protocol, 0, &transport))
+            } else {
+                ethernet(0x86dd, &v6(protocol, &transport))
+            };
+            frame[if is_v4 { 22 } else { 21 }] = ttl;
+            if is_tagged {
+                frame.splice(12..12, [0x81, 0, 0, 10]);
+            }
+            frame.into()
+        },
+    )
+}
+
+/// Any frame that has a whole Ethernet header.
+pub(super) fn frame() -> impl Strategy<Value = Sent> {
+    let other = (
+        select(vec![0x0806u16, 0x88cc, 0x9100, 0x0026, 0x0800, 0x86dd]),
+        0..90usize,
+    );
+    let packet = prop_oneof![
+        5 => v4_packet().prop_map(|packet| (0x0800u16, packet)),
+        4 => v6_packet().prop_map(|packet| (0x86dd, packet)),
+        1 => other.prop_map(|(kind, len)| (kind, vec![0x45; len])),
+    ];
+    (tags(), packet, flaws(), 0..2u8).prop_map(|(tags, (kind, mut packet), flaws, host)| {
+        let at = if kind == 0x0800 { 2 } else { 4 };
+        if let (Some(stated), Some(field)) = (flaws.stated, packet.get_mut(at..at + 2)) {
+            field.copy_from_slice(&stated.to_be_bytes());
+        }
+        let mut frame = ethernet(kind, &packet);
+        frame[11] = host;
+        frame.splice(12..12, tags);
+        frame.resize(frame.len() + flaws.padding, 0x41);
+        if let Some((at, change)) = flaws.octet {
+            let first = frame.len().min(64);
+            frame[at.index(first)] ^= change;
+        }
+        if let Some(end) = flaws.end {
+            // Shorter ones are not forwarded.
+            frame.truncate(46 + end.index(frame.len()));
+        }
+        frame.resize(frame.len().max(46), 0);
+        frame.into()
+    })
+}
+
+/// A frame that its sender wants to be cut.
+pub(super) fn large_frame() -> impl Strategy<Value = Sent> {
+    let flags = select(vec![0x10u8, 0x18, 0x11]);
+    let padding = prop_oneof![3 => Just(0), 1 => 1..3000usize];
+    (
+        tags(),
+        any::<bool>(),
+        flags,
+        0..3000usize,
+        1..2000u16,
+        padding,
+        0..2u8,
+    )
+        .prop_map(|(tags, is_v4, flags, payload, size, padding, host)| {
+            let segment = tcp(flags, payload);
+            let (kind, ethertype, mut packet) = if is_v4 {
+                (SegmentKind::TcpV4, 0x0800, v4(6, 0, &segment))
+            } else {
+                (SegmentKind::TcpV6, 0x86dd, v6(6, &segment))
+            };
+            let address = if is_v4 { 19 } else { 39 };
+            packet[address] = host;
+            let mut octets = ethernet(ethertype, &packet);
+            octets.splice(12..12, tags);
+            let header_len = (octets.len() - payload) as u16;
+            octets.resize(octets.len() + padding, 0x41);
+            let cut = Segmentation {
+                kind,
+                ecn: false,
+                // So that it does not become more than can be cut.
+                size: size.max(payload as u16 / 50 + 1),
+                header_len,
+            };
+            Sent {
+                octets,
+                cut: Some(cut),
+            }
+        })
+}
