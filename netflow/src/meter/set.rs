@@ -21,6 +21,10 @@ impl Set {
         Ways((low >> 15) | (high >> 7))
     }
 
+    pub(super) const fn is_empty(&self) -> bool {
+        self.0[0] | self.0[1] == 0
+    }
+
     pub(super) fn tag(&self, way: usize) -> u16 {
         (self.0[way / 4] >> (way % 4 * 16)) as u16
     }

@@ -248,8 +248,12 @@ impl Table {
     /// Has a flow lie at a place, with nothing counted yet.
     fn put(&mut self, place: usize, spot: &Spot, key: &Key, due: Time) -> &mut Flow {
         let set = place / WAYS;
+        self.due[set] = if self.sets[set].is_empty() {
+            due
+        } else {
+            self.due[set].or_earlier(due)
+        };
         self.sets[set].set_tag(place % WAYS, spot.tag());
-        self.due[set] = self.due[set].or_earlier(due);
         if key.is_long() {
             self.long[place] = key.long;
         }

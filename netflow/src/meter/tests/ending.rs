@@ -120,6 +120,21 @@ fn a_flow_after_weeks_of_silence_ends_in_time() {
     }
 }
 
+/// A place that was empty since the low bits began anew is not due in the past, and 24.8 days later in the future: not even where nobody
+/// looks at that moment.
+#[test]
+fn a_flow_that_begins_before_the_low_bits_change_sign_ends_in_time() {
+    for halves in 1..5 {
+        let mut bench = Bench::new(1, TIMING);
+        bench.now = (halves << 31) - 16_000;
+        bench.send(&[numbered(1)]);
+        bench.now += 20_000;
+        bench.look(true);
+        let reasons: Vec<_> = bench.ended.iter().map(|record| record.reason).collect();
+        assert_eq!(reasons, [EndReason::Idle]);
+    }
+}
+
 #[test]
 fn a_flow_whose_port_goes_is_forced_to_end() {
     let mut bench = Bench::new(1000, TIMING);
