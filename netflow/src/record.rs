@@ -57,7 +57,7 @@ pub struct Flow {
     pub dst_port: u16,
 }
 
-/// What is counted of a flow.
+/// What is counted of a flow. A meter makes a record before any of its counts is beyond 32 bits.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
     /// Packets. What a guest leaves to be cut counts as the packets that it becomes.

@@ -13,9 +13,6 @@ const RECORD_LENGTH: usize = 48;
 /// Most records in a message.
 const MOST_RECORDS: usize = 30;
 
-/// Most that a counter can tell.
-const MOST: u64 = u32::MAX as u64;
-
 /// The sampling interval has 14 bits.
 const MOST_SAMPLING: u32 = 0x3fff;
 
@@ -56,18 +53,17 @@ impl Encoder {
                 unsaid += Totals::of(record);
                 continue;
             };
-            for (packets, octets) in parts(record.counts.packets, record.counts.octets) {
-                if flows.flows == most as u64 {
-                    self.flush(settings, clock, flows, out);
-                    flows = Totals::default();
-                }
-                self.put(record, source, destination, packets, octets, clock);
-                flows += Totals {
-                    flows: 1,
-                    packets: packets.into(),
-                    octets: octets.into(),
-                };
+            if flows.flows == most as u64 {
+                self.flush(settings, clock, flows, out);
+                flows = Totals::default();
             }
+            let [packets, octets] = [record.counts.packets, record.counts.octets].map(counter);
+            self.put(record, source, destination, packets, octets, clock);
+            flows += Totals {
+                flows: 1,
+                packets: packets.into(),
+                octets: octets.into(),
+            };
         }
         if flows.flows > 0 {
             self.flush(settings, clock, flows, out);
@@ -153,16 +149,7 @@ fn short(interface: Interface) -> u16 {
     interface.0.try_into().unwrap_or(u16::MAX)
 }
 
-/// Splits counts evenly into as few parts as can tell them.
-fn parts(packets: u64, octets: u64) -> impl Iterator<Item = (u32, u32)> {
-    let parts = packets.max(octets).div_ceil(MOST).max(1);
-    (0..parts).map(move |part| (share(packets, part, parts), share(octets, part, parts)))
-}
-
-/// The share of one of `parts`: the shares of all add up to `total`, and differ by one at most.
-fn share(total: u64, part: u64, parts: u64) -> u32 {
-    let even = total / parts;
-    let rest = total % parts;
-    // `parts` are as many as it takes for this to fit.
-    (even + u64::from(part < rest)) as u32
+/// A count in 32 bits, which is all that a meter has.
+fn counter(count: u64) -> u32 {
+    count.try_into().unwrap_or(u32::MAX)
 }

@@ -78,6 +78,43 @@ fn a_flow_that_goes_on_is_told_in_parts() {
     assert!(bench.meter.is_empty());
 }
 
+/// Before a counter is beyond its 32 bits a record is made of what there is, and the flow goes on.
+#[test]
+fn a_flow_with_full_counters_is_told_before_its_time() {
+    let mut bench = Bench::new(1000, TIMING);
+    // As many octets as there are, with another one.
+    let large = |layer2_octets| Packet {
+        layer2_octets,
+        octets: layer2_octets - 14,
+        ..numbered(1)
+    };
+    let half = 1 << 31;
+    bench.send(&[large(half)]);
+    bench.now += 1_000;
+    bench.send(&[large(half - 1)]);
+    assert_eq!(bench.ended, []);
+    bench.now += 1_000;
+    bench.send(&[large(60), large(half)]);
+    let told = std::mem::take(&mut bench.ended);
+    assert_eq!(told.len(), 1);
+    assert_eq!(told[0].reason, EndReason::Active);
+    let counts = told[0].counts;
+    assert_eq!((counts.packets, counts.layer2_octets), (2, (1 << 32) - 1));
+    assert_eq!((counts.first, counts.last), (1000, 2000));
+    assert_eq!(bench.meter.len(), 1);
+    assert_eq!(bench.meter.tally().flows, 1);
+    let (after, rest) = bench.wait(20_000).unwrap();
+    assert!((15_000..=15_500).contains(&after), "{after}");
+    assert_eq!(rest.len(), 1);
+    assert_eq!(
+        (rest[0].flow, rest[0].reason),
+        (told[0].flow, EndReason::Idle)
+    );
+    let counts = rest[0].counts;
+    assert_eq!((counts.packets, counts.layer2_octets), (2, (1 << 31) + 60));
+    assert_eq!((counts.first, counts.last), (3000, 3000));
+}
+
 #[test]
 fn tcp_says_when_it_ends() {
     for flags in [0x11, 0x04] {
