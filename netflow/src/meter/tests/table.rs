@@ -41,7 +41,18 @@ fn a_table_holds_what_it_is_made_for() {
         assert!(evicted <= flows / 1000, "{evicted} of {flows}");
         assert_eq!(bench.meter.len() + evicted, flows);
     }
-    // A million flows take less than 256 MiB.
+}
+
+#[test]
+fn a_table_takes_130_octets_for_each_flow_of_its_room() {
+    for flows in [10_000, 1_000_000] {
+        let octets = std::cell::Cell::new(0);
+        let count = |_, more: usize| octets.set(octets.get() + more);
+        let meter = Meter::new(flows, TIMING, 1, 0, count);
+        assert!(meter.is_empty());
+        let each = octets.get().div_ceil(flows);
+        assert_eq!(each, 130, "{flows} flows");
+    }
 }
 
 /// However late the thread looks, everything is looked at once in a round, so many at a time.
