@@ -1,9 +1,11 @@
 //! Flows of metered ports: which frames are counted, once each, and what becomes of flows when ports and meters go.
 
+mod sampling;
+mod sums;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use proptest::prelude::*;
 use weft_datapath::testing::{Rig, access, mac, one_team, port, set_clock};
 use weft_datapath::{Config, MeterConfig, PortConfig, PortId, SwitchId, TeamPolicy};
 use weft_netflow::{Direction, EndReason, Record};
@@ -496,130 +498,4 @@ fn who_begins_many_flows_lets_the_others_go_first() {
     bench.rig.worker.pass();
     assert_eq!(waiting(&bench), [0, 0]);
     bench.rig.audit();
-}
-
-/// What happens on a switch with a meter.
-#[derive(Clone, Debug)]
-enum Step {
-    /// Frames from a port to a port, or to all for `None`, which differ in this number, so many at once.
-    Send(usize, Option<usize>, u8, usize),
-    Wait(u64),
-    Meter(usize, bool),
-}
-
-fn step() -> impl Strategy<Value = Step> {
-    let send = (0..3usize, prop::option::of(0..3usize), 0..40u8, 1..20usize);
-    prop_oneof![
-        6 => send.prop_map(|(from, to, number, count)| Step::Send(from, to, number, count)),
-        2 => (1..3_000u64).prop_map(Step::Wait),
-        1 => (0..3usize, any::<bool>()).prop_map(|(port, on)| Step::Meter(port, on)),
-    ]
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(96))]
-
-    /// Whatever is sent when, and whoever is metered meanwhile: what records sum up to is what was sent while it was metered.
-    #[test]
-    fn records_sum_up_to_the_frames_that_were_metered(
-        flows in 1..40usize,
-        ingress in any::<bool>(),
-        egress in any::<bool>(),
-        steps in prop::collection::vec(step(), 1..60),
-    ) {
-        let meter = MeterConfig {
-            flows,
-            ingress,
-            egress,
-            active: Duration::from_secs(2),
-            idle: Duration::from_secs(1),
-            ..METER
-        };
-        let mut bench = Bench::new(meter, &[A]);
-        let ports = [A, B, C];
-        // Who has it metered, and what is to come out: packets and octets, by ingress, egress, direction and number.
-        let mut metered = [true, false, false];
-        let mut expected = BTreeMap::<_, [u64; 2]>::new();
-        let mut counted = BTreeMap::<_, [u64; 2]>::new();
-        let mut take = |bench: &Bench| {
-            for record in bench.take() {
-                let flow = &record.flow;
-                let key = (flow.ingress.0, flow.egress.0, flow.direction, flow.src_port);
-                let sum = counted.entry(key).or_default();
-                sum[0] += record.counts.packets;
-                sum[1] += record.counts.octets;
-            }
-        };
-        for step in steps {
-            match step {
-                Step::Send(from, to, number, count) => {
-                    let address = to.map_or(MacAddr::BROADCAST, |to| mac(ports[to].0));
-                    let mut one = frame(ports[from], address, 10);
-                    one[35] = number;
-                    bench.send(ports[from], &vec![one; count]);
-                    let receives = |port: usize| to.is_none_or(|to| to == port) && port != from;
-                    let direction = if ingress && metered[from] {
-                        Direction::Ingress
-                    } else if egress && (0..3).any(|port| receives(port) && metered[port]) {
-                        Direction::Egress
-                    } else {
-                        continue;
-                    };
-                    if to == Some(from) {
-                        continue;
-                    }
-                    let leaves = to.map_or(0, |to| interface(ports[to]));
-                    let number = u16::from_be_bytes([4, number]);
-                    let key = (interface(ports[from]), leaves, direction, number);
-                    let sum = expected.entry(key).or_default();
-                    sum[0] += count as u64;
-                    sum[1] += count as u64 * 38;
-                }
-                Step::Wait(ms) => bench.wait(ms),
-                Step::Meter(port, on) => {
-                    metered[port] = on;
-                    bench.set(|config| config.ports[port].metered = on);
-                }
-            }
-            take(&bench);
-        }
-        bench.set(|config| config.switches[0].meter = None);
-        bench.wait(1000);
-        take(&bench);
-        prop_assert_eq!(counted, expected);
-    }
-}
-
-/// Packets of which one in N is counted are not added to those of which every one was, and are told after them.
-#[test]
-fn another_sampling_begins_anew() {
-    let mut bench = Bench::new(METER, &[A]);
-    let sent = frame(A, mac(B.0), 10);
-    bench.send(A, std::slice::from_ref(&sent));
-    bench.set(|config| config.switches[0].meter.as_mut().unwrap().sampling = 2);
-    assert_eq!(bench.rig.datapath.flow_sampling(SwitchId(0)), Some(0));
-    // Those that one in two was counted of are told at once, if they are not held back.
-    bench.send(A, &vec![sent; 64]);
-    bench.set(|config| config.switches[0].meter.as_mut().unwrap().sampling = 4);
-    bench.wait(1_000);
-    let datapath = &bench.rig.datapath;
-    let take = |is_asked_for: bool| {
-        let mut told = Vec::new();
-        datapath.take_flows(
-            usize::MAX,
-            |_| is_asked_for,
-            |origin, ended| {
-                told.push((origin.sampling, ended.record().reason));
-            },
-        );
-        told
-    };
-    assert_eq!(take(false), [], "of a switch that is not asked for");
-    assert_eq!(take(true), [(0, EndReason::Forced)]);
-    assert_eq!(take(true), [(2, EndReason::Forced)]);
-    assert_eq!(take(true), []);
-    assert_eq!(datapath.flow_sampling(SwitchId(0)), Some(4));
-    bench.set(|config| config.switches[0].meter = None);
-    bench.wait(1_000);
-    assert_eq!(bench.rig.datapath.flow_sampling(SwitchId(0)), None);
 }
