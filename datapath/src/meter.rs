@@ -2,8 +2,11 @@
 //!
 //! A poll thread owns its meters, which the control side makes and takes back. What ends leaves by a ring of fixed size that
 //! only the two of them use; where it is full, the record is lost and counted, and the poll thread goes on.
+//!
+//! Meters and inquiries come and go as lists of one. A poll thread has as many as there are and allocates nothing for them.
 
 use std::cmp::Reverse;
+use std::collections::LinkedList;
 use std::sync::Arc;
 
 use crossbeam_channel::Sender;
@@ -91,7 +94,7 @@ pub(crate) fn meter(
     flows: usize,
     timing: Timing,
     seed: u64,
-) -> (Box<ThreadMeter>, Outlet) {
+) -> (LinkedList<ThreadMeter>, Outlet) {
     let (out, records) = RingBuffer::new(WAITING);
     let counters = Arc::new(MeterCounters::default());
     let meter = ThreadMeter {
@@ -115,7 +118,7 @@ pub(crate) fn meter(
         records,
         counters,
     };
-    (Box::new(meter), outlet)
+    (LinkedList::from([meter]), outlet)
 }
 
 impl ThreadMeter {
@@ -206,40 +209,38 @@ pub(crate) struct Inquiry {
     pub(crate) most: usize,
     /// The port that they are about, if it is one.
     pub(crate) port: Option<PortId>,
-    pub(crate) next: usize,
-    pub(crate) answer: Sender<Vec<Ended>>,
+    /// The place to go on with; none once it has been told.
+    pub(crate) next: Option<usize>,
+    /// It goes back with what it is told.
+    pub(crate) answer: Sender<LinkedList<Self>>,
 }
 
 /// The meters of a poll thread.
 pub(crate) struct Meters {
-    #[expect(
-        clippy::vec_box,
-        reason = "one goes back in the box that it came in: a poll thread allocates and frees nothing"
-    )]
-    meters: Vec<Box<ThreadMeter>>,
-    inquiries: Vec<Inquiry>,
+    meters: LinkedList<ThreadMeter>,
+    inquiries: LinkedList<Inquiry>,
     /// Where those go that are not needed any more: memory is not freed on a poll thread.
-    retired: Sender<Box<ThreadMeter>>,
+    retired: Sender<LinkedList<ThreadMeter>>,
 }
 
 /// Flows that are shown in one go.
 const SHOWN_AT_ONCE: usize = 1024;
 
 impl Meters {
-    pub(crate) fn new(retired: Sender<Box<ThreadMeter>>) -> Self {
+    pub(crate) fn new(retired: Sender<LinkedList<ThreadMeter>>) -> Self {
         Self {
-            meters: Vec::with_capacity(64),
-            inquiries: Vec::with_capacity(16),
+            meters: LinkedList::new(),
+            inquiries: LinkedList::new(),
             retired,
         }
     }
 
-    pub(crate) fn add(&mut self, meter: Box<ThreadMeter>) {
-        self.meters.push(meter);
+    pub(crate) fn add(&mut self, mut meter: LinkedList<ThreadMeter>) {
+        self.meters.append(&mut meter);
     }
 
-    pub(crate) fn ask(&mut self, inquiry: Inquiry) {
-        self.inquiries.push(inquiry);
+    pub(crate) fn ask(&mut self, mut inquiry: LinkedList<Inquiry>) {
+        self.inquiries.append(&mut inquiry);
     }
 
     /// Whether there is nothing to look at, and nobody asks.
@@ -250,10 +251,7 @@ impl Meters {
 
     #[inline]
     pub(crate) fn get(&mut self, id: MeterId) -> Option<&mut ThreadMeter> {
-        self.meters
-            .iter_mut()
-            .find(|meter| meter.id == id)
-            .map(|meter| &mut **meter)
+        self.meters.iter_mut().find(|meter| meter.id == id)
     }
 
     /// Has all flows looked at: their ports may be others.
@@ -268,30 +266,39 @@ impl Meters {
         for meter in &mut self.meters {
             meter.look(snapshot, snapshot.metering(meter.id), now);
         }
-        let done = |meter: &mut Box<ThreadMeter>| {
-            // One that no snapshot knows yet waits for that.
-            let is_over = meter.id <= snapshot.last_meter && snapshot.metering(meter.id).is_none();
-            is_over && meter.meter.is_empty()
-        };
-        if let Some(place) = self.meters.iter_mut().position(done)
-            && !self.retired.is_full()
-        {
-            // Alone it sends there, so that there is still room.
-            let _ = self.retired.try_send(self.meters.swap_remove(place));
+        if !self.retired.is_full() {
+            self.retire(snapshot);
         }
         let Self {
             meters, inquiries, ..
         } = self;
-        inquiries.retain_mut(|inquiry| {
+        for inquiry in inquiries.iter_mut() {
             let meter = meters.iter().find(|meter| meter.id == inquiry.id);
-            let next = meter.and_then(|meter| inquiry.show(&meter.meter, now));
-            inquiry.next = next.unwrap_or_default();
-            if next.is_none() {
-                let flows = inquiry.answer();
-                let _ = inquiry.answer.try_send(flows);
+            inquiry.next = meter.and_then(|meter| inquiry.show(&meter.meter, now));
+        }
+        while let Some(mut told) = take_out(inquiries, |inquiry| inquiry.next.is_none()) {
+            if let Some(inquiry) = told.front_mut() {
+                keep_largest(&mut inquiry.flows, inquiry.most);
+                let answer = inquiry.answer.clone();
+                let _ = answer.try_send(told);
             }
-            next.is_some()
-        });
+        }
+    }
+
+    /// Gives back a meter that is not needed any more, if there is one.
+    fn retire(&mut self, snapshot: &Snapshot) {
+        let is_over = |meter: &ThreadMeter| {
+            // One that no snapshot knows yet waits for that.
+            meter.id <= snapshot.last_meter
+                && snapshot.metering(meter.id).is_none()
+                && meter.meter.is_empty()
+        };
+        // Where another thread was faster, and nothing has room there, it goes another time.
+        if let Some(over) = take_out(&mut self.meters, is_over)
+            && let Err(error) = self.retired.try_send(over)
+        {
+            self.meters.append(&mut error.into_inner());
+        }
     }
 
     /// When they are to be looked at next (ms); `None` while there is nothing to look at.
@@ -308,12 +315,9 @@ impl Meters {
 
 impl Inquiry {
     fn show(&mut self, meter: &Meter, now: u64) -> Option<usize> {
+        let first = self.next?;
         let Self {
-            flows,
-            most,
-            port,
-            next,
-            ..
+            flows, most, port, ..
         } = self;
         let of_port = |ended: &Ended| {
             port.is_none_or(|port| {
@@ -324,7 +328,7 @@ impl Inquiry {
             })
         };
         let most = *most;
-        meter.show(*next, SHOWN_AT_ONCE, now, |ended| {
+        meter.show(first, SHOWN_AT_ONCE, now, |ended| {
             if !of_port(ended) {
                 return;
             }
@@ -334,12 +338,14 @@ impl Inquiry {
             flows.push(*ended);
         })
     }
+}
 
-    /// What it is told in the end.
-    fn answer(&mut self) -> Vec<Ended> {
-        keep_largest(&mut self.flows, self.most);
-        std::mem::take(&mut self.flows)
-    }
+/// Takes the first of a list for which it holds out of it, as a list of its own.
+fn take_out<T>(list: &mut LinkedList<T>, holds: impl FnMut(&T) -> bool) -> Option<LinkedList<T>> {
+    let place = list.iter().position(holds)?;
+    let mut taken = list.split_off(place);
+    list.append(&mut taken.split_off(1));
+    Some(taken)
 }
 
 /// Leaves those with the most octets.

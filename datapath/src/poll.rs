@@ -2,6 +2,7 @@
 
 mod roster;
 
+use std::collections::LinkedList;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -47,11 +48,11 @@ pub(crate) enum Command {
     Remove { port: PortId, done: Sender<()> },
     /// Count flows with a meter, which no snapshot in force needs before the answer comes.
     Meter {
-        meter: Box<ThreadMeter>,
+        meter: LinkedList<ThreadMeter>,
         done: Sender<()>,
     },
     /// Tell which flows go on.
-    Flows(Inquiry),
+    Flows(LinkedList<Inquiry>),
     /// Answer when every later burst is forwarded by the newest snapshot.
     Sync { done: Sender<()> },
     /// End.
@@ -122,7 +123,7 @@ impl Worker {
         snapshot: Arc<ArcSwap<Snapshot>>,
         commands: Receiver<Command>,
         events: Sender<Event>,
-        retired: Sender<Box<ThreadMeter>>,
+        retired: Sender<LinkedList<ThreadMeter>>,
     ) -> std::io::Result<Self> {
         Ok(Self {
             roster: Roster::new(shared.doorbell.as_fd())?,

@@ -1,13 +1,14 @@
 //! Forwarding allocates nothing, whatever becomes of a frame.
 
+use std::sync::Barrier;
 use std::time::Duration;
 
 use weft_datapath::testing::{
     CountingAllocator, Rig, access, allocations, mac, one_switch, one_team, port, set_clock,
 };
 use weft_datapath::{
-    Admission, Beyond, DropReason, LearningConfig, PortConfig, PortId, ShapeConfig, SwitchId,
-    TeamPolicy,
+    Admission, Beyond, DropReason, LearningConfig, MeterConfig, PortConfig, PortId, ShapeConfig,
+    SwitchConfig, SwitchId, TeamPolicy,
 };
 use weft_packet::MacAddr;
 use weft_vlan::Policy;
@@ -189,4 +190,60 @@ fn learning_allocates_nothing() {
         assert!(counters.rx_drops[DropReason::SamePort as usize] > 0);
         assert!((1..=60).contains(&rig.datapath.learned_count(id)));
     }
+}
+
+/// However many meters there are and however many ask: each comes with the memory that it needs.
+#[test]
+fn meters_and_who_asks_for_flows_allocate_nothing_on_a_poll_thread() {
+    const ASKING: usize = 40;
+    let meter = |flows| MeterConfig {
+        flows,
+        active: Duration::from_secs(60),
+        idle: Duration::from_secs(15),
+        sampling: 0,
+        ingress: true,
+        egress: true,
+        internal_only: false,
+    };
+    let mut rig = Rig::new().expect("an eventfd");
+    let mut config = one_switch([port(0, access(5))]);
+    let switches = (0..200).map(|id| SwitchConfig::new(SwitchId(id)));
+    config.switches = switches.collect();
+    rig.apply(&config);
+    rig.worker.pass();
+    let passes = |rig: &mut Rig| {
+        let before = allocations();
+        rig.worker.pass();
+        (0..300).for_each(|_| rig.worker.look_at_flows());
+        allocations() - before
+    };
+    // One that takes many looks to show, and many others.
+    for (id, switch) in config.switches.iter_mut().enumerate() {
+        switch.meter = Some(meter(if id == 0 { 100_000 } else { 1 }));
+    }
+    rig.apply(&config);
+    assert_eq!(passes(&mut rig), 0, "meters that come");
+    for switch in &mut config.switches[1..] {
+        switch.meter = None;
+    }
+    rig.apply(&config);
+    assert_eq!(passes(&mut rig), 0, "meters that go");
+    let all_ask = Barrier::new(ASKING + 1);
+    let Rig {
+        datapath, worker, ..
+    } = &mut rig;
+    let datapath = &*datapath;
+    std::thread::scope(|scope| {
+        let ask = || {
+            all_ask.wait();
+            datapath.flows(None, 10)
+        };
+        let asking: Vec<_> = (0..ASKING).map(|_| scope.spawn(ask)).collect();
+        all_ask.wait();
+        let before = allocations();
+        while asking.iter().any(|asking| !asking.is_finished()) {
+            worker.pass();
+        }
+        assert_eq!(allocations() - before, 0, "those who ask");
+    });
 }

@@ -1,6 +1,6 @@
 //! Meters of flows, as the control side has them: made, asked, emptied and taken back.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, LinkedList};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
@@ -29,7 +29,10 @@ pub(super) struct Flows {
     /// What meters have done that are not there any more.
     past: HashMap<SwitchId, MeterStatus>,
     /// Meters that poll threads need no more.
-    retired: (Sender<Box<ThreadMeter>>, Receiver<Box<ThreadMeter>>),
+    retired: (
+        Sender<LinkedList<ThreadMeter>>,
+        Receiver<LinkedList<ThreadMeter>>,
+    ),
 }
 
 impl Default for Flows {
@@ -44,7 +47,7 @@ impl Default for Flows {
 }
 
 impl Flows {
-    pub(super) fn retired(&self) -> Sender<Box<ThreadMeter>> {
+    pub(super) fn retired(&self) -> Sender<LinkedList<ThreadMeter>> {
         self.retired.0.clone()
     }
 
@@ -256,18 +259,19 @@ impl Datapath {
                         flows: Vec::with_capacity(2 * most.max(1)),
                         most,
                         port,
-                        next: 0,
+                        next: Some(0),
                         answer,
                     };
-                    self.command(thread, Command::Flows(inquiry));
+                    self.command(thread, Command::Flows(LinkedList::from([inquiry])));
                     flows
                 })
                 .collect();
             let until = Instant::now() + PATIENCE;
             for flows in asked {
                 // What a thread that is stalled counts is not known.
-                let flows = flows.recv_deadline(until).unwrap_or_default();
-                all.extend(flows.into_iter().map(|flow| (switch, flow)));
+                let told = flows.recv_deadline(until).unwrap_or_default();
+                let flows = told.into_iter().flat_map(|inquiry| inquiry.flows);
+                all.extend(flows.map(|flow| (switch, flow)));
             }
         }
         all
