@@ -5,6 +5,7 @@ mod frames;
 mod paths;
 mod reading;
 mod sampling;
+mod seen;
 mod sums;
 mod table;
 

@@ -6,7 +6,8 @@ use proptest::prelude::*;
 use proptest::sample::{Index, select};
 use weft_packet::ethertype;
 
-use super::frames::{Sent, Sum, frame, large_frame, seen, sums, usual_frame};
+use super::frames::{Sent, frame, large_frame, usual_frame};
+use super::seen::{Sum, seen, sums};
 use super::*;
 
 /// Has frames counted in one burst, each in a VLAN and by the short path if it may be and is one for that, and compares with what each is

@@ -5,7 +5,8 @@ use std::collections::HashMap;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
 
-use super::frames::{Sent, Sum, frame, large_frame, seen, usual_frame};
+use super::frames::{Sent, frame, large_frame, usual_frame};
+use super::seen::{Sum, seen};
 use super::*;
 
 const INTERFACES: u16 = 3;
