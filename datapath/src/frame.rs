@@ -100,13 +100,6 @@ impl Frame {
     pub(crate) fn head(&self) -> &[u8] {
         &self.head[..usize::from(self.head_len)]
     }
-
-    /// The first `N` octets of it, if there are as many.
-    #[inline(always)]
-    pub(crate) fn first<const N: usize>(&self) -> Option<&[u8; N]> {
-        let first = self.head.first_chunk();
-        first.filter(|_| usize::from(self.head_len) >= N)
-    }
 }
 
 /// Up to [`BURST`] frames from one receive queue, in order of arrival.

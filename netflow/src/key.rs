@@ -22,6 +22,9 @@ pub struct End {
 pub struct Place(u64);
 
 impl Place {
+    /// Where no frame passes.
+    pub(crate) const NOWHERE: Self = Self(u64::MAX);
+
     /// A frame from one interface to another, in no VLAN.
     #[inline(always)]
     pub const fn new(ingress: End, egress: End, direction: Direction) -> Self {
@@ -93,9 +96,6 @@ const OF_FRAME: [u64; SHORT] = [
     u64::from_le_bytes([0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0, 0]),
 ];
 
-/// Octets of a frame that its key is read from, where it is plain.
-pub(crate) const OCTETS: usize = 8 * SHORT;
-
 impl PartialEq for Key {
     #[inline(always)]
     fn eq(&self, other: &Self) -> bool {
@@ -103,15 +103,12 @@ impl PartialEq for Key {
     }
 }
 
-/// What of the key every flow has, of a frame that begins with these octets. [`is_plain`] tells whether that is what they mean.
+/// What of the key every flow has, of a frame that begins with these words. [`is_plain`] tells whether that is what they mean.
 #[inline(always)]
-pub(crate) fn short(place: Place, frame: &[u8; OCTETS]) -> [u64; SHORT] {
+pub(crate) fn short(place: Place, frame: &[u64; SHORT]) -> [u64; SHORT] {
     let [two, three, four] = place.words();
     let of_place = [0, 0, two, three, four];
-    std::array::from_fn(|word| {
-        let octets = frame[8 * word..].first_chunk().copied();
-        u64::from_le_bytes(octets.unwrap_or_default()) & OF_FRAME[word] | of_place[word]
-    })
+    std::array::from_fn(|word| frame[word] & OF_FRAME[word] | of_place[word])
 }
 
 /// Whether words read by [`short`] are of an untagged IPv4 packet without options that is no fragment and has ports of TCP or UDP.

@@ -8,9 +8,12 @@ pub mod export;
 mod key;
 mod meter;
 mod packet;
+mod plain;
 mod record;
+mod usual;
 
 pub use key::{End, Place};
-pub use meter::{BATCH, Ended, Ends, LOOKED_AT_ONCE, Meter, Tally, Timing};
-pub use packet::{PLAIN, SCTP, has_ports};
+pub use meter::{BATCH, Ended, Ends, LOOKED_AT_ONCE, Meter, Notes, Tally, Timing};
+pub use packet::{SCTP, has_ports};
+pub use plain::Plain;
 pub use record::{Addresses, Counts, Direction, EndReason, Flow, Interface, Record};

@@ -11,8 +11,8 @@ mod tests;
 
 pub use ended::{Ended, Ends};
 use flow::{Flow, Time};
-pub use note::BATCH;
 use note::Batch;
+pub use note::{BATCH, Notes};
 use sampler::Sampler;
 use set::WAYS;
 use table::Table;

@@ -2,19 +2,14 @@
 
 use weft_packet::{Head, Segmentation, ethertype, ip_protocol, ipv4, ipv6};
 
-use crate::key::{self, Key, Place, SHORT};
+use crate::key::{Key, Place, SHORT};
+use crate::plain::Plain;
 
 /// Octets of a header, or of what is looked at of it, up to the TCP flags.
 const TCP_FLAGS: usize = weft_packet::tcp::field::FLAGS;
 
-/// Octets of an Ethernet header without tags.
-const ETHERNET: usize = weft_packet::ethernet::HEADER_LEN;
-
 /// The extension header that comes first, if it comes.
 const HOP_BY_HOP: u8 = 0;
-
-/// Octets of a header of UDP.
-const UDP_HEADER: usize = 8;
 
 /// Stream control, datagram congestion control and lightweight UDP have their ports where TCP and UDP have them (RFC 9260,
 /// RFC 4340, RFC 3828).
@@ -30,9 +25,6 @@ pub const fn has_ports(protocol: u8) -> bool {
     )
 }
 
-/// Octets that are looked at of a plain packet: up to the TCP flags.
-pub const PLAIN: usize = ETHERNET + ipv4::HEADER_LEN + TCP_FLAGS + 1;
-
 /// A frame as far as it is metered, or several of one flow.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct Packet {
@@ -41,85 +33,26 @@ pub(crate) struct Packet {
     pub(crate) octets: u32,
     pub(crate) layer2_octets: u32,
     pub(crate) tcp_flags: u8,
-    pub(crate) min_ttl: u8,
-    pub(crate) max_ttl: u8,
-}
-
-/// What most packets are: TCP or UDP in IPv4 without options, whole, in an untagged frame.
-#[derive(Clone, Copy)]
-pub(crate) struct Plain {
-    short: [u64; SHORT],
-    octets: u32,
-    layer2_octets: u32,
-    tcp_flags: u8,
-    ttl: u8,
-}
-
-impl Plain {
-    /// Reads a frame that is `len` octets long and begins with these; `None` where it is not as long as it says. What it reads means what
-    /// it seems to only if it [`Self::is_plain`].
-    #[inline(always)]
-    pub(crate) fn read(frame: &[u8; PLAIN], len: usize, place: Place) -> Option<Self> {
-        let total = u16::from_be_bytes([frame[16], frame[17]]);
-        let least = if frame[23] == ip_protocol::TCP {
-            PLAIN - ETHERNET
-        } else {
-            ipv4::HEADER_LEN + UDP_HEADER
-        };
-        let is_there = (least..=len - ETHERNET).contains(&usize::from(total));
-        is_there.then(|| Self {
-            short: key::short(place, frame.first_chunk().expect("a longer array")),
-            octets: total.into(),
-            layer2_octets: len as u32,
-            tcp_flags: frame[PLAIN - 1],
-            ttl: frame[22],
-        })
-    }
-
-    #[inline(always)]
-    pub(crate) fn is_plain(&self) -> bool {
-        key::is_plain(&self.short)
-    }
-
-    /// The flags, if it is one of TCP.
-    #[inline(always)]
-    fn tcp_flags(&self) -> u8 {
-        if (self.short[2] >> 56) as u8 == ip_protocol::TCP {
-            self.tcp_flags
-        } else {
-            0
-        }
-    }
+    /// Time to live, or hop limit, of all of them.
+    pub(crate) ttl: u8,
 }
 
 impl Packet {
-    /// Counts another packet with this one, which is plain, if it is of the same flow. Returns whether it is: then it is plain too.
+    /// Becomes a plain packet with this key. What it has of a key of IPv6 stays: nobody asks for it.
     #[inline(always)]
-    pub(crate) fn add(&mut self, plain: &Plain) -> bool {
-        if !self.key.has_short(&plain.short) {
-            return false;
-        }
-        self.packets += 1;
-        self.octets += plain.octets;
-        self.layer2_octets += plain.layer2_octets;
-        self.tcp_flags |= plain.tcp_flags();
-        // Those of one flow seldom differ in it.
-        if (self.min_ttl, self.max_ttl) != (plain.ttl, plain.ttl) {
-            self.min_ttl = self.min_ttl.min(plain.ttl);
-            self.max_ttl = self.max_ttl.max(plain.ttl);
-        }
-        true
+    pub(crate) fn set_plain(&mut self, short: &[u64; SHORT], plain: &Plain) {
+        self.key.short = *short;
+        self.packets = 1;
+        (self.octets, self.layer2_octets, self.tcp_flags, self.ttl) = plain.counts();
     }
 
-    /// Becomes a plain packet. What it has of a key of IPv6 stays: nobody asks for it.
+    /// Counts those that follow it in its flow: packets, octets, octets of frames, and flags.
     #[inline(always)]
-    pub(crate) fn set_plain(&mut self, plain: &Plain) {
-        self.key.short = plain.short;
-        self.packets = 1;
-        self.octets = plain.octets;
-        self.layer2_octets = plain.layer2_octets;
-        self.tcp_flags = plain.tcp_flags();
-        (self.min_ttl, self.max_ttl) = (plain.ttl, plain.ttl);
+    pub(crate) const fn add(&mut self, (packets, octets, layer2, flags): (u32, u32, u32, u8)) {
+        self.packets += packets;
+        self.octets += octets;
+        self.layer2_octets += layer2;
+        self.tcp_flags |= flags;
     }
 
     /// Reads any frame, which is `len` octets long and begins with `bytes`. `cut` is how its sender wants it cut: it counts as the
@@ -139,8 +72,7 @@ impl Packet {
             octets: len.saturating_sub(header_len) as u32,
             layer2_octets: len as u32,
             tcp_flags: 0,
-            min_ttl: 0,
-            max_ttl: 0,
+            ttl: 0,
         };
         let network = bytes.get(header_len..).unwrap_or_default();
         match head.ethertype {
@@ -161,7 +93,7 @@ impl Packet {
         };
         // What pads a short frame is no part of the packet; what the packet claims beyond the frame is not there.
         self.octets = self.octets.min(ip.total_len().into());
-        self.set_ttl(ip.ttl());
+        self.ttl = ip.ttl();
         self.key.set_v4(ip.src(), ip.dst());
         self.key.set_protocol(ip.protocol(), ip.traffic_class());
         if ip.fragment_offset() == 0 {
@@ -185,7 +117,7 @@ impl Packet {
         if !is_jumbo {
             self.octets = self.octets.min(stated as u32);
         }
-        self.set_ttl(ip.hop_limit());
+        self.ttl = ip.hop_limit();
         self.key.set_v6(ip.src(), ip.dst());
         match ip.upper_layer() {
             Some(upper) => {
@@ -198,11 +130,6 @@ impl Packet {
             // Extension headers without an end in sight.
             None => self.key.set_protocol(ip.next_header(), ip.traffic_class()),
         }
-    }
-
-    #[inline]
-    fn set_ttl(&mut self, ttl: u8) {
-        (self.min_ttl, self.max_ttl) = (ttl, ttl);
     }
 
     #[inline]

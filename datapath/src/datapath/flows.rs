@@ -175,8 +175,9 @@ impl Datapath {
             meters.insert(switch.id, id);
             let timing = Metering::new(id, &wanted).timing;
             for thread in 0..self.threads.len() {
-                // Threads that draw alike would sample alike.
-                let seed = self.seed ^ (thread as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+                // Meters that draw alike would sample alike.
+                let number = u64::from(id.0) << 32 | thread as u64;
+                let seed = self.seed ^ number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
                 let (meter, outlet) = meter(id, switch.id, wanted.flows, timing, seed);
                 flows.outlets.push(outlet);
                 let (done, wait) = bounded(1);

@@ -1,6 +1,6 @@
 //! Between look-up and transmission: frames of metered ports are counted, each once on its switch.
 
-use weft_netflow::{Direction, End, Meter, Place};
+use weft_netflow::{Direction, End, Meter, Place, Plain};
 
 use super::{Forwarder, Pending, Source};
 use crate::clock::milliseconds;
@@ -81,29 +81,40 @@ impl Metered<'_> {
     #[inline(always)]
     fn note(&self, meter: &mut Meter, pending: &[Pending], place: impl Fn(u8) -> Option<Place>) {
         let takes_all = meter.takes_all();
-        for &Pending { key, frame } in pending {
-            let Some(place) = place(frame) else {
-                continue;
-            };
-            if self.attempted >> frame & 1 == 0 || !(takes_all || meter.takes()) {
-                continue;
+        meter.note_burst(|notes| {
+            for &Pending { key, frame } in pending {
+                let Some(place) = place(frame) else {
+                    continue;
+                };
+                if self.attempted >> frame & 1 == 0 || !(takes_all || notes.takes()) {
+                    continue;
+                }
+                let place = place.in_vlan(vlan_of(key));
+                let frame = usize::from(frame);
+                let taken = &self.burst.frames()[frame];
+                let is_cut = taken.offload.segmentation.is_some();
+                let plain = Plain::read(taken.head(), taken.len()).filter(|_| !is_cut);
+                if !plain.is_some_and(|plain| notes.note_plain(&plain, place, prefetch_at)) {
+                    notes.note_other(|meter| self.note_other(meter, frame, place));
+                }
             }
-            let place = place.in_vlan(vlan_of(key));
-            let frame = usize::from(frame);
-            let taken = &self.burst.frames()[frame];
-            let is_noted = taken.offload.segmentation.is_none()
-                && taken
-                    .first()
-                    .is_some_and(|first| meter.note_plain(first, taken.len(), place, prefetch_at));
-            if !is_noted {
-                self.note_other(meter, frame, place);
-            }
+        });
+    }
+
+    #[inline(never)]
+    fn note_other(&self, meter: &mut Meter, index: usize, place: Place) {
+        let frame = &self.burst.frames()[index];
+        let cut = frame.offload.segmentation;
+        let head = frame.head();
+        if cut.is_none() && meter.note_usual(head, frame.len(), place, prefetch_at) {
+            return;
         }
+        self.note_any(meter, index, place);
     }
 
     #[cold]
     #[inline(never)]
-    fn note_other(&self, meter: &mut Meter, index: usize, place: Place) {
+    fn note_any(&self, meter: &mut Meter, index: usize, place: Place) {
         // Those that do not parse were dropped.
         let Ok(head) = self.burst.parse(index) else {
             return;

@@ -81,12 +81,16 @@ fn threads_sample_each_for_itself() {
     }
     datapath.end_flows(Duration::from_secs(10), || {});
     let mut taken = BTreeMap::<_, BTreeSet<_>>::new();
-    datapath.take_flows(usize::MAX, |_, ended| {
-        let Record { flow, counts, .. } = ended.record();
-        assert_eq!(counts.packets, 1);
-        let numbers = taken.entry(flow.ingress.0).or_default();
-        assert!(numbers.insert(flow.dst_port));
-    });
+    datapath.take_flows(
+        usize::MAX,
+        |_| true,
+        |_, ended| {
+            let Record { flow, counts, .. } = ended.record();
+            assert_eq!(counts.packets, 1);
+            let numbers = taken.entry(flow.ingress.0).or_default();
+            assert!(numbers.insert(flow.dst_port));
+        },
+    );
     let [of_a, of_b] = [A, B].map(|id| &taken[&interface(id)]);
     // Binomial: one in ten, and five standard deviations of 19 each.
     for numbers in [of_a, of_b] {

@@ -8,7 +8,9 @@ use super::table::{Found, Spot};
 use super::{ENDS_AFTER, FIN_OR_RST, Meter};
 use crate::EndReason;
 use crate::key::Place;
-use crate::packet::{PLAIN, Packet, Plain};
+use crate::packet::Packet;
+use crate::plain::{Plain, Run};
+use crate::usual;
 
 /// Most packets that are metered at once.
 pub const BATCH: usize = 32;
@@ -18,8 +20,6 @@ pub const BATCH: usize = 32;
 pub(super) struct Batch {
     packets: [(Packet, Spot); BATCH],
     len: usize,
-    /// The last one is a plain packet.
-    ends_plain: bool,
 }
 
 impl Batch {
@@ -36,33 +36,91 @@ impl Batch {
     }
 }
 
-impl Meter {
-    /// Notes a frame that begins with these octets, is `len` octets long and is sent as it is, to be counted with the others of its
-    /// burst, at most [`BATCH`], if it is what most are: TCP or UDP in IPv4 without options or fragments, untagged. Returns whether it
-    /// is. `prefetch` is told which memory will be read.
+/// Notes frames of a burst, at most [`BATCH`], to be counted together.
+pub struct Notes<'a> {
+    meter: &'a mut Meter,
+    /// What follows the last one that was noted, if that is plain.
+    run: Run,
+}
+
+impl Notes<'_> {
+    /// Whether a frame is metered, where not every one is.
+    #[inline(always)]
+    pub fn takes(&mut self) -> bool {
+        self.meter.takes()
+    }
+
+    /// Notes a frame that is sent as it is, if its packet is plain. Returns whether it is. `prefetch` is told which memory will be read.
     #[inline(always)]
     pub fn note_plain(
         &mut self,
-        frame: &[u8; PLAIN],
+        plain: &Plain,
+        place: Place,
+        prefetch: impl FnOnce(*const u8),
+    ) -> bool {
+        // Most frames of a burst are of one flow.
+        if self.run.add(plain, place) {
+            return true;
+        }
+        let Some(short) = plain.key(place) else {
+            return false;
+        };
+        self.end_run();
+        self.meter
+            .note_packet(|packet| packet.set_plain(&short, plain), prefetch);
+        self.run.restart(plain, place);
+        true
+    }
+
+    /// Has `note` note another frame, by [`Meter::note_usual`] or [`Meter::note`].
+    #[inline(always)]
+    pub fn note_other(&mut self, note: impl FnOnce(&mut Meter)) {
+        self.end_run();
+        self.run = Run::NONE;
+        note(self.meter);
+    }
+
+    /// Counts what follows the last one with it.
+    #[inline(always)]
+    fn end_run(&mut self) {
+        if let Some(counts) = self.run.take()
+            && let Some(last) = self.meter.batch.last()
+        {
+            last.add(counts);
+        }
+    }
+}
+
+impl Meter {
+    /// Has frames of a burst noted, at most [`BATCH`], to be counted together.
+    #[inline(always)]
+    pub fn note_burst(&mut self, note: impl FnOnce(&mut Notes<'_>)) {
+        let mut notes = Notes {
+            meter: self,
+            run: Run::NONE,
+        };
+        note(&mut notes);
+        notes.end_run();
+    }
+
+    /// Notes a frame that begins with these octets, is `len` octets long and is sent as it is, if its packet is usual: TCP or UDP in IPv4
+    /// without options or in IPv6 without extension headers, whole, with one tag or none. Returns whether it is.
+    #[inline(never)]
+    pub fn note_usual(
+        &mut self,
+        frame: &[u8],
         len: usize,
         place: Place,
         prefetch: impl FnOnce(*const u8),
     ) -> bool {
-        let Some(plain) = Plain::read(frame, len, place) else {
+        let Some(packet) = usual::read(frame, len, place) else {
             return false;
         };
-        // Most frames of a burst are of one flow.
-        if self.batch.ends_plain
-            && let Some(last) = self.batch.last()
-            && last.add(&plain)
-        {
-            return true;
+        let counts = (1, packet.octets, packet.layer2_octets, packet.tcp_flags);
+        match self.batch.last() {
+            Some(last) if (last.key, last.ttl) == (packet.key, packet.ttl) => last.add(counts),
+            _ => self.note_packet(|noted| *noted = packet, prefetch),
         }
-        if !plain.is_plain() {
-            return false;
-        }
-        self.note_packet(|packet| packet.set_plain(&plain), prefetch);
-        self.batch.ends_plain = true;
         true
     }
 
@@ -80,7 +138,6 @@ impl Meter {
     ) {
         let read = |packet: &mut Packet| *packet = Packet::read(head, bytes, len, cut, place);
         self.note_packet(read, prefetch);
-        self.batch.ends_plain = false;
     }
 
     #[inline(always)]
@@ -158,7 +215,6 @@ impl Meter {
             }
         }
         batch.len = 0;
-        batch.ends_plain = false;
         tally.flows - before
     }
 }
@@ -178,7 +234,7 @@ impl Flow {
         if self.packets == 0 {
             self.first = Time::new(now);
             self.last = self.first;
-            (self.min_ttl, self.max_ttl) = (packet.min_ttl, packet.max_ttl);
+            (self.min_ttl, self.max_ttl) = (packet.ttl, packet.ttl);
         }
         self.packets += packet.packets;
         self.octets += packet.octets;
@@ -186,7 +242,7 @@ impl Flow {
         // A clock that is read less often may be behind.
         self.last = self.last.or_later(Time::new(now));
         self.tcp_flags |= packet.tcp_flags;
-        self.min_ttl = self.min_ttl.min(packet.min_ttl);
-        self.max_ttl = self.max_ttl.max(packet.max_ttl);
+        self.min_ttl = self.min_ttl.min(packet.ttl);
+        self.max_ttl = self.max_ttl.max(packet.ttl);
     }
 }

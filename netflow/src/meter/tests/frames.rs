@@ -5,6 +5,7 @@ use proptest::sample::{Index, select};
 use weft_packet::{SegmentKind, Segmentation};
 
 use super::*;
+use crate::Plain;
 
 /// A frame as a poll thread has it.
 #[derive(Clone)]
@@ -29,21 +30,36 @@ impl From<Vec<u8>> for Sent {
 }
 
 impl Sent {
-    /// Notes it, by the short path if it is `short` and one for that. Returns whether it was.
-    pub(super) fn note(&self, meter: &mut Meter, place: Place, short: bool) -> bool {
+    /// Notes it by the shortest way that it may go and is one for. Returns which one that is.
+    pub(super) fn note(&self, notes: &mut Notes<'_>, place: Place, may: Way) -> Way {
         let (octets, len) = (&self.octets, self.octets.len());
-        if short
-            && self.cut.is_none()
-            && let Some(first) = octets.first_chunk()
-            && meter.note_plain(first, len, place, |_| {})
-        {
-            return true;
+        let goes = |way| may <= way && self.cut.is_none();
+        let plain = Plain::read(octets, len).filter(|_| goes(Way::Plain));
+        if plain.is_some_and(|plain| notes.note_plain(&plain, place, |_| {})) {
+            return Way::Plain;
         }
-        let head = Head::parse(octets, len).expect("a frame that is forwarded parses");
-        meter.note(&head, octets, len, self.cut, place, |_| {});
-        false
+        let mut way = Way::Usual;
+        notes.note_other(|meter| {
+            if goes(Way::Usual) && meter.note_usual(octets, len, place, |_| {}) {
+                return;
+            }
+            way = Way::Any;
+            let head = Head::parse(octets, len).expect("a frame that is forwarded parses");
+            meter.note(&head, octets, len, self.cut, place, |_| {});
+        });
+        way
     }
 }
+
+/// The ways by which frames are noted, the shortest first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Way {
+    Plain,
+    Usual,
+    Any,
+}
+
+pub(super) const WAYS: [Way; 3] = [Way::Plain, Way::Usual, Way::Any];
 
 /// What of a frame may be otherwise than its sender means it.
 #[derive(Clone, Debug)]

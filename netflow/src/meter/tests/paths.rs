@@ -1,4 +1,4 @@
-//! Frames are noted by a short path or by a longer one, and count the same.
+//! Frames are noted by short ways or by a longer one, and count the same.
 
 use std::collections::BTreeMap;
 
@@ -6,17 +6,20 @@ use proptest::prelude::*;
 use proptest::sample::{Index, select};
 use weft_packet::ethertype;
 
-use super::frames::{Sent, frame, large_frame, usual_frame};
+use super::frames::{Sent, WAYS, Way, frame, large_frame, usual_frame};
 use super::seen::{Sum, seen, sums};
 use super::*;
 
-/// Has frames counted in one burst, each in a VLAN and by the short path if it may be and is one for that, and compares with what each is
-/// by itself.
-fn assert_counted(frames: &[(Sent, u16, bool)], context: &str) {
+/// Has frames counted in one burst, each in a VLAN and by this way or one that is longer, and compares with what each is by itself.
+fn assert_counted(frames: &[(Sent, u16, Way)], context: &str) {
     let mut bench = Bench::new(100, TIMING);
     let mut expected = BTreeMap::<_, Sum>::new();
-    for (sent, vlan, short) in frames {
-        sent.note(&mut bench.meter, PLACE.in_vlan(*vlan), *short);
+    bench.meter.note_burst(|notes| {
+        for (sent, vlan, way) in frames {
+            sent.note(notes, PLACE.in_vlan(*vlan), *way);
+        }
+    });
+    for (sent, vlan, _) in frames {
         let (mut flow, sum) = seen(sent);
         flow.vlan |= vlan;
         expected.entry(flow).or_default().add(&sum);
@@ -28,10 +31,53 @@ fn assert_counted(frames: &[(Sent, u16, bool)], context: &str) {
     assert_eq!(bench.ended.len(), expected.len(), "{context}");
 }
 
-/// The same with frames of one VLAN, by the short path where it takes them.
+/// The same with frames of one VLAN, by the shortest way that takes them.
 pub(super) fn assert_counted_apart(frames: &[Vec<u8>], context: &str) {
-    let frames = frames.iter().map(|frame| (frame.clone().into(), 0, true));
+    let frames = frames
+        .iter()
+        .map(|frame| (frame.clone().into(), 0, Way::Plain));
     assert_counted(&frames.collect::<Vec<_>>(), context);
+}
+
+/// What is usual is noted by a short way.
+#[test]
+fn usual_frames_go_by_a_short_way() {
+    let tagged =
+        |tag: [u8; 2], frame: Vec<u8>| [&frame[..12], &tag, &[0, 7], &frame[12..]].concat();
+    let (udp, tcp) = ([0; 14], tcp(0x10, 0));
+    let four = |transport: &[u8], kind| ethernet(ethertype::IPV4, &v4(kind, 0, transport));
+    let six = |transport: &[u8], kind| ethernet(ethertype::IPV6, &v6(kind, transport));
+    let fragment = ethernet(ethertype::IPV4, &v4(17, 0x2000, &udp));
+    for (name, frame, way) in [
+        ("UDP", four(&udp, 17), Way::Plain),
+        ("TCP", four(&tcp, 6), Way::Plain),
+        ("UDP, tagged", tagged([0x81, 0], four(&udp, 17)), Way::Plain),
+        ("TCP, tagged", tagged([0x81, 0], four(&tcp, 6)), Way::Plain),
+        ("short UDP", four(&udp[..8], 17), Way::Usual),
+        ("UDP over IPv6", six(&udp[..8], 17), Way::Usual),
+        ("TCP over IPv6", six(&tcp, 6), Way::Usual),
+        (
+            "TCP over IPv6, tagged",
+            tagged([0x81, 0], six(&tcp, 6)),
+            Way::Usual,
+        ),
+        (
+            "UDP, service tag",
+            tagged([0x88, 0xa8], four(&udp, 17)),
+            Way::Any,
+        ),
+        ("ICMP", four(&udp, 1), Way::Any),
+        ("a fragment", fragment, Way::Any),
+        ("IPv6 with options", six(&[17; 48], 0), Way::Any),
+    ] {
+        let mut bench = Bench::new(10, TIMING);
+        let sent = Sent::from(frame);
+        let mut taken = None;
+        bench
+            .meter
+            .note_burst(|notes| taken = Some(sent.note(notes, PLACE, Way::Plain)));
+        assert_eq!(taken, Some(way), "{name}");
+    }
 }
 
 /// Frames of one flow are counted to the packet before them by the octets that tell flows apart; whoever differs in one of these
@@ -97,7 +143,7 @@ fn forged(sent: &Sent) -> Sent {
 
 /// A burst of a few frames again and again, each in one of two VLANs. Some are otherwise in an octet, where a header often has its time to
 /// live or its flags or anywhere, and some are followed by one that is forged.
-fn burst() -> impl Strategy<Value = Vec<(Sent, u16, bool)>> {
+fn burst() -> impl Strategy<Value = Vec<(Sent, u16, Way)>> {
     let one = prop_oneof![6 => usual_frame(), 6 => frame(), 1 => large_frame()];
     let frames = prop::collection::vec(one, 1..5);
     let at = prop_oneof![0..60usize, select(vec![22usize, 26, 47])];
@@ -107,13 +153,13 @@ fn burst() -> impl Strategy<Value = Vec<(Sent, u16, bool)>> {
         any::<Index>(),
         octet,
         vlan,
-        any::<bool>(),
+        select(WAYS.to_vec()),
         prop::bool::weighted(0.1),
     );
     (frames, prop::collection::vec(pick, 1..=BATCH / 2)).prop_map(|(frames, picks)| {
         let picks = picks
             .into_iter()
-            .flat_map(|(frame, octet, vlan, short, forge)| {
+            .flat_map(|(frame, octet, vlan, way, forge)| {
                 let mut sent = frame.get(&frames).clone();
                 if let Some((at, change)) = octet
                     && sent.cut.is_none()
@@ -121,8 +167,8 @@ fn burst() -> impl Strategy<Value = Vec<(Sent, u16, bool)>> {
                 {
                     *octet ^= change;
                 }
-                let forged = forge.then(|| (forged(&sent), vlan, true));
-                [(sent, vlan, short)].into_iter().chain(forged)
+                let forged = forge.then(|| (forged(&sent), vlan, Way::Plain));
+                [(sent, vlan, way)].into_iter().chain(forged)
             });
         picks.collect()
     })
@@ -132,9 +178,9 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(4096))]
 
     #[test]
-    fn a_frame_counts_the_same_either_way(sent in prop_oneof![1 => usual_frame(), 9 => frame(), 1 => large_frame()]) {
-        for short in [true, false] {
-            assert_counted(&[(sent.clone(), 0, short)], if short { "short" } else { "long" });
+    fn a_frame_counts_the_same_each_way(sent in prop_oneof![1 => usual_frame(), 9 => frame(), 1 => large_frame()]) {
+        for way in WAYS {
+            assert_counted(&[(sent.clone(), 0, way)], &format!("{way:?}"));
         }
     }
 }

@@ -5,15 +5,16 @@ use std::collections::HashMap;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
 
-use super::frames::{Sent, frame, large_frame, usual_frame};
+use super::frames::{Sent, WAYS, Way, frame, large_frame, usual_frame};
 use super::seen::{Sum, seen};
 use super::*;
 
 const INTERFACES: u16 = 3;
 const DAY: u64 = 86_400_000;
 
-/// A frame of those that there are, with the interfaces that it passes, how, its VLAN, and whether it may take the short path.
-type Pick = (Index, (u16, u16, Direction, u16), bool);
+/// A frame of those that there are, with the interfaces that it passes, how, its VLAN, and the shortest way that it may
+/// be noted by.
+type Pick = (Index, (u16, u16, Direction, u16), Way);
 
 #[derive(Clone, Debug)]
 enum Step {
@@ -33,7 +34,7 @@ fn picks() -> impl Strategy<Value = Vec<Pick>> {
     let vlan = select(vec![0u16, 10]);
     // No interface is 0.
     let place = (1..=INTERFACES, 0..=INTERFACES, direction, vlan);
-    prop::collection::vec((any::<Index>(), place, any::<bool>()), 0..70)
+    prop::collection::vec((any::<Index>(), place, select(WAYS.to_vec())), 0..70)
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -104,14 +105,28 @@ impl Run {
 
     fn send(&mut self, picks: &[Pick]) {
         for burst in picks.chunks(BATCH) {
-            for (frame, (ingress, egress, direction, vlan), short) in burst {
-                let sent = frame.get(&self.frames);
-                let ends = [*ingress, *egress].map(|interface| End {
+            let Self {
+                meter,
+                frames,
+                lives,
+                ..
+            } = self;
+            let ends = |place: &(u16, u16, Direction, u16)| {
+                [place.0, place.1].map(|interface| End {
                     interface,
-                    life: self.lives[usize::from(interface)],
-                });
-                let place = Place::new(ends[0], ends[1], *direction).in_vlan(*vlan);
-                sent.note(&mut self.meter, place, *short);
+                    life: lives[usize::from(interface)],
+                })
+            };
+            meter.note_burst(|notes| {
+                for (frame, at, way) in burst {
+                    let [ingress, egress] = ends(at);
+                    let place = Place::new(ingress, egress, at.2).in_vlan(at.3);
+                    frame.get(frames).note(notes, place, *way);
+                }
+            });
+            for (frame, at, _) in burst {
+                let (ingress, egress, direction, vlan) = at;
+                let (sent, ends) = (frame.get(frames), ends(at));
                 let (flow, sum) = seen(sent);
                 let flow = Flow {
                     ingress: Interface((*ingress).into()),
