@@ -52,8 +52,10 @@ impl Fields {
 pub(crate) struct Decoder {
     version: u16,
     domain: u32,
-    templates: BTreeMap<u16, Template>,
+    /// With the time at which each was last sent.
+    templates: BTreeMap<u16, (Template, u32)>,
     sequence: u32,
+    /// When the message was sent that is read.
     seconds: u32,
 }
 
@@ -107,8 +109,6 @@ impl Decoder {
             "sequence {sequence} in place of {}",
             self.sequence
         );
-        // RFC 7011 §8.2: data must not be older than the template that it needs.
-        ensure!(seconds >= self.seconds, "time goes back");
         self.seconds = seconds;
         if version == 10 {
             ensure!(
@@ -168,7 +168,13 @@ impl Decoder {
             }
             (_, 256..) => {
                 let template = self.templates.get(&id);
-                let template = template.ok_or_else(|| format!("data {id} before its template"))?;
+                let (template, seconds) =
+                    template.ok_or_else(|| format!("data {id} before its template"))?;
+                // RFC 7011 §8.2.
+                ensure!(
+                    *seconds <= self.seconds,
+                    "data {id} is older than its template"
+                );
                 let length = template.length();
                 let mut records = 0;
                 while set.0.len() >= length {
@@ -272,10 +278,10 @@ impl Decoder {
     /// Over UDP a template stays what it is (RFC 7011 §8.4).
     fn learn(&mut self, id: u16, template: Template) -> Result<()> {
         ensure!(id >= 256, "template {id} has a reserved id");
-        if let Some(known) = self.templates.get(&id) {
+        if let Some((known, _)) = self.templates.get(&id) {
             ensure!(*known == template, "template {id} is another");
         }
-        self.templates.insert(id, template);
+        self.templates.insert(id, (template, self.seconds));
         Ok(())
     }
 }
