@@ -38,6 +38,21 @@ fn frame(dst: MacAddr, src: MacAddr, len: usize) -> Vec<u8> {
     frame
 }
 
+/// The same of IPv6, of 64 octets.
+fn frame_v6(dst: MacAddr, src: MacAddr) -> Vec<u8> {
+    let mut frame = [
+        &dst.octets()[..],
+        &src.octets(),
+        &[0x86, 0xdd, 0x60, 0, 0, 0, 0, 10, 17, 64],
+    ]
+    .concat();
+    for host in [1, 2] {
+        frame.extend([0xfd, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, host]);
+    }
+    frame.extend([4, 0, 0, 9, 0, 10, 0, 0, 0, 0]);
+    frame
+}
+
 fn access() -> Policy {
     testing::access(VLAN)
 }
@@ -260,6 +275,34 @@ fn metering(criterion: &mut Criterion) {
             forward(&mut rig, 100_000);
             assert_eq!(allocations() - before, 0, "forwarding allocates");
             let id = BenchmarkId::new(name, flows);
+            group.bench_function(id, |bencher| bencher.iter(|| forward(&mut rig, batch)));
+            rig.audit();
+        }
+    }
+    // One flow of packets that take longer to read.
+    let tag = |frame: Vec<u8>| [&frame[..12], &[0x81, 0, 0, VLAN as u8], &frame[12..]].concat();
+    type Kind<'a> = (&'a str, Policy, &'a dyn Fn(MacAddr, MacAddr) -> Vec<u8>);
+    let kinds: [Kind<'_>; 3] = [
+        ("untagged", access(), &|dst, src| frame(dst, src, 64)),
+        ("tagged", Policy::trunk_all(), &|dst, src| {
+            tag(frame(dst, src, 60))
+        }),
+        ("IPv6", access(), &frame_v6),
+    ];
+    for (kind, policy, frame) in &kinds {
+        for (name, sampling) in [("off", None), ("on", Some(1))] {
+            let mut rig = Rig::new().expect("an eventfd");
+            for side in 0..2 {
+                let (dst, src) = (mac(1 - side), mac(side));
+                rig.attach_replay(PortId(side as u16), &frame(dst, src), vec![dst; BURST]);
+            }
+            let ports = (0..2).map(|id| testing::port(id, policy.clone()));
+            let mut config = switch(vec![], ports.collect());
+            config.switches[0].meter = sampling.map(|sampling| meter(65_536, sampling));
+            config.ports.iter_mut().for_each(|port| port.metered = true);
+            rig.apply(&config);
+            forward(&mut rig, 1_000_000);
+            let id = BenchmarkId::new(format!("{kind}, {name}"), 1);
             group.bench_function(id, |bencher| bencher.iter(|| forward(&mut rig, batch)));
             rig.audit();
         }
