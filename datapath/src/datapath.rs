@@ -403,6 +403,9 @@ impl Datapath {
         if attachments.is_empty() {
             return Ok(());
         }
+        for attachment in &attachments {
+            control.begin_life(attachment.port.id);
+        }
         let published = self.publish(&mut control);
         let mut waits = Vec::new();
         for attachment in &attachments {

@@ -17,6 +17,7 @@ use crate::policy::{EffectivePolicy, inherited};
 use crate::spec::{
     BeyondLimit, Decision, EffectiveLearning, LinkSetting, PortSpec, Shaping, Toggle,
 };
+pub(crate) use netflow::domain;
 pub use netflow::{NetflowExport, netflow_exports};
 use teams::Teams;
 

@@ -246,13 +246,16 @@ pub enum ModelError {
     },
     /// Collectors could not tell two switches apart.
     #[error(
-        "{object}: {domain} is also that of {holder}, and collector {collector} is told by both"
+        "{object}: {domain}{} is also that of {holder}, and collector {collector} is told by both",
+        .version.domain_hint()
     )]
     DomainTaken {
         /// The NetFlow.
         object: ObjectRef,
-        /// The observation domain.
+        /// The observation domain, as it is told.
         domain: u32,
+        /// The format.
+        version: NetflowVersion,
         /// The NetFlow that has it.
         holder: ObjectRef,
         /// Who is told of both switches.

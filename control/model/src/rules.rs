@@ -190,13 +190,15 @@ impl Intent {
         }
     }
 
-    /// Checks that no port has an address that one of the host's own interfaces has by its name. Of two that have one address, the
-    /// error is about the one that is among `changed`, if only one is.
+    /// Checks what follows from the name of a host: that no port has an address that one of the host's own interfaces has by its name, and
+    /// that collectors can tell the host's switches apart. Of two that contradict each other, the error is about the one that is among
+    /// `changed`, if only one is.
     ///
     /// # Errors
-    /// [`ModelError::MacTaken`].
-    pub fn check_adapters(&self, host: &HostName, changed: &[ObjectRef]) -> Result<(), ModelError> {
-        addresses_are_unique(self, changed, |port| port.adapter_mac(host))
+    /// [`ModelError::MacTaken`], [`ModelError::DomainTaken`].
+    pub fn check_on(&self, host: &HostName, changed: &[ObjectRef]) -> Result<(), ModelError> {
+        addresses_are_unique(self, changed, |port| port.adapter_mac(host))?;
+        netflow::are_told_apart(self, host, changed)
     }
 
     /// Checks a configuration that did not come about by [`Intent::apply`], such as one from a file.

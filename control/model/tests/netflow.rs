@@ -250,35 +250,95 @@ fn what_the_format_and_the_addresses_cannot_is_refused() {
     }
 }
 
+/// What is wrong with the NetFlow of a switch on a host of this name, which is the one that changed.
+fn refused_on(
+    name: &str,
+    host: &Intent,
+    changed: &str,
+) -> Option<(String, Option<String>, String)> {
+    let changed = [ObjectRef::netflow_of(&changed.parse().unwrap())];
+    let checked = host.check_on(&name.parse().unwrap(), &changed);
+    checked.err().map(|error| said(&error))
+}
+
 #[test]
 fn two_switches_with_one_domain_have_no_collector_in_common() {
     let one = "{domain: 7, collectors: ['10.8.0.9:2055', '10.8.0.9:2056']}";
     let (host, _) = host().apply(&set("S", one)).unwrap();
-    let other = set(
-        "T",
-        "{domain: 7, collectors: ['10.8.0.8:2055', '10.8.0.9:2056']}",
-    );
-    assert_eq!(
-        refused(&host, &other),
-        (
-            "netflow T: 7 is also that of netflow S, and collector 10.8.0.9:2056 is told by both"
-                .to_owned(),
-            Some("domain".to_owned()),
-            "use another, or the one that follows from its names with 'weft netflow set T --domain auto'"
-                .to_owned()
-        )
-    );
+    let with = |patch: &str| host.apply(&set("T", patch)).unwrap().0;
+    let other = with("{domain: 7, collectors: ['10.8.0.8:2055', '10.8.0.9:2056']}");
+    // The one that was changed is the one that is refused.
+    for (changed, holder) in [("T", "S"), ("S", "T")] {
+        let reason = format!(
+            "netflow {changed}: 7 is also that of netflow {holder}, and collector 10.8.0.9:2056 is told by both"
+        );
+        let remedy = format!("name another with 'weft netflow set {changed} --domain N'");
+        let expected = (reason, Some("domain".to_owned()), remedy);
+        assert_eq!(refused_on("h", &other, changed), Some(expected));
+    }
     for fits in [
         "{domain: 7, collectors: ['10.8.0.8:2055', '10.8.0.9:2057']}",
         "{domain: 8, collectors: ['10.8.0.9:2056']}",
+        "{domain: 7, version: 9, collectors: ['10.8.0.9:2056']}",
         "{collectors: ['10.8.0.9:2056']}",
     ] {
-        let (host, _) = host.apply(&set("T", fits)).unwrap();
-        // The one that was changed is the one that is refused.
-        let change = set("S", "{domain: 8, collectors: ['10.8.0.9:2056']}");
-        let refused = host.apply(&change).is_err();
-        assert_eq!(refused, fits.contains("domain: 8"), "{fits}");
+        assert_eq!(refused_on("h", &with(fits), "T"), None, "{fits}");
     }
+    // One that is set may be the one that follows from the names of another.
+    let exports = netflow_exports(&"h".parse().unwrap(), &host_of_two(), &numbered());
+    let of_names = exports[1].domain;
+    let same = format!("{{domain: {of_names}, collectors: ['10.8.0.9:2055']}}");
+    let (same, _) = host_of_two().apply(&set("S", &same)).unwrap();
+    assert!(refused_on("h", &same, "S").is_some());
+    assert_eq!(refused_on("i", &same, "S"), None);
+}
+
+/// A host both of whose switches tell one collector.
+fn host_of_two() -> Intent {
+    let make = set("T", "{collectors: ['10.8.0.9:2055']}");
+    host().apply(&make).unwrap().0
+}
+
+fn numbered() -> Realisation {
+    let numbers = [(name("S"), SwitchId(0)), (name("T"), SwitchId(1))];
+    Realisation {
+        switches: numbers.into(),
+        ..Realisation::default()
+    }
+}
+
+/// Version 5 tells eight bits of a domain, be it set or not.
+#[test]
+fn domains_that_version_5_does_not_tell_apart_are_one() {
+    let both = |one: &str, other: &str| {
+        let set = |switch, domain: &str| {
+            let patch = format!("{{version: 5, collectors: ['10.8.0.9:2056']{domain}}}");
+            set(switch, &patch)
+        };
+        let (host, _) = host().apply(&set("S", one)).unwrap();
+        host.apply(&set("T", other)).unwrap().0
+    };
+    let refused = refused_on("h", &both(", domain: 7", ", domain: 263"), "T");
+    let (reason, ..) = refused.expect("7 and 263 are told as 7");
+    assert_eq!(
+        reason,
+        "netflow T: 7, which is what version 5 tells of it, is also that of netflow S, and collector 10.8.0.9:2056 is told by both"
+    );
+    assert_eq!(
+        refused_on("h", &both(", domain: 7", ", domain: 264"), "T"),
+        None
+    );
+    // Both of their names stand for one that ends in these eight bits.
+    let text = "
+vswitches: [{name: vSwitch6}, {name: vSwitch10}]
+netflow:
+  - {vswitch: vSwitch6, version: 5, collectors: ['10.8.0.9:2055']}
+  - {vswitch: vSwitch10, version: 5, collectors: ['10.8.0.9:2055']}
+";
+    let alike = applied(&Intent::default(), text);
+    let (reason, ..) = refused_on("esxi23", &alike, "vSwitch10").expect("both are told as 123");
+    assert!(reason.starts_with("netflow vSwitch10: 123, "), "{reason}");
+    assert_eq!(refused_on("esxi24", &alike, "vSwitch10"), None);
 }
 
 #[test]

@@ -83,12 +83,19 @@ impl Control {
     /// Notes which ports the next configuration has no more: who gets their numbers is another port.
     pub(super) fn follow_lives(&mut self, next: &Config) {
         let kept: HashSet<PortId> = next.ports.iter().map(|port| port.id).collect();
-        for port in &self.config.ports {
-            if !kept.contains(&port.id) {
-                let life = self.lives.entry(port.id).or_default();
-                *life = life.wrapping_add(1);
-            }
+        let ports = self.config.ports.iter().map(|port| port.id);
+        for port in ports
+            .filter(|port| !kept.contains(port))
+            .collect::<Vec<_>>()
+        {
+            self.begin_life(port);
         }
+    }
+
+    /// What is at a port from here on is another one.
+    pub(super) fn begin_life(&mut self, port: PortId) {
+        let life = self.lives.entry(port).or_default();
+        *life = life.wrapping_add(1);
     }
 
     /// Decides by which way every port leaves. `now`: monotonic time, ns.

@@ -69,6 +69,11 @@ impl Flows {
         }
     }
 
+    fn add(&mut self, outlet: Outlet) {
+        self.outlets.push(outlet);
+        self.line_up();
+    }
+
     /// Has the meters of a switch wait for those that it had before.
     fn line_up(&mut self) {
         let mut first = HashMap::new();
@@ -165,6 +170,7 @@ impl Datapath {
             wanted
                 .is_some_and(|wanted| made(&flows, *meter) == Some((wanted.flows, wanted.sampling)))
         });
+        drop(flows);
         let mut waits = Vec::new();
         for switch in &config.switches {
             let Some(wanted) = switch.meter.filter(|_| !meters.contains_key(&switch.id)) else {
@@ -178,15 +184,14 @@ impl Datapath {
                 // Meters that draw alike would sample alike.
                 let number = u64::from(id.0) << 32 | thread as u64;
                 let seed = self.seed ^ number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+                // It takes a while, in which the records of others are taken.
                 let (meter, outlet) = meter(id, switch.id, wanted.flows, timing, seed);
-                flows.outlets.push(outlet);
+                self.flows.lock().add(outlet);
                 let (done, wait) = bounded(1);
                 self.command(thread, Command::Meter { meter, done });
                 waits.push((thread, wait));
             }
         }
-        flows.line_up();
-        drop(flows);
         self.wait_for(waits)
     }
 

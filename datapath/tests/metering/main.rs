@@ -334,6 +334,21 @@ fn a_port_leaves_no_flow_to_who_gets_its_number() {
 }
 
 #[test]
+fn a_port_that_is_attached_anew_ends_its_flows() {
+    let mut bench = Bench::new(METER, &[A, B, C]);
+    let sent = frame(A, mac(B.0), 10);
+    bench.send(A, &[sent.clone(), sent]);
+    bench.rig.datapath.detach(A).unwrap();
+    bench.wait(1_000);
+    let ended = bench.take();
+    let of = |record: &Record| (record.counts.packets, record.reason);
+    assert_eq!(
+        ended.iter().map(of).collect::<Vec<_>>(),
+        [(2, EndReason::Forced)]
+    );
+}
+
+#[test]
 fn flows_of_a_port_that_is_not_metered_any_more_end() {
     let mut bench = Bench::new(METER, &[A]);
     bench.send(A, &[frame(A, mac(B.0), 10)]);

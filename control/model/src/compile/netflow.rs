@@ -31,7 +31,7 @@ pub fn netflow_exports(
         let vswitch = spec.vswitch.clone();
         Some(NetflowExport {
             id: *realisation.switches.get(&vswitch)?,
-            domain: spec.domain.unwrap_or_else(|| domain_of(host, &vswitch)),
+            domain: domain(host, spec),
             spec: spec.clone(),
             vswitch,
         })
@@ -39,11 +39,13 @@ pub fn netflow_exports(
     exports.collect()
 }
 
-/// The domain of a switch for which none is set. Collectors tell exporters with one address apart by it.
-fn domain_of(host: &HostName, vswitch: &VswitchName) -> u32 {
-    let names = format!("{host}\0{vswitch}");
+/// The domain of a switch: the one that is set, or one that follows from its names. Collectors tell exporters with one address apart by
+/// it.
+pub(crate) fn domain(host: &HostName, spec: &NetflowSpec) -> u32 {
+    let names = || format!("{host}\0{}", spec.vswitch);
     // 0 says that there is no domain (RFC 7011 §3.1).
-    crc32fast::hash(names.as_bytes()).max(1)
+    let of_names = || crc32fast::hash(names().as_bytes()).max(1);
+    spec.domain.unwrap_or_else(of_names)
 }
 
 /// How the flows of a switch are counted.

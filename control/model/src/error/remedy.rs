@@ -89,10 +89,9 @@ impl ModelError {
                 "use a source of the collectors' family, or none with '{} --source-ip none'",
                 setting(object)
             ),
-            Self::DomainTaken { object, .. } => format!(
-                "use another, or the one that follows from its names with '{} --domain auto'",
-                setting(object)
-            ),
+            Self::DomainTaken { object, .. } => {
+                format!("name another with '{} --domain N'", setting(object))
+            }
             Self::Stale { .. } => "read the object again and repeat the change".to_owned(),
             Self::Inconsistent { .. } => "correct it and try again".to_owned(),
         }

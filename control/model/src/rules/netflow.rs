@@ -3,8 +3,10 @@
 use std::collections::HashMap;
 
 use super::newest_first;
+use crate::compile::domain;
 use crate::error::ModelError;
 use crate::intent::{Intent, ObjectRef};
+use crate::name::HostName;
 use crate::spec::{PortgroupSpec, Toggle, VswitchSpec};
 
 /// What each switch tells can be told, and where flows are counted somebody is told of them.
@@ -32,7 +34,6 @@ pub(super) fn fit(intent: &Intent, changed: &[ObjectRef]) -> Result<(), ModelErr
             });
         }
     }
-    are_told_apart(intent, changed)?;
     for switch in intent.vswitches.values().map(|object| &object.spec) {
         if !intent.netflow.contains_key(&switch.name) {
             nobody_enables(intent, switch, changed)?;
@@ -42,15 +43,18 @@ pub(super) fn fit(intent: &Intent, changed: &[ObjectRef]) -> Result<(), ModelErr
 }
 
 /// No collector is told of two switches with one domain, by which it tells them apart: it would take the sequence numbers of both for
-/// those of one, and mix what options say. Those that follow from names differ.
-fn are_told_apart(intent: &Intent, changed: &[ObjectRef]) -> Result<(), ModelError> {
+/// those of one, and mix what options say.
+pub(super) fn are_told_apart(
+    intent: &Intent,
+    host: &HostName,
+    changed: &[ObjectRef],
+) -> Result<(), ModelError> {
     let mut holders = HashMap::new();
     for netflow in intent.netflow.values().map(|object| &object.spec) {
-        let Some(domain) = netflow.domain else {
-            continue;
-        };
+        let domain = netflow.version.told_domain(domain(host, netflow));
         for &collector in netflow.collectors.all() {
-            let Some(other) = holders.insert((domain, collector.address()), netflow) else {
+            let told = (netflow.version, domain, collector.address());
+            let Some(other) = holders.insert(told, netflow) else {
                 continue;
             };
             let users = (ObjectRef::from(netflow), ObjectRef::from(other));
@@ -58,6 +62,7 @@ fn are_told_apart(intent: &Intent, changed: &[ObjectRef]) -> Result<(), ModelErr
             return Err(ModelError::DomainTaken {
                 object,
                 domain,
+                version: netflow.version,
                 holder,
                 collector,
             });

@@ -104,6 +104,24 @@ impl NetflowVersion {
     }
 }
 
+impl NetflowVersion {
+    /// What of a domain is told: version 5 has 8 bits for it.
+    pub(crate) fn told_domain(self, domain: u32) -> u32 {
+        match self {
+            Self::Ipfix | Self::V9 => domain,
+            Self::V5 => domain & 0xff,
+        }
+    }
+
+    /// What there is to say of a domain that is told.
+    pub(crate) fn domain_hint(self) -> &'static str {
+        match self {
+            Self::Ipfix | Self::V9 => "",
+            Self::V5 => ", which is what version 5 tells of it,",
+        }
+    }
+}
+
 impl fmt::Display for NetflowVersion {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {

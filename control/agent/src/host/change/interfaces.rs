@@ -27,7 +27,7 @@ impl Concerned {
             return Ok(());
         }
         let changed: Vec<_> = self.0.iter().cloned().collect();
-        Ok(next.intent.check_adapters(&next.host, &changed)?)
+        Ok(next.intent.check_on(&next.host, &changed)?)
     }
 
     /// The object to blame for a port or an uplink: the port, or what it inherits from.

@@ -99,7 +99,6 @@ impl Collector {
     fn reopen(&mut self) {
         self.line = None;
         self.open_at = 0;
-        self.exporter.changed();
     }
 
     pub(super) fn told(&self) -> Told {
@@ -120,11 +119,15 @@ impl Collector {
                 .failed(Trouble::of(&error, self.to, self.source));
         }
         let news = self.health.news(now.monotonic_ms);
-        if matches!(news, Some(News::Trouble(_))) {
-            self.probe = now.monotonic_ms + PROBE;
-        } else if self.health.trouble().is_some() && now.monotonic_ms >= self.probe {
-            self.probe = now.monotonic_ms + PROBE;
-            self.exporter.changed();
+        match news {
+            Some(News::Trouble(_)) => self.probe = now.monotonic_ms + PROBE,
+            // It may have begun anew meanwhile, and know nothing.
+            Some(News::Over) => self.exporter.changed(),
+            None if self.health.trouble().is_some() && now.monotonic_ms >= self.probe => {
+                self.probe = now.monotonic_ms + PROBE;
+                self.exporter.changed();
+            }
+            None => {}
         }
         news
     }
@@ -140,6 +143,8 @@ impl Collector {
                 Ok(line) => {
                     self.port = line.port();
                     self.line = Some(line);
+                    // Who is told from here on has been told nothing from here.
+                    self.exporter.changed();
                 }
                 Err(error) => {
                     self.health
@@ -158,13 +163,15 @@ impl Collector {
             health,
             ..
         } = self;
+        let Some(line) = line else {
+            for record in records {
+                statistics.not_sent += Totals::of(record);
+            }
+            return;
+        };
         let before = *statistics;
-        let mut is_lost = false;
+        let (mut is_lost, mut lacks_layouts) = (false, false);
         let send = |message: Message<'_>| {
-            let Some(line) = line else {
-                statistics.not_sent += message.flows;
-                return;
-            };
             let sent = line.send(message.bytes, |error| {
                 lose(statistics, last);
                 health.failed(Trouble::of(&error, *to, *source));
@@ -179,12 +186,16 @@ impl Collector {
                 Sent::Refused(error) => {
                     statistics.not_sent += message.flows;
                     is_lost |= error.kind() == ErrorKind::InvalidInput;
+                    lacks_layouts |= message.flows == Totals::default();
                     health.failed(Trouble::of(&error, *to, *source));
                 }
             }
         };
         let unsaid = exporter.encode(now, records, interfaces, &before, send);
         self.unsaid += unsaid.flows;
+        if lacks_layouts {
+            exporter.changed();
+        }
         if is_lost {
             self.reopen();
         }
@@ -201,6 +212,7 @@ fn lose(statistics: &mut Statistics, last: &mut Totals) {
 mod tests {
     use std::net::UdpSocket;
 
+    use weft_datapath::afxdp::testing::Namespace;
     use weft_netflow::export::Version;
     use weft_netflow::{Addresses, Counts, Direction, EndReason, Flow, Interface};
     use weft_packet::MacAddr;
@@ -291,6 +303,68 @@ mod tests {
         let _listener = UdpSocket::bind(to).unwrap();
         let told = pass(30_000, 46_000);
         assert!(matches!(told[..], [_, (_, News::Over)]), "{told:?}");
+    }
+
+    /// How many messages with templates and with records of IPv4 came in.
+    fn heard(listener: &UdpSocket) -> (usize, usize) {
+        const FIRST_SET: usize = 16;
+        listener.set_nonblocking(true).unwrap();
+        let (mut message, mut templates, mut records) = ([0; 1_500], 0, 0);
+        while listener.recv(&mut message).is_ok() {
+            match u16::from_be_bytes([message[FIRST_SET], message[FIRST_SET + 1]]) {
+                2 => templates += 1,
+                256 => records += 1,
+                _ => {}
+            }
+        }
+        (templates, records)
+    }
+
+    #[test]
+    fn one_that_begins_anew_is_told_templates_when_it_is_known() {
+        let mut listener = Some(UdpSocket::bind("127.0.0.1:0").unwrap());
+        let to = listener.as_ref().unwrap().local_addr().unwrap();
+        let mut collector = collector(to, Version::Ipfix);
+        let mut told = Vec::new();
+        // Away for less than a probe, while records go on, between the times at which templates go out of themselves.
+        for now in (0..100_000).step_by(100) {
+            match now {
+                66_000 => listener = None,
+                68_000 => listener = Some(UdpSocket::bind(to).unwrap()),
+                _ => {}
+            }
+            collector.tell(at(now), &[record()], &[]);
+            collector.look(at(now));
+            let heard = listener.as_ref().map(heard);
+            told.extend(heard.filter(|(templates, _)| *templates > 0).map(|_| now));
+        }
+        assert_eq!(told, [0, 1_000, 5_000, 65_000, 73_100]);
+    }
+
+    #[test]
+    fn records_come_behind_templates_however_late_the_way_is() {
+        let namespace = Namespace::new();
+        namespace.run(|| {
+            let to = "127.0.0.1:2055".parse().unwrap();
+            let mut collector = collector(to, Version::Ipfix);
+            // As long as the interface is down, there is no way.
+            for now in (0..11_000).step_by(100) {
+                collector.tell(at(now), &[record()], &[]);
+                collector.look(at(now));
+            }
+            let lost = collector.told().lost_records;
+            assert_eq!((lost, collector.told().messages), (110, 0));
+            namespace.ip(&["link", "set", "lo", "up"]);
+            let listener = UdpSocket::bind(to).unwrap();
+            let mut all = (0, 0);
+            for now in (11_000..12_100).step_by(100) {
+                collector.tell(at(now), &[record()], &[]);
+                let (templates, records) = heard(&listener);
+                all = (all.0 + templates, all.1 + records);
+                assert!(all.0 > 0 || all.1 == 0, "{now}: {all:?}");
+            }
+            assert!(all.1 > 0);
+        });
     }
 
     #[test]

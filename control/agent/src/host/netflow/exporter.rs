@@ -10,6 +10,7 @@
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::io::Error;
+use std::iter;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -29,6 +30,12 @@ use crate::links::LinkEvent;
 
 /// How often records are taken.
 const TICK: Duration = Duration::from_millis(100);
+
+/// How often they are, at most, where there are many.
+const SHORTEST: Duration = Duration::from_millis(5);
+
+/// So many at once are many: a quarter of what waits at most of one thread and switch.
+const MANY: usize = 4_096;
 
 /// Records that are taken in one go.
 const AT_ONCE: usize = 16_384;
@@ -121,38 +128,44 @@ pub(crate) fn export(host: &Arc<Host>) -> Result<(), Error> {
 
 fn run(host: &Weak<Host>, receiver: &Receiver<Word>) {
     let mut exporters = Exporters::new();
+    let mut pause = TICK;
     loop {
         let Some(this) = host.upgrade() else { return };
-        let is_more = exporters.tell(&this, LONGEST);
+        let told = exporters.tell(&this, LONGEST);
         drop(this);
-        let word = if is_more {
+        // Messages are full where there is much to tell, and it does not wait until rings are full.
+        pause = if told.records > MANY {
+            (pause / 2).max(SHORTEST)
+        } else {
+            (pause * 2).min(TICK)
+        };
+        let first = if told.is_more {
             receiver.recv_timeout(Duration::ZERO)
         } else if exporters.switches.is_empty() {
             receiver.recv().map_err(|_| RecvTimeoutError::Disconnected)
         } else {
-            receiver.recv_timeout(TICK)
+            receiver.recv_timeout(pause)
         };
-        match word {
-            Ok(Word::Wishes(wishes)) => {
-                // What has ended until now is told to who was to be told until now.
-                if let Some(this) = host.upgrade() {
-                    exporters.tell(&this, LONGEST);
-                }
-                exporters.follow(wishes);
-            }
-            Ok(Word::End(done)) => {
-                if let Some(this) = host.upgrade() {
-                    let datapath = this.plane.datapath();
-                    datapath.end_flows(LAST_FLOWS, || {
-                        exporters.tell(&this, LAST_FLOWS);
-                    });
-                    exporters.tell(&this, LAST_FLOWS);
-                }
-                let _ = done.send(());
-                return;
-            }
-            Err(RecvTimeoutError::Timeout) => {}
+        let first = match first {
+            Ok(word) => word,
+            Err(RecvTimeoutError::Timeout) => continue,
             Err(RecvTimeoutError::Disconnected) => return,
+        };
+        // What has ended until now is told to who was to be told until now.
+        if let Some(this) = host.upgrade() {
+            exporters.tell(&this, LONGEST);
+        }
+        for word in iter::once(first).chain(receiver.try_iter()) {
+            match word {
+                Word::Wishes(wishes) => exporters.follow(wishes),
+                Word::End(done) => {
+                    if let Some(this) = host.upgrade() {
+                        exporters.end(&this);
+                    }
+                    let _ = done.send(());
+                    return;
+                }
+            }
         }
     }
 }
@@ -176,6 +189,15 @@ impl Host {
             tracing::warn!("not all flows that went on could be told to collectors");
         }
     }
+}
+
+/// What was done in one go.
+#[derive(Default)]
+struct Pass {
+    /// Records that were taken.
+    records: usize,
+    /// There are more.
+    is_more: bool,
 }
 
 struct Exporters {
@@ -217,26 +239,25 @@ impl Exporters {
         }
     }
 
-    /// Takes what ended, and tells everybody what is due, for so long. Returns whether there is more.
-    fn tell(&mut self, host: &Host, longest: Duration) -> bool {
+    /// Takes what ended, and tells everybody what is due, for so long.
+    fn tell(&mut self, host: &Host, longest: Duration) -> Pass {
         let until = Instant::now() + longest;
         if host.flow_records.readdressed.swap(false, Ordering::AcqRel) {
             self.switches.values_mut().for_each(Exported::readdressed);
         }
-        let is_more = loop {
+        let mut pass = Pass::default();
+        loop {
             let taken = self.take(host);
             let now = now();
             for exported in self.switches.values_mut() {
                 exported.tell(now);
             }
-            // Behind the last records of a meter come those of the one after it.
-            if taken == 0 {
-                break false;
+            pass.records += taken;
+            pass.is_more = taken >= AT_ONCE;
+            if !pass.is_more || Instant::now() >= until {
+                break;
             }
-            if Instant::now() >= until {
-                break true;
-            }
-        };
+        }
         self.let_go(host);
         let now = now();
         let mut told = BTreeMap::new();
@@ -251,7 +272,18 @@ impl Exporters {
         }
         let shown = &host.flow_records.told;
         *shown.lock().unwrap_or_else(PoisonError::into_inner) = told;
-        is_more
+        pass
+    }
+
+    /// Ends all flows, and tells them.
+    fn end(&mut self, host: &Host) {
+        let datapath = host.plane.datapath();
+        datapath.end_flows(LAST_FLOWS, || {
+            self.tell(host, LAST_FLOWS);
+        });
+        // Behind the last records of a meter come those of the one after it.
+        let until = Instant::now() + LAST_FLOWS;
+        while self.tell(host, LAST_FLOWS).records > 0 && Instant::now() < until {}
     }
 
     /// Takes records that wait. Returns how many there were.

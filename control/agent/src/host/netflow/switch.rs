@@ -111,6 +111,7 @@ impl Exported {
             self.collectors.push(match known {
                 Some(mut known) => {
                     known.set(settings.clone());
+                    known.readdressed();
                     known
                 }
                 None => Collector::new(to, source, settings.clone()),
