@@ -247,6 +247,27 @@ fn every_example_can_be_applied() {
     }
 }
 
+#[test]
+fn what_runs_in_a_lab_is_asked_to_end() {
+    let machine = Machine::new();
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/mirror.yaml");
+    machine.weft(&format!("lab up {path}")).succeeds();
+    let tidies = "trap 'echo tidied; exit 0' TERM; echo ready; while :; do sleep .1; done";
+    let mut polite = machine.starts(&format!("lab exec MyVM1 -- sh -c \"{tidies}\""));
+    polite.reaches("ready");
+    let mut deaf =
+        machine.starts("lab exec MyVM2 -- sh -c \"trap '' TERM; echo ready; sleep 1000\"");
+    deaf.reaches("ready");
+    machine.weft("lab down").succeeds();
+    let (code, said) = polite.ends();
+    assert!(
+        code == Some(0) && said.contains("tidied"),
+        "{code:?}: {said}"
+    );
+    assert_eq!(deaf.ends().0, None, "it is killed");
+    machine.is_clean("after the lab");
+}
+
 fn apply_example(path: &str, text: &str) {
     let host = Host::new();
     // What follows `veth:` and `uplinks:`.

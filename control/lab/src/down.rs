@@ -4,13 +4,15 @@
 use std::path::Path;
 use std::time::Duration;
 
+use tokio::task::JoinSet;
+
 use crate::LabError;
 use crate::command::{check_requirements, ip};
 use crate::name::LabName;
 use crate::process::ProcessId;
 use crate::record::{HostPaths, Record};
 
-/// How long an agent may take to end by itself.
+/// How long agents, and what runs in VMs, may take to end by themselves.
 const GRACE: Duration = Duration::from_secs(3);
 
 /// Removes a lab: its processes, namespaces with their interfaces, and files. Without a name, the only lab. Returns the
@@ -74,9 +76,11 @@ pub(crate) async fn remove(record: &Record) -> Result<(), LabError> {
     Record::erase(&plan.lab)
 }
 
-/// Ends every process in a namespace but this one. Processes may start others, so it looks again until there are none.
+/// Ends every process in a namespace but this one. Processes may start others, so it looks again until there are none. Those that are
+/// there are asked first, and all at once: what they leave behind, as shared memory, nobody else tidies up.
 async fn empty(namespace: &str) -> Result<(), LabError> {
-    for _ in 0..10 {
+    let failed = |error: &std::io::Error| LabError::io(format!("namespace {namespace}"), error);
+    for round in 0..10 {
         let listed = ip(&["netns", "pids", namespace]).await?;
         let this = std::process::id();
         let found: Vec<ProcessId> = listed
@@ -88,11 +92,14 @@ async fn empty(namespace: &str) -> Result<(), LabError> {
         if found.is_empty() {
             return Ok(());
         }
+        let grace = if round == 0 { GRACE } else { Duration::ZERO };
+        let mut stops = JoinSet::new();
         for process in found {
-            process
-                .stop(Duration::ZERO)
-                .await
-                .map_err(|error| LabError::io(format!("namespace {namespace}"), &error))?;
+            stops.spawn(process.stop(grace));
+        }
+        while let Some(stopped) = stops.join_next().await {
+            let stopped = stopped.map_err(std::io::Error::other);
+            stopped.flatten().map_err(|error| failed(&error))?;
         }
     }
     Err(LabError::failed(
