@@ -37,6 +37,21 @@ pub(crate) struct Arguments {
     watch: bool,
 }
 
+/// What there is to say where there are no flows, of this port if one is asked for, and so many ports have theirs counted.
+fn none(port: Option<&str>, ports: usize) -> String {
+    if ports == 0 {
+        return "no flows; they are counted where a port group has them: 'weft portgroup set NAME --netflow enabled'"
+            .to_owned();
+    }
+    let counted = if ports == 1 {
+        "1 port"
+    } else {
+        &format!("{ports} ports")
+    };
+    let of_port = port.map(|port| format!(" of {port}")).unwrap_or_default();
+    format!("no flows{of_port} go on; those of {counted} are counted, see 'weft netflow list'")
+}
+
 pub(crate) async fn run(arguments: Arguments, context: &Context) -> Result<(), Failure> {
     let Arguments { port, limit, watch } = arguments;
     let port = port.as_deref();
@@ -46,9 +61,9 @@ pub(crate) async fn run(arguments: Arguments, context: &Context) -> Result<(), F
         let flows = client.flows(port, limit).await?;
         // Once a second it would be too much of it.
         if flows.is_empty() && output.is_for_people() && !watch {
-            output.note(
-                "no flows; they are counted where a port group has them: 'weft portgroup set NAME --netflow enabled'",
-            );
+            let netflows = client.netflows().await?;
+            let ports: usize = netflows.iter().map(|netflow| netflow.status.ports).sum();
+            output.note(&none(port, ports));
             return Ok(String::new());
         }
         output.render(&flows, |style| table(style, &flows))
@@ -170,6 +185,18 @@ mod tests {
             age_ms: 90,
             tcp_flags: "APS".to_owned(),
         }
+    }
+
+    #[test]
+    fn no_flows_are_explained() {
+        let enable = "'weft portgroup set NAME --netflow enabled'";
+        let nobody = none(None, 0);
+        assert!(nobody.ends_with(enable), "{nobody}");
+        let one = "no flows go on; those of 1 port are counted, see 'weft netflow list'";
+        assert_eq!(none(None, 1), one);
+        let of_port =
+            "no flows of MyVM1 go on; those of 3 ports are counted, see 'weft netflow list'";
+        assert_eq!(none(Some("MyVM1"), 3), of_port);
     }
 
     #[test]

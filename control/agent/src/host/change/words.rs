@@ -1,6 +1,6 @@
 //! Changes in words: for the log, the history and the operator.
 
-use weft_model::{Change, ObjectKind, ObjectRef, Outcome, PortSpec, PortgroupSpec};
+use weft_model::{Change, NetflowVersion, ObjectKind, ObjectRef, Outcome, PortSpec, PortgroupSpec};
 
 /// Changes that are told one by one; a manifest may hold thousands.
 const TOLD: usize = 5;
@@ -25,7 +25,11 @@ pub(super) fn described(
                 Some(format!("to {portgroup} on {attachment}"))
             }
             (Outcome::Created, Change::PutNetflow(spec)) => {
-                Some(format!("{} to {}", spec.version, spec.collectors))
+                let version = match spec.version {
+                    NetflowVersion::Ipfix => spec.version.to_string(),
+                    NetflowVersion::V9 | NetflowVersion::V5 => format!("version {}", spec.version),
+                };
+                Some(format!("{version} to {}", spec.collectors))
             }
             _ => None,
         };

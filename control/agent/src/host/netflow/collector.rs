@@ -81,6 +81,16 @@ impl Collector {
         }
     }
 
+    /// What it was told so far: what was sent, and what had no place.
+    pub(super) const fn totals(&self) -> (Statistics, u64) {
+        (self.statistics, self.unsaid)
+    }
+
+    /// Goes on counting from there.
+    pub(super) const fn go_on(&mut self, (statistics, unsaid): &(Statistics, u64)) {
+        (self.statistics, self.unsaid) = (*statistics, *unsaid);
+    }
+
     /// Records that come are of packets of which one in so many was counted.
     pub(super) fn sample(&mut self, sampling: u32) {
         let mut settings = self.settings.clone();

@@ -1,6 +1,6 @@
 //! One switch whose flows are told: what its collectors are told, and how they are.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
 use weft_datapath::SwitchId;
@@ -102,20 +102,29 @@ impl Exported {
         let spec = &self.wish.export.spec;
         let source = spec.source_ip.map(|source| source.address());
         let mut before = std::mem::take(&mut self.collectors);
+        let told: HashMap<_, _> = before
+            .iter()
+            .map(|known| (known.address(), known.totals()))
+            .collect();
         for collector in spec.collectors.all() {
             let to = collector.address();
             let known = match before.iter().position(|known| known.is(to, source)) {
                 Some(known) => Some(before.swap_remove(known)),
                 None => left.recall(self.wish.vswitch(), |known| known.is(to, source)),
             };
-            self.collectors.push(match known {
+            let mut collector = match known {
                 Some(mut known) => {
                     known.set(settings.clone());
                     known.readdressed();
                     known
                 }
                 None => Collector::new(to, source, settings.clone()),
-            });
+            };
+            // One that is told from another address is the same to who reads what it was told.
+            if let Some(told) = told.get(&to) {
+                collector.go_on(told);
+            }
+            self.collectors.push(collector);
         }
         left.remember(self.wish.vswitch(), before);
     }

@@ -240,6 +240,32 @@ fn a_collector_that_comes_back_is_told_from_the_same_port() {
     assert_eq!(listener.recv_from(&mut message).unwrap().1, before);
 }
 
+/// Counters that are read by address do not go back.
+#[test]
+fn a_collector_that_is_told_from_elsewhere_goes_on_counting() {
+    let bench = Bench::new(&["p-MyVM1", "p-MyVM2"]);
+    bench.add(LAB);
+    bench.export();
+    let (_listener, address) = listener();
+    bench.set_collector(address);
+    let messages = || {
+        let told = bench.host().flow_records.told();
+        let collectors = told.get(&switch()).map(|telling| &telling.collectors);
+        collectors.map_or(0, |collectors| collectors[0].1.messages)
+    };
+    // More than are sent when one is told first.
+    eventually("it is told twice", || messages() > 3);
+    for source in ["127.0.0.2", "none", "127.0.0.2"] {
+        let before = messages();
+        let source = if source == "none" { "null" } else { source };
+        bench.set_netflow(&format!("sourceIp: {source}")).unwrap();
+        eventually("it is told from elsewhere", || {
+            assert!(messages() >= before);
+            messages() > before
+        });
+    }
+}
+
 #[test]
 fn a_collector_that_refuses_is_a_finding_and_one_event_until_it_listens() {
     let bench = Bench::new(&["p-MyVM1", "p-MyVM2"]);
