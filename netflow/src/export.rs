@@ -15,7 +15,7 @@ use clock::Clock;
 pub use clock::Now;
 use sets::Sets;
 
-use crate::record::{Interface, Record};
+use crate::record::{Addresses, Interface, Record};
 
 /// A format of messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -201,6 +201,14 @@ impl Exporter {
     /// does at once. Never for version 5.
     pub fn due(&self) -> Option<u64> {
         matches!(self.encoder, Encoder::Sets(_)).then_some(self.schedule.due)
+    }
+
+    /// Whether the version has a place for a record: version 5 has one for those of IPv4.
+    pub const fn has_place_for(&self, record: &Record) -> bool {
+        match self.encoder {
+            Encoder::Sets(_) => true,
+            Encoder::V5(_) => matches!(record.flow.addresses, Addresses::V4(..)),
+        }
     }
 
     /// Sends off templates and options if they are due, and all records. Nothing is kept for a later call: a caller that
