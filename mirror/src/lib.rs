@@ -1,4 +1,5 @@
-//! Who receives a copy of a frame that is not addressed to it: for now the promiscuous ports of a switch.
+//! Who receives a copy of a frame that is not addressed to it, which frames are meant, and what stands before a copy that is sent to an
+//! address.
 //!
 //! ```
 //! use weft_mirror::PromiscuousSet;
@@ -14,6 +15,10 @@
 //! ```
 #![forbid(unsafe_code)]
 
+mod encapsulation;
+mod filter;
 mod promiscuous;
 
+pub use encapsulation::{Encapsulation, ErspanId, Header, LONGEST, Mirrored};
+pub use filter::{Filter, FilterError};
 pub use promiscuous::PromiscuousSet;
