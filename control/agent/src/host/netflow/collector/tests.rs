@@ -47,6 +47,29 @@ fn collector(to: SocketAddr, version: Version) -> Collector {
 /// An address where nobody listens, where [`alone`].
 const DESERTED: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 2055);
 
+/// A collector there. A program that another test starts has what was open here for a moment, so it may have to be tried again.
+fn listen(at: SocketAddr) -> UdpSocket {
+    loop {
+        match UdpSocket::bind(at) {
+            Err(error) if error.kind() == ErrorKind::AddrInUse => std::thread::yield_now(),
+            bound => return bound.unwrap(),
+        }
+    }
+}
+
+/// Has a collector gone, also where another program has what was open here.
+fn leave(listener: Option<UdpSocket>) {
+    drop(listener);
+    let line = Line::open(DESERTED, None, 0).unwrap();
+    let mut is_refused = false;
+    while !is_refused {
+        line.send(&[], |error| {
+            is_refused = error.kind() == ErrorKind::ConnectionRefused
+        });
+        std::thread::yield_now();
+    }
+}
+
 /// Tests where nobody else takes the ports that it lets go.
 fn alone(test: impl FnOnce() + Send) {
     let namespace = Namespace::new();
@@ -69,7 +92,7 @@ fn what_nobody_takes_is_lost_and_told_once() {
         assert_eq!((told.records, told.lost_records), (0, 20));
         assert_eq!(told.trouble.unwrap().reason, "nobody listens there");
 
-        let listener = UdpSocket::bind(to).unwrap();
+        let listener = listen(to);
         collector.tell(at(2_000), &[record()], &[]);
         assert_eq!(collector.look(at(6_999)), None);
         assert_eq!(collector.look(at(7_000)), Some(News::Over));
@@ -95,7 +118,7 @@ fn one_in_trouble_is_told_templates_until_it_is_back() {
         };
         // Beyond the times at which templates go out of themselves, of which the next is 65 s.
         assert!(matches!(pass(0, 30_000)[..], [(0, News::Trouble(_))]));
-        let _listener = UdpSocket::bind(to).unwrap();
+        let _listener = listen(to);
         let told = pass(30_000, 46_000);
         assert!(matches!(told[..], [_, (_, News::Over)]), "{told:?}");
     });
@@ -117,17 +140,16 @@ fn heard(listener: &UdpSocket) -> (usize, usize) {
 }
 
 #[test]
-fn one_that_begins_anew_is_told_templates_when_it_is_known() {
+fn one_that_was_away_is_told_templates_when_it_is_known() {
     alone(|| {
-        let to = DESERTED;
-        let mut listener = Some(UdpSocket::bind(to).unwrap());
-        let mut collector = collector(to, Version::Ipfix);
+        let mut listener = Some(listen(DESERTED));
+        let mut collector = collector(DESERTED, Version::Ipfix);
         let mut told = Vec::new();
         // Away for less than a probe, while records go on, between the times at which templates go out of themselves.
         for now in (0..100_000).step_by(100) {
             match now {
-                66_000 => listener = None,
-                68_000 => listener = Some(UdpSocket::bind(to).unwrap()),
+                66_000 => leave(listener.take()),
+                68_000 => listener = Some(listen(DESERTED)),
                 _ => {}
             }
             collector.tell(at(now), &[record()], &[]);
@@ -153,7 +175,7 @@ fn records_come_behind_templates_however_late_the_way_is() {
         let lost = collector.told().lost_records;
         assert_eq!((lost, collector.told().messages), (110, 0));
         namespace.ip(&["link", "set", "lo", "up"]);
-        let listener = UdpSocket::bind(to).unwrap();
+        let listener = listen(to);
         let mut all = (0, 0);
         for now in (11_000..12_100).step_by(100) {
             collector.tell(at(now), &[record()], &[]);
