@@ -243,13 +243,8 @@ fn shaping(criterion: &mut Criterion) {
 /// What it costs to count flows: all frames of one switch are in so many.
 fn metering(criterion: &mut Criterion) {
     let meter = |flows, sampling| MeterConfig {
-        flows,
-        active: Duration::from_secs(60),
-        idle: Duration::from_secs(15),
         sampling,
-        ingress: true,
-        egress: true,
-        internal_only: false,
+        ..testing::meter(flows)
     };
     // A switch with a meter of which these ports have no part, then every packet, then one in a hundred.
     let cases = [

@@ -4,11 +4,11 @@ use std::sync::Barrier;
 use std::time::Duration;
 
 use weft_datapath::testing::{
-    CountingAllocator, Rig, access, allocations, mac, one_switch, one_team, port, set_clock,
+    CountingAllocator, Rig, access, allocations, mac, meter, one_switch, one_team, port, set_clock,
 };
 use weft_datapath::{
-    Admission, Beyond, DropReason, LearningConfig, MeterConfig, PortConfig, PortId, ShapeConfig,
-    SwitchConfig, SwitchId, TeamPolicy,
+    Admission, Beyond, DropReason, LearningConfig, PortConfig, PortId, ShapeConfig, SwitchConfig,
+    SwitchId, TeamPolicy,
 };
 use weft_packet::MacAddr;
 use weft_vlan::Policy;
@@ -196,15 +196,6 @@ fn learning_allocates_nothing() {
 #[test]
 fn meters_and_who_asks_for_flows_allocate_nothing_on_a_poll_thread() {
     const ASKING: usize = 40;
-    let meter = |flows| MeterConfig {
-        flows,
-        active: Duration::from_secs(60),
-        idle: Duration::from_secs(15),
-        sampling: 0,
-        ingress: true,
-        egress: true,
-        internal_only: false,
-    };
     let mut rig = Rig::new().expect("an eventfd");
     let mut config = one_switch([port(0, access(5))]);
     let switches = (0..200).map(|id| SwitchConfig::new(SwitchId(id)));

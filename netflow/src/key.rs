@@ -88,7 +88,7 @@ const VLAN: u16 = 0xfff;
 const EGRESS: u64 = 0x1000;
 
 /// What of a plain packet's first octets stands in its key.
-const OF_FRAME: [u64; SHORT] = [
+pub(crate) const OF_FRAME: [u64; SHORT] = [
     u64::MAX,
     u64::MAX,
     u64::from_le_bytes([0, 0, 0, 0, 0x3f, 0xff, 0, 0xff]),
@@ -111,7 +111,7 @@ pub(crate) fn short(place: Place, frame: &[u64; SHORT]) -> [u64; SHORT] {
     std::array::from_fn(|word| frame[word] & OF_FRAME[word] | of_place[word])
 }
 
-/// Whether words read by [`short`] are of an untagged IPv4 packet without options that is no fragment and has ports of TCP or UDP.
+/// Whether words read by [`short`] are of an IPv4 packet without options that is no fragment and has ports of TCP or UDP.
 #[inline(always)]
 pub(crate) fn is_plain(short: &[u64; SHORT]) -> bool {
     const V4: u64 = u64::from_le_bytes([0, 0, 0, 0, 0x08, 0x00, 0x45, 0]);

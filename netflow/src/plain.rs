@@ -24,15 +24,13 @@ pub struct Plain {
     tcp_flags: u8,
 }
 
-/// What two plain packets have to have in common, so that they are of one flow and their headers say the same: all but lengths,
-/// identification, checksums and what is behind the ports.
-const COMMON: [u64; SHORT] = [
-    u64::MAX,
-    u64::MAX,
-    u64::from_le_bytes([0, 0, 0, 0, 0x3f, 0xff, 0xff, 0xff]),
-    u64::from_le_bytes([0, 0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff]),
-    u64::from_le_bytes([0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0, 0]),
-];
+/// What two plain packets have to have in common, so that they are of one flow and of one time to live.
+const COMMON: [u64; SHORT] = {
+    const TTL: u64 = 0xff << 48;
+    let mut common = key::OF_FRAME;
+    common[2] |= TTL;
+    common
+};
 
 impl Plain {
     /// Reads a frame of `len` octets that begins with these.

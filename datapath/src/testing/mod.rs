@@ -22,7 +22,7 @@ pub use allocations::{CountingAllocator, allocations};
 pub use front_end::FrontEnd;
 pub use guest::{Guest, GuestOptions, Received, wait};
 pub use reference::{Outcome, ReferenceSwitch};
-pub use setup::{access, mac, one_switch, one_team, port};
+pub use setup::{access, mac, meter, one_switch, one_team, port};
 
 /// A data path whose poll thread is the test itself, so that every step is repeatable.
 pub struct Rig {

@@ -6,7 +6,8 @@ use weft_packet::MacAddr;
 use weft_vlan::{Policy, VlanId};
 
 use crate::config::{
-    Config, PortConfig, PortId, Role, SwitchConfig, SwitchId, TeamConfig, TeamId, TeamPolicy,
+    Config, MeterConfig, PortConfig, PortId, Role, SwitchConfig, SwitchId, TeamConfig, TeamId,
+    TeamPolicy,
 };
 
 /// A local address for a number: `02:00:00:00:` and its two octets.
@@ -28,6 +29,19 @@ pub fn port(id: u16, vlan: Policy) -> PortConfig {
     PortConfig {
         mac: Some(mac(id)),
         ..PortConfig::vm(PortId(id), SwitchId(0), vlan)
+    }
+}
+
+/// Counts every packet, in both directions, with room for so many flows.
+pub const fn meter(flows: usize) -> MeterConfig {
+    MeterConfig {
+        flows,
+        active: Duration::from_secs(60),
+        idle: Duration::from_secs(15),
+        sampling: 0,
+        ingress: true,
+        egress: true,
+        internal_only: false,
     }
 }
 

@@ -6,7 +6,7 @@ mod sums;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use weft_datapath::testing::{Rig, access, mac, one_team, port, set_clock};
+use weft_datapath::testing::{Rig, access, mac, meter, one_team, port, set_clock};
 use weft_datapath::{Config, MeterConfig, PortConfig, PortId, SwitchId, TeamPolicy};
 use weft_netflow::{Direction, EndReason, Record};
 use weft_packet::{MacAddr, TPID_CTAG};
@@ -20,15 +20,7 @@ const VLAN: u16 = 10;
 const MS: u64 = 1_000_000;
 const START: u64 = 1_000_000 * MS;
 
-const METER: MeterConfig = MeterConfig {
-    flows: 1000,
-    active: Duration::from_secs(60),
-    idle: Duration::from_secs(15),
-    sampling: 0,
-    ingress: true,
-    egress: true,
-    internal_only: false,
-};
+const METER: MeterConfig = meter(1000);
 
 /// A UDP packet over IPv4 from this port, to the address.
 fn frame(from: PortId, to: MacAddr, payload: usize) -> Vec<u8> {
