@@ -61,7 +61,6 @@ pub struct Meter {
     table: Table,
     timing: Timing,
     sampler: Sampler,
-    seed: u64,
     batch: Batch,
     tally: Tally,
     /// The set of places that is looked at next.
@@ -87,7 +86,6 @@ impl Meter {
             table: Table::new(flows, seed, prepare),
             timing,
             sampler: Sampler::new(timing.sampling, seed),
-            seed,
             batch: Batch::default(),
             tally: Tally::default(),
             next: 0,
@@ -97,14 +95,9 @@ impl Meter {
         }
     }
 
-    /// Has other timeouts and another sampling.
+    /// Has other timeouts. What takes another share of packets is another meter.
     pub fn set_timing(&mut self, timing: Timing) {
-        if timing.sampling != self.timing.sampling {
-            self.sampler = Sampler::new(
-                timing.sampling,
-                self.seed.rotate_left(self.tally.packets as u32),
-            );
-        }
+        debug_assert_eq!(timing.sampling, self.timing.sampling);
         self.timing = timing;
         self.look_at_all();
     }
