@@ -64,7 +64,7 @@ fn leave(listener: Option<UdpSocket>) {
     let mut is_refused = false;
     while !is_refused {
         line.send(&[], |error| {
-            is_refused = error.kind() == ErrorKind::ConnectionRefused
+            is_refused = error.kind() == ErrorKind::ConnectionRefused;
         });
         std::thread::yield_now();
     }
